@@ -1,0 +1,166 @@
+"""Every way this product says no, in one file.
+
+Three families, and only three:
+
+* a **Refusal** is data: an expected no with a stable code; it travels in replies, dead letters and verdicts;
+* a **Fault** is operating trouble: an exception with typed fields and whether a retry can help;
+* a broken `assert` is our own bug and stops the part.
+
+`docs/errors.md` is generated from this module.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+import msgspec
+
+
+class Exit(IntEnum):
+    """Exit codes of the command line; they never change their meaning."""
+
+    OK = 0
+    FAILED = 1  #: a check, a step or a test did not hold
+    USAGE = 2  #: the command line itself is wrong
+    CONFIG = 3  #: a setting is unknown or invalid
+    IN_USE = 4  #: a folder or port belongs to another process
+    UNREACHABLE = 5  #: a server is missing or does not answer
+    KEY = 6  #: a key file is unreadable or its passphrase is wrong
+    REFUSED = 7  #: a typed refusal came back, or permission is missing
+    STORAGE = 8  #: the disk is full or not writable
+    INTERRUPTED = 130
+
+
+class Code(msgspec.Struct, frozen=True):
+    """One refusal code: its name and the sentence that says when it happens."""
+
+    code: str
+    name: str
+    when: str
+
+
+def _codes(*rows: tuple[str, str, str]) -> dict[str, Code]:
+    return {code: Code(code, name, when) for code, name, when in rows}
+
+
+#: Refusals in the order admission judges them (R005 leads when bytes cannot be read at all), then the bus's own (B…).
+CODES = _codes(
+    ("R001", "EXPIRED", "The entry's time plus its ttl lies before, or its time more than 30 s after, the judging clock."),
+    ("R002", "BAD_SIGNATURE", "No registered key signed these bytes: the key is unknown or the signature does not verify."),
+    ("R003", "IHSAN_TOO_LOW", "The class requires scores and ihsan is missing or below 0.95."),
+    ("R004", "SNR_TOO_LOW", "The class requires scores and snr is missing or below 0.85."),
+    ("R005", "MALFORMED", "The bytes are not exactly one canonical envelope, its events do not match its root, or an event is not its class."),
+    ("R006", "REPLAYED", "The same signer and event id were admitted earlier in this lane, or `prev` is not the lane's last index."),
+    ("R007", "NOT_ENTITLED", "The signing key is not valid at this index, or not entitled to this subject."),
+    ("R008", "SUBJECT_MISMATCH", "The signed subject is not the subject of delivery, or not a decision's subject."),
+    ("R009", "TOO_FEW_OWNERS", "Fewer distinct owners signed than the class or the genesis demands."),
+    ("B001", "UNKNOWN_SUBJECT", "No message class is declared for this subject."),
+    ("B002", "BAD_PAYLOAD", "The bytes are not exactly one canonical message of the subject's class."),
+    ("B003", "OVERSIZE", "The message is larger than its kind may be."),
+    ("B004", "NOT_AN_INBOX", "The reply subject is not an inbox; an honest part answers nowhere else."),
+    ("B005", "NOT_PERMITTED", "The server refused this identity the subject."),
+    ("B006", "UNANSWERED", "Nobody listens on the request subject, or no answer came in time."),
+    ("B007", "LANE_MOVED", "Another writer appended to the lane first; decide again on the evolved state."),
+    ("B008", "BUSY", "The bounded queue of this part is full; try later."),
+    ("B009", "HANDLER_FAILED", "The part's own code failed on this message; the message is dead-lettered with the error."),
+    ("B010", "STALE", "The request's own deadline had passed when it arrived."),
+    ("B011", "NO_MODEL", "This organ has no model or device configured; it never invents a result."),
+    ("B012", "NOT_COMPUTABLE", "The input is well formed, but the capability has no answer for it."),
+)
+
+
+class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An expected no: a stable `code` of CODES and what was found, what was expected, what to do."""
+
+    code: str
+    detail: str = ""
+
+    def __post_init__(self) -> None:
+        assert self.code in CODES, f"undeclared refusal code {self.code!r}"
+
+    @property
+    def name(self) -> str:
+        """The code's stable name."""
+        return CODES[self.code].name
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.name}: {self.detail or CODES[self.code].when}"
+
+
+class Refused(Exception):
+    """Carries a Refusal through code that cannot return one."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
+class Fault(Exception):
+    """Operating trouble. `retry` says whether the same call may succeed later; `exit` is the command line's status."""
+
+    retry: ClassVar[bool] = False
+    exit: ClassVar[Exit] = Exit.FAILED
+
+
+class ConfigFault(Fault):
+    """A setting is unknown, invalid or contradicts another; the sentence names the nearest known setting."""
+
+    exit = Exit.CONFIG
+
+
+class InUse(Fault):
+    """A data folder or a port belongs to another running process, which the sentence names."""
+
+    exit = Exit.IN_USE
+
+
+class Unreachable(Fault):
+    """A server is missing, does not answer, or the link to it is down."""
+
+    retry = True
+    exit = Exit.UNREACHABLE
+
+
+class ServerFailed(Fault):
+    """An embedded server did not start or stopped again and again; the sentence carries its last log line."""
+
+    exit = Exit.UNREACHABLE
+
+
+class KeyFault(Fault):
+    """A key file is unreadable, malformed, readable by others, or its passphrase is wrong."""
+
+    exit = Exit.KEY
+
+
+class StorageFault(Fault):
+    """A file or a stream could not be written: disk full, quota reached, or a read-only folder."""
+
+    retry = True
+    exit = Exit.STORAGE
+
+
+class NotPermitted(Fault):
+    """The server refused this identity a subject it does not own."""
+
+    exit = Exit.REFUSED
+
+
+class LogFault(Fault):
+    """A replay met a gap, an entry out of order, or a record that contradicts what was read before."""
+
+
+class Unresolved(Fault):
+    """An append had no answer in time and the log could not be read to learn its fate; the same event id makes a retry safe."""
+
+    retry = True
+    exit = Exit.UNREACHABLE
+
+
+class WallClockUse(Fault):
+    """Code asked the machine for time, chance or an id instead of the World."""
+
+
+class Deadlock(Fault):
+    """Under simulated time every task waits and no timer is set."""

@@ -1,0 +1,293 @@
+"""A message class is its subject: the payload's declaration gives subject, kind, stream and schema, once.
+
+    class MathWave(Wave, subject="nervous.cells.math.wave"):
+        text: str
+
+`subject` is written without the environment; tokens in braces are fields of the message, encoded so that any text makes
+one subject token. Five bases give the kind: Signal (and Wave), Request, Reply, Decision.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, dataclass_transform
+
+import msgspec
+from msgspec import inspect as schema
+
+from shared.constant import constant
+
+MAX_MESSAGE_BYTES = constant(60_000, "bytes", "X-12")
+MAX_ENTITY_CHARS = constant(128, "characters", "X-01")
+EVENT_TOKEN = constant("event", "token", "X-01")
+
+Kind = Literal["signal", "request", "reply", "decision"]
+Stream = Literal["log", "traces"]
+
+_SUBJECT = re.compile(r"[a-z][a-z0-9_-]*(\.([a-z0-9_-]+|\{[a-z_]+\})){2,}")
+_ENV = re.compile(r"[a-z][a-z0-9_-]*")
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+
+
+class DeclarationError(TypeError):
+    """A message class or a part is declared wrongly; the sentence says what was found and what is expected."""
+
+
+class _MessageMeta(msgspec.StructMeta):
+    """Takes the declaration's keywords off before msgspec builds the struct, then registers the class."""
+
+    def __new__(
+        mcls,
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        *,
+        subject: str | None = None,
+        stream: Stream | None = None,
+        reply: type[Reply] | None = None,
+        requires_scores: bool = False,
+        owners: int = 1,
+        ttl_ms: int | None = None,
+        **options: Any,
+    ) -> type:
+        options.setdefault("frozen", True)
+        options.setdefault("forbid_unknown_fields", True)
+        cls = super().__new__(mcls, name, bases, namespace, **options)
+        if subject is not None:
+            declared: Any = cls
+            declared.template, declared.tokens = subject, tuple(subject.split("."))
+            declared.stream = "log" if declared.kind == "decision" else stream
+            declared.reply, declared.requires_scores, declared.owners = reply, requires_scores, owners
+            if ttl_ms is not None:
+                declared.ttl_ms = ttl_ms
+            _register(declared)
+        return cls
+
+
+if TYPE_CHECKING:
+
+    @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
+    class _Struct(msgspec.Struct, frozen=True):
+        def __init_subclass__(
+            cls,
+            *,
+            subject: str | None = None,
+            stream: Stream | None = None,
+            reply: type[Reply] | None = None,
+            requires_scores: bool = False,
+            owners: int = 1,
+            ttl_ms: int | None = None,
+        ) -> None: ...
+
+else:
+
+    class _Struct(msgspec.Struct, metaclass=_MessageMeta):
+        pass
+
+
+class Message(_Struct):
+    """Base of everything on the bus: a frozen, typed struct that forbids unknown fields."""
+
+    template: ClassVar[str] = ""
+    tokens: ClassVar[tuple[str, ...]] = ()
+    kind: ClassVar[Kind]
+    stream: ClassVar[Stream | None] = None
+    reply: ClassVar[type[Reply] | None] = None
+    requires_scores: ClassVar[bool] = False
+    owners: ClassVar[int] = 1
+    ttl_ms: ClassVar[int] = constant(60_000, "ms", "BIZ-01")
+    has_float: ClassVar[bool] = False
+
+    def subject(self, env: str) -> str:
+        """Return the full subject of this message in `env`."""
+        return f"{env}." + ".".join(
+            encode_token(str(getattr(self, token[1:-1]))) if token[0] == "{" else token for token in self.tokens
+        )
+
+    @classmethod
+    def pattern(cls, env: str) -> str:
+        """Return the subscription that receives every message of this class in `env`."""
+        return f"{env}." + ".".join("*" if token[0] == "{" else token for token in cls.tokens)
+
+
+class Signal(Message):
+    """An ephemeral message: at most once, kept only where a trace stream lists it."""
+
+    kind: ClassVar[Kind] = "signal"
+
+
+class Wave(Signal):
+    """What a cell feels: a domain, a confidence and a meaning, with what it cost to feel it (NIM-03)."""
+
+    domain: str
+    confidence_ppm: int
+    content: str
+    cost_ulf: int
+
+
+class Request(Message):
+    """A question to one part; answered by its declared reply or a typed refusal."""
+
+    kind: ClassVar[Kind] = "request"
+
+
+class Reply(Message):
+    """The answer to a request; also published on its own subject for whoever listens."""
+
+    kind: ClassVar[Kind] = "reply"
+
+
+class Decision(Message):
+    """A persisted event: signed, appended to the log, true only when acknowledged and admitted. Integers only."""
+
+    kind: ClassVar[Kind] = "decision"
+
+    @classmethod
+    def entity_field(cls) -> str:
+        """Return the name of the field that chooses the lane."""
+        return cls.tokens[3][1:-1]
+
+    def lane(self, env: str) -> str:
+        """Return the lane `{env}.{domain}.{service}.event.{entity}` this decision is appended to."""
+        return self.subject(env).rsplit(".", 1)[0]
+
+
+_REGISTRY: dict[str, type[Message]] = {}
+_BY_SHAPE: dict[tuple[str, ...], type[Message]] = {}
+
+
+def registered() -> dict[str, type[Message]]:
+    """Return every declared class by its template, in subject order."""
+    return dict(sorted(_REGISTRY.items()))
+
+
+def lookup(subject: str) -> type[Message] | None:
+    """Return the class whose declaration matches a full subject (environment included), or None."""
+    tokens = tuple(subject.split(".")[1:])
+    found = _BY_SHAPE.get(tokens)
+    if found is None and len(tokens) == 5 and tokens[2] == EVENT_TOKEN:
+        found = _BY_SHAPE.get((tokens[0], tokens[1], EVENT_TOKEN, "*", tokens[4]))
+    if found is None:
+        found = next((cls for shape, cls in _BY_SHAPE.items() if "*" in shape and _overlap(shape, tokens)), None)
+    return found
+
+
+def lane_of(subject: str) -> str | None:
+    """Return the lane of a decision's full subject, or None when it is not shaped like one."""
+    tokens = subject.split(".")
+    if len(tokens) != 6 or tokens[3] != EVENT_TOKEN:
+        return None
+    return subject.rsplit(".", 1)[0]
+
+
+def check_env(env: str) -> str:
+    """Return `env` if it is one lower-case subject token, else raise DeclarationError."""
+    if not _ENV.fullmatch(env):
+        raise DeclarationError(f"environment {env!r} is not one token of lower-case letters, digits, '_' or '-'")
+    return env
+
+
+def encode_token(text: str) -> str:
+    """Encode any text as one subject token: plain letters stay, every other UTF-8 byte becomes `=XX`."""
+    if not text or len(text) > MAX_ENTITY_CHARS:
+        raise ValueError(f"an entity has 1 to {MAX_ENTITY_CHARS} characters, found {len(text)}")
+    if _PLAIN.issuperset(text):
+        return text
+    return "".join(chr(b) if chr(b) in _PLAIN else f"={b:02X}" for b in text.encode())
+
+
+def decode_token(token: str) -> str:
+    """Return the text of an encoded token; raises ValueError unless it is exactly what encode_token writes."""
+    raw = re.sub(rb"=([0-9A-F]{2})", lambda m: bytes([int(m[1], 16)]), token.encode("ascii"))
+    text = raw.decode()
+    if encode_token(text) != token:
+        raise ValueError(f"{token!r} is not a canonical subject token")
+    return text
+
+
+def _register(cls: type[Message]) -> None:
+    """Check a declaration and enter it into the registry."""
+    name, template = f"{cls.__module__}.{cls.__qualname__}", cls.template
+    if not _SUBJECT.fullmatch(template):
+        raise DeclarationError(f"{name}: subject {template!r} is not domain.service.detail in lower-case tokens")
+    fields = {field.name: field for field in _fields(cls)}
+    for token in cls.tokens:
+        if token[0] == "{" and token[1:-1] not in fields:
+            raise DeclarationError(f"{name}: subject token {token} is not a field of the message")
+    is_event = len(cls.tokens) == 5 and cls.tokens[2] == EVENT_TOKEN
+    if cls.kind == "decision":
+        if not (is_event and cls.tokens[3][0] == "{" and cls.tokens[4][0] != "{"):
+            raise DeclarationError(f"{name}: a decision's subject is domain.service.event.{{entity}}.type, found {template!r}")
+    elif len(cls.tokens) > 2 and cls.tokens[2] == EVENT_TOKEN:
+        raise DeclarationError(f"{name}: the third token 'event' is reserved for decisions")
+    if cls.stream == "traces" and cls.tokens[2][0] == "{":
+        raise DeclarationError(f"{name}: the third token of a traced subject is fixed, or its stream would overlap the log's; found {template!r}")
+    if cls.kind == "request" and cls.reply is None:
+        raise DeclarationError(f"{name}: a request declares its reply class")
+    has_float = _check_types(cls, name)
+    shape = tuple("*" if token[0] == "{" else token for token in cls.tokens)
+    for other_shape, other in _BY_SHAPE.items():
+        if _overlap(shape, other_shape):
+            raise DeclarationError(f"{name}: {template!r} already belongs to {other.__module__}.{other.__qualname__}")
+    cls.has_float = has_float
+    _REGISTRY[template] = cls
+    _BY_SHAPE[shape] = cls
+
+
+def _fields(cls: type[Message]) -> tuple[schema.Field, ...]:
+    described = schema.type_info(cls)
+    assert isinstance(described, schema.StructType)
+    return described.fields
+
+
+#: Types with one canonical MessagePack form that any reader knows; a decision holds nothing else.
+_EXACT = (
+    *(schema.NoneType, schema.BoolType, schema.IntType, schema.StrType, schema.BytesType, schema.LiteralType, schema.EnumType),
+    *(schema.ListType, schema.VarTupleType, schema.TupleType, schema.DictType, schema.UnionType, schema.StructType),
+)
+_MAY_BE_FLOAT = (schema.FloatType, schema.AnyType)
+
+
+def _check_types(cls: type[Message], name: str) -> bool:
+    """Refuse fields that are not plain MessagePack, and floats in decisions; return whether a value may be a float."""
+    found = [node for field in _fields(cls) for node in _nodes(field.type, set())]
+    has_float = any(isinstance(node, _MAY_BE_FLOAT) for node in found)
+    if cls.kind == "decision" and has_float:
+        raise DeclarationError(f"{name}: decisions carry integers only (ppm, ms, micro-credits); a float differs between processors")
+    for node in found:
+        if not isinstance(node, (*_EXACT, *_MAY_BE_FLOAT)):
+            raise DeclarationError(f"{name}: {type(node).__name__} is not plain MessagePack; a set has no order, a time is ms")
+        if isinstance(node, schema.DictType) and not isinstance(node.key_type, (schema.StrType, schema.LiteralType, schema.EnumType)):
+            raise DeclarationError(f"{name}: the keys of a dict are text in plain MessagePack, found {type(node.key_type).__name__}")
+    return has_float
+
+
+def _nodes(node: schema.Type, met: set[int]) -> Iterator[schema.Type]:
+    """Yield a type and every type inside it once, also where a struct holds itself."""
+    if id(node) in met:
+        return
+    met.add(id(node))
+    yield node
+    for inside in _inside(node):
+        yield from _nodes(inside, met)
+
+
+def _inside(node: schema.Type) -> tuple[schema.Type, ...]:
+    match node:
+        case schema.ListType() | schema.VarTupleType():
+            return (node.item_type,)
+        case schema.TupleType():
+            return node.item_types
+        case schema.DictType():
+            return (node.key_type, node.value_type)
+        case schema.UnionType():
+            return node.types
+        case schema.StructType():
+            return tuple(field.type for field in node.fields)
+        case _:
+            return ()
+
+
+def _overlap(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
+    return len(a) == len(b) and all(x == y or x == "*" or y == "*" for x, y in zip(a, b, strict=True))

@@ -1,0 +1,1 @@
+"""Every message class of the product, one module per domain."""

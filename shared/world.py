@@ -1,0 +1,212 @@
+"""The only module allowed to ask for time, randomness, identifiers or sleep.
+
+A part receives a World and asks it; the real one asks the machine, the simulated one draws everything from a seed and runs
+on an event loop whose clock jumps to the next timer. Nothing runnable and no timer is a Deadlock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import selectors
+import sys
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+from shared.constant import constant
+from shared.errors import Deadlock, WallClockUse
+
+T = TypeVar("T")
+
+SIM_EPOCH_NS = constant(1_767_225_600_000_000_000, "ns", "X-08")  # 2026-01-01T00:00:00Z
+
+
+class World(Protocol):
+    """What a part may know besides its messages: its environment, time, chance and identity."""
+
+    @property
+    def env(self) -> str: ...
+
+    @property
+    def boot(self) -> str:
+        """This start's identity: 16 hexadecimal digits, new at every start of the part."""
+        ...
+
+    def now_ns(self) -> int:
+        """Return the time of day, nanoseconds since the Unix epoch."""
+        ...
+
+    def elapsed_s(self) -> float:
+        """Return a clock that never goes backwards, in seconds from an arbitrary start."""
+        ...
+
+    def cpu_s(self) -> float:
+        """Return the processor time this process has used, in seconds (simulated: the elapsed time)."""
+        ...
+
+    def entropy(self, size: int) -> bytes:
+        """Return `size` bytes nobody can guess (simulated: drawn from the seed)."""
+        ...
+
+    def chance(self) -> float:
+        """Return a number in [0, 1)."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+def now_ms(world: World) -> int:
+    """Return the World's time of day in milliseconds."""
+    return world.now_ns() // 1_000_000
+
+
+def new_id(world: World) -> bytes:
+    """Return a new 16-byte identifier that sorts by time: 6 bytes of milliseconds, 10 of entropy."""
+    return now_ms(world).to_bytes(6, "big") + world.entropy(10)
+
+
+async def within(seconds: float, work: Awaitable[T]) -> T:
+    """Return the result of `work`, or raise TimeoutError after `seconds` of the World's time."""
+    async with asyncio.timeout(seconds):
+        return await work
+
+
+class RealWorld:
+    """Time from the machine, chance and identity from its kernel."""
+
+    def __init__(self, env: str) -> None:
+        self.env = env
+        self.boot = os.urandom(8).hex()
+        self._rng = random.SystemRandom()
+
+    def now_ns(self) -> int:
+        return time.time_ns()
+
+    def elapsed_s(self) -> float:
+        return time.monotonic()
+
+    def cpu_s(self) -> float:
+        return time.process_time()
+
+    def entropy(self, size: int) -> bytes:
+        return os.urandom(size)
+
+    def chance(self) -> float:
+        return self._rng.random()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class SimWorld:
+    """Time from the simulated loop, everything else from a seed.
+
+    `fork(name)` gives a part its own World: same clock, its own stream of chance, so adding a part moves no other's draws.
+    """
+
+    def __init__(self, env: str, seed: int, name: str = "world", skew_ns: int = 0) -> None:
+        self.env = env
+        self.seed, self.name, self.skew_ns = seed, name, skew_ns
+        self._rng = random.Random(f"{seed}/{name}")  # a string seed is hashed with SHA-512, not with hash()
+        self.boot = self.entropy(8).hex()
+
+    def fork(self, name: str, skew_ns: int = 0) -> SimWorld:
+        """Return the World of the part called `name`, its clock off by `skew_ns`."""
+        return SimWorld(self.env, self.seed, f"{self.name}/{name}", skew_ns)
+
+    def now_ns(self) -> int:
+        return SIM_EPOCH_NS + self.skew_ns + round(asyncio.get_running_loop().time() * 1e9)
+
+    def elapsed_s(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def cpu_s(self) -> float:
+        return self.elapsed_s()
+
+    def entropy(self, size: int) -> bytes:
+        return self._rng.randbytes(size)
+
+    def chance(self) -> float:
+        return self._rng.random()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class _JumpingSelector(selectors.SelectSelector):
+    """A selector that never waits: it moves the loop's clock to the next timer."""
+
+    clock = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            raise Deadlock("every task waits and no timer is set: simulated time cannot advance")
+        self.clock += max(timeout, 0.0)
+        return super().select(0)
+
+
+class SimLoop(asyncio.SelectorEventLoop):
+    """An event loop under simulated time, starting at 0.0 s."""
+
+    def __init__(self) -> None:
+        self._jump = _JumpingSelector()
+        super().__init__(self._jump)
+        self._clock_resolution = 1e-9
+
+    def time(self) -> float:
+        return self._jump.clock
+
+
+def simulate(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run `main()` to its end under simulated time; any use of the machine's clock or chance raises WallClockUse."""
+    with asyncio.Runner(loop_factory=SimLoop) as runner, _no_wall_clock():
+        return runner.run(main())
+
+
+_FORBIDDEN: tuple[tuple[Any, str], ...] = (
+    (time, "time"),
+    (time, "time_ns"),
+    (time, "monotonic"),
+    (time, "monotonic_ns"),
+    (time, "perf_counter"),
+    (time, "sleep"),
+    (os, "urandom"),
+    (uuid, "uuid1"),
+    (uuid, "uuid4"),
+    (random, "random"),
+    (random, "randint"),
+    (random, "randbytes"),
+    (random, "choice"),
+    (random, "shuffle"),
+)
+
+
+@contextmanager
+def _no_wall_clock() -> Iterator[None]:
+    """Replace the machine's clocks and chance by a refusal while a simulation runs (the second net; the first is a lint)."""
+
+    def forbidden(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def refuse(*args: Any, **kwargs: Any) -> Any:
+            caller = sys._getframe(1).f_globals.get("__name__", "?")  # noqa: SLF001 - the caller decides
+            if caller.partition(".")[0] in _EXEMPT:
+                return real(*args, **kwargs)
+            raise WallClockUse(f"{caller} called {name}() under simulated time; ask the World (shared/world.py)")
+
+        return refuse
+
+    saved = [(module, name, getattr(module, name)) for module, name in _FORBIDDEN]
+    try:
+        for module, name, real in saved:
+            setattr(module, name, forbidden(f"{module.__name__}.{name}", real))
+        yield
+    finally:
+        for module, name, real in saved:
+            setattr(module, name, real)
+
+
+#: Libraries that measure themselves without letting it reach a message.
+_EXEMPT = frozenset({"asyncio", "selectors", "prometheus_client", "logging", "hypothesis", "pytest", "_pytest"})
