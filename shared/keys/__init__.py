@@ -1,0 +1,18 @@
+"""Signing keys: in hand (Signer), sealed on disk (Keyring), and the passphrase that opens them."""
+
+from __future__ import annotations
+
+from shared.keys.files import Entropy as Entropy
+from shared.keys.keyring import KeyInfo as KeyInfo
+from shared.keys.keyring import Keyring as Keyring
+from shared.keys.passphrase import obtain as obtain
+from shared.keys.sealed import CHEAP as CHEAP
+from shared.keys.sealed import MODERATE as MODERATE
+from shared.keys.sealed import Cost as Cost
+from shared.keys.signer import LocalSigner as LocalSigner
+from shared.keys.signer import Signer as Signer
+from shared.keys.signer import check_public as check_public
+from shared.keys.signer import is_canonical as is_canonical
+from shared.keys.signer import is_low_order as is_low_order
+from shared.keys.signer import key_id_of as key_id_of
+from shared.keys.signer import verify as verify
