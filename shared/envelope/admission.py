@@ -1,0 +1,223 @@
+"""Admission: one pure function of the log before an entry and the entry itself, used by every reader alike.
+
+Refusals in order: R005 unreadable, R001 expired or future by the broker's time, R002 signature, R003 ihsan, R004 snr, R005
+root or event, R006 repeated or wrong `prev`, R007 key or entitlement, R008 subject, R009 owners. R006 by repetition judges
+each event, everything else the entry. Whatever the rules depend on stands in the log (grants), never in the reader's code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from shared.constant import constant
+from shared.envelope.envelope import Event, Sealed, parse_rfc3339, read, read_event
+from shared.envelope.keybook import KEY_EVENTS, ROOT_PART, Key, KeyBook
+from shared.errors import Refusal, Refused
+from shared.keys import verify
+from shared.log.entry import Entry
+from shared.log.tree import root_of
+from shared.message import Message, lane_of, lookup
+from shared.subjects.keys import KeyRotated
+
+CLOCK_SKEW_MS = constant(30_000, "ms", "BIZ-01")
+IHSAN_FLOOR_PPM = constant(950_000, "ppm", "BIZ-01")
+MAX_VOID_KEPT = constant(10_000, "entries", "X-12")
+SNR_FLOOR_PPM = constant(850_000, "ppm", "BIZ-01")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What admission says of one entry: its refusal, or its events with a refusal each (None: admitted)."""
+
+    entry: Entry
+    refusal: Refusal | None
+    sealed: Sealed | None = None
+    events: tuple[Event, ...] = ()
+    repeats: tuple[Refusal | None, ...] = ()
+
+    def admitted(self) -> list[tuple[int, Event]]:
+        """Return (offset, event) of every admitted event."""
+        return [] if self.refusal else [(i, e) for i, (e, no) in enumerate(zip(self.events, self.repeats, strict=True)) if no is None]
+
+    def void(self) -> list[tuple[int, Refusal]]:
+        """Return (offset, refusal) of every void event; an inadmissible entry is void at offset 0."""
+        if self.refusal:
+            return [(0, self.refusal)]
+        return [(i, no) for i, no in enumerate(self.repeats) if no is not None]
+
+
+@dataclass
+class Lane:
+    """A lane's chain: its last index, where each part's events were admitted, and the atomic batch that may go on."""
+
+    last: int = -1
+    seen: dict[tuple[str, bytes], tuple[int, int]] = field(default_factory=dict[tuple[str, bytes], tuple[int, int]])
+    batch: tuple[str, int, int] | None = None  #: (source, prev, place) of the last admitted entry
+
+
+@dataclass
+class Prefix:
+    """What of a log must be known to judge its next entry: the keys, and the lanes the reader follows."""
+
+    env: str
+    keys: KeyBook = field(default_factory=KeyBook)
+    lanes: dict[str, Lane] = field(default_factory=dict[str, Lane])
+    void: dict[int, Refusal] = field(default_factory=dict[int, Refusal])  #: the newest refused entries by index
+
+    def lane(self, name: str) -> Lane:
+        """Return the chain of a lane, empty if nothing was folded."""
+        return self.lanes.get(name, _EMPTY)
+
+    def fold(self, verdict: Verdict) -> None:
+        """Take one judged entry into the prefix; a void entry moves its lane's chain and nothing else."""
+        name = lane_of(verdict.entry.subject)
+        if name is None:
+            return
+        lane = self.lanes.setdefault(name, Lane())
+        lane.last, lane.batch = verdict.entry.index, None
+        if verdict.refusal is not None or verdict.sealed is None:
+            self.void[verdict.entry.index] = verdict.refusal or Refusal("R005")
+            if len(self.void) > MAX_VOID_KEPT:
+                del self.void[next(iter(self.void))]
+            return
+        attributes, cls = verdict.sealed.attributes, lookup(verdict.entry.subject)
+        lane.batch = (attributes.source, attributes.prev, attributes.batch)
+        for offset, event in verdict.admitted():
+            lane.seen[attributes.source, event.id] = (verdict.entry.index, offset)
+            self.keys.learn(self.env, cls, bytes(event.data), verdict.entry.index)
+
+
+_EMPTY = Lane()
+
+
+def admit(prefix: Prefix, entry: Entry) -> Verdict:
+    """Judge `entry` after `prefix`; pure: the prefix is changed by `prefix.fold(verdict)` alone."""
+    try:
+        sealed = read(entry.raw)
+        _in_time(sealed, entry)
+        keys = _proven(prefix, sealed, entry)
+        _scores(sealed, keys, entry.subject)
+        events = _events(sealed)
+        repeats = _unrepeated(prefix, sealed, events, entry)
+        _entitled(prefix, sealed, keys, events, entry)
+    except Refused as no:
+        ours = no.refusal if no.refusal.code[0] == "R" else Refusal("R005", str(no.refusal))
+        return Verdict(entry, ours)
+    return Verdict(entry, None, sealed, events, repeats)
+
+
+def recall(prefix: Prefix, entry: Entry) -> Verdict:
+    """Return the verdict of an entry that `prefix` has folded already: what it admitted stands in its lane."""
+    refusal = prefix.void.get(entry.index)
+    try:
+        sealed = read(entry.raw)
+        events = _events(sealed)
+    except Refused as no:
+        return Verdict(entry, refusal or no.refusal)
+    seen = prefix.lane(lane_of(entry.subject) or "").seen
+    places = [seen.get((sealed.attributes.source, event.id)) for event in events]
+    known = [place == (entry.index, offset) for offset, place in enumerate(places)]
+    if refusal is not None or not any(known):
+        return Verdict(entry, refusal or Refusal("R006", "void when it was judged; `audit verify` names the reason"))
+    repeats = tuple(None if here else Refusal("R006", f"event {e.id.hex()} was admitted earlier") for here, e in zip(known, events, strict=True))
+    return Verdict(entry, None, sealed, events, repeats)
+
+
+def _in_time(sealed: Sealed, entry: Entry) -> None:
+    written, judged = parse_rfc3339(sealed.attributes.time), entry.time_ns // 1_000_000
+    if judged > written + sealed.attributes.ttlms:
+        raise Refused(Refusal("R001", f"written {sealed.attributes.time}, expired {judged - written - sealed.attributes.ttlms} ms before"))
+    if written > judged + CLOCK_SKEW_MS:
+        raise Refused(Refusal("R001", f"written {written - judged} ms in the future, at most {CLOCK_SKEW_MS} ms of skew are allowed"))
+
+
+def _proven(prefix: Prefix, sealed: Sealed, entry: Entry) -> list[Key]:
+    cls = _key_event(entry.subject)
+    data = _first_data(sealed) if cls else b""
+    known = prefix.keys.candidates(prefix.env, cls, data)
+    keys: list[Key] = []
+    for signature in sealed.signatures:
+        key = known.get(signature.k)
+        if key is None or entry.index < key.first:  # a reader that knows later keys must judge as one that does not
+            raise Refused(Refusal("R002", f"key {signature.k} is not registered at index {entry.index}"))
+        if not verify(key.public, sealed.signed, signature.sig):
+            raise Refused(Refusal("R002", f"signature of key {signature.k} does not verify"))
+        keys.append(key)
+    return keys
+
+
+def _scores(sealed: Sealed, keys: list[Key], subject: str) -> None:
+    if not any(grant.scored for key in keys if (grant := key.grant_for(subject))):
+        return
+    ihsan, snr = sealed.attributes.ihsanppm, sealed.attributes.snrppm
+    if ihsan is None or ihsan < IHSAN_FLOOR_PPM:
+        raise Refused(Refusal("R003", f"ihsan {ihsan} ppm, at least {IHSAN_FLOOR_PPM} required"))
+    if snr is None or snr < SNR_FLOOR_PPM:
+        raise Refused(Refusal("R004", f"snr {snr} ppm, at least {SNR_FLOOR_PPM} required"))
+
+
+def _events(sealed: Sealed) -> tuple[Event, ...]:
+    if root_of(sealed.events) != sealed.attributes.root:
+        raise Refused(Refusal("R005", "the events do not match the signed root"))
+    events = tuple(read_event(raw) for raw in sealed.events)
+    if events[0].id.hex() != sealed.attributes.id:
+        raise Refused(Refusal("R005", "the envelope's id is not its first event's"))
+    return events
+
+
+def _unrepeated(prefix: Prefix, sealed: Sealed, events: tuple[Event, ...], entry: Entry) -> tuple[Refusal | None, ...]:
+    lane = prefix.lane(lane_of(entry.subject) or "")
+    a = sealed.attributes
+    follows = a.prev == lane.last if a.batch == 0 else lane.batch == (a.source, a.prev, a.batch - 1)
+    if not follows:
+        raise Refused(Refusal("R006", f"prev is {a.prev} (batch place {a.batch}), the lane's last index is {lane.last}"))
+    here, out = set[bytes](), list[Refusal | None]()
+    for event in events:
+        repeated = (a.source, event.id) in lane.seen or event.id in here
+        out.append(Refusal("R006", f"event {event.id.hex()} was admitted earlier in this lane") if repeated else None)
+        here.add(event.id)
+    return tuple(out)
+
+
+def _entitled(prefix: Prefix, sealed: Sealed, keys: list[Key], events: tuple[Event, ...], entry: Entry) -> None:
+    subject, cls = sealed.attributes.subject, _key_event(entry.subject)
+    needed = 1
+    for key in keys:
+        if not key.valid_at(entry.index):
+            raise Refused(Refusal("R007", f"key {key.key_id} is valid from {key.first} to {key.last}, the entry is {entry.index}"))
+        if key.part not in (sealed.attributes.source, ROOT_PART):
+            raise Refused(Refusal("R007", f"key {key.key_id} speaks for {key.part}, the envelope for {sealed.attributes.source}"))
+        grant = key.grant_for(subject)
+        if grant is None and cls is not KeyRotated:
+            raise Refused(Refusal("R007", f"key {key.key_id} of {key.part} is not entitled to {subject}"))
+        needed = max(needed, grant.owners if grant else 1)
+    if cls is not None:
+        if len(events) != 1:
+            raise Refused(Refusal("R007", "a key event stands alone in its envelope"))
+        data = bytes(events[0].data)
+        no = prefix.keys.check(cls, data, entry.index, keys)
+        if no is not None:
+            raise Refused(no)
+        needed = max(needed, prefix.keys.owners_needed(cls, data))
+    if subject != entry.subject or lane_of(subject) is None or not subject.startswith(prefix.env + "."):
+        raise Refused(Refusal("R008", f"signed for {subject}, delivered on {entry.subject}"))
+    if sealed.attributes.type != type_of(subject):
+        raise Refused(Refusal("R008", f"type {sealed.attributes.type} does not belong to {subject}"))
+    owners = {key.owner for key in keys}
+    if len(owners) < needed:
+        raise Refused(Refusal("R009", f"{len(owners)} distinct owners signed, {needed} are needed"))
+
+
+def type_of(subject: str) -> str:
+    """Return the CloudEvents type of a decision's full subject."""
+    _, domain, service, _, _, name = subject.split(".")
+    return f"nimmerverse.{domain}.{service}.{name}"
+
+
+def _key_event(subject: str) -> type[Message] | None:
+    cls = lookup(subject)
+    return cls if cls in KEY_EVENTS else None
+
+
+def _first_data(sealed: Sealed) -> bytes:
+    return bytes(read_event(sealed.events[0]).data)

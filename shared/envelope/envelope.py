@@ -1,0 +1,188 @@
+"""Seal and read the signed envelope; the grammar is in SPEC.md beside this file.
+
+    envelope  = msgpack {t: type, p: attribute bytes, s: [{k: key id, sig}], e: [event bytes, …]}
+    signed    = DSSE PAE(t, p)          root in p = RFC 6962 tree with BLAKE3 over e
+    event     = msgpack {id: 16 bytes, cause: 0 or 16 bytes, evidence: bytes, data: map}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+from blake3 import blake3
+
+from shared.constant import constant
+from shared.errors import Refusal, Refused
+from shared.keys import Signer
+from shared.log.entry import MAX_LEAF_BYTES
+from shared.log.tree import root_of
+
+ENVELOPE_TYPE = constant("application/vnd.nimmerverse.event.v1+msgpack", "media type", "BIZ-01")
+MAX_ENVELOPE_BYTES = MAX_LEAF_BYTES - 8
+MAX_BLOCK_EVENTS = constant(1_000, "events", "BIZ-01")
+MAX_BATCH_ENTRIES = constant(100, "entries", "X-02")
+MAX_EVIDENCE_BYTES = constant(32_768, "bytes", "X-02")
+
+Agent = Literal["USER", "MODEL", "SOVEREIGN"]
+
+
+class Attributes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the signature covers: CloudEvents context attributes, the lane's chain and the commitment to the events."""
+
+    id: str  #: hex id of the first event
+    source: str  #: the part, without its version
+    specversion: Literal["1.0"]
+    type: str  #: `nimmerverse.{domain}.{service}.{type}`
+    subject: str  #: the full subject, environment included
+    time: str  #: RFC 3339, UTC, milliseconds
+    ttlms: int
+    agent: Agent
+    boot: str  #: the emitter's start, 16 hex digits
+    sequence: int  #: counts the emitter's envelopes within its boot
+    version: str  #: the part's version
+    correlation: str  #: hex id that runs through one conversation, or empty
+    prev: int  #: the lane's last index before this entry (before its whole batch), -1 when the lane was empty
+    batch: int  #: this entry's place in its atomic batch, 0 first or alone
+    count: int  #: number of events
+    root: bytes  #: 32 bytes, the tree over the events
+    ihsanppm: int | None = None
+    snrppm: int | None = None
+
+
+class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One Ed25519 signature over the pre-authentication encoding, and the id of the key that made it."""
+
+    k: str
+    sig: bytes
+
+
+class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One decision inside an envelope: identity, what caused it, the evidence it rests on, the message itself."""
+
+    id: bytes
+    cause: bytes
+    evidence: bytes
+    data: msgspec.Raw
+
+
+class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    t: str
+    p: bytes
+    s: list[Signature]
+    e: list[bytes]
+
+
+_pack = msgspec.msgpack.Encoder().encode
+_wire = msgspec.msgpack.Decoder(_Wire)
+_attributes = msgspec.msgpack.Decoder(Attributes)
+_event = msgspec.msgpack.Decoder(Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """An envelope that could be read: nothing is proven yet."""
+
+    attributes: Attributes
+    signatures: tuple[Signature, ...]
+    events: tuple[bytes, ...]
+    signed: bytes  #: the bytes the signatures cover
+
+
+def pae(payload_type: str, payload: bytes) -> bytes:
+    """Return the DSSE v1 pre-authentication encoding (secure-systems-lab/dsse protocol)."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
+def rfc3339(ms: int) -> str:
+    """Return milliseconds since the Unix epoch as `2026-01-01T00:00:00.000Z`."""
+    whole, rest = divmod(ms, 1000)
+    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
+
+
+def parse_rfc3339(text: str) -> int:
+    """Return the milliseconds of a time written exactly as rfc3339 writes it; anything else is a ValueError."""
+    moment = datetime.fromisoformat(text)
+    ms = round(moment.timestamp() * 1000) if moment.tzinfo else 0
+    if rfc3339(ms) != text:
+        raise ValueError(f"{text!r} is not a UTC time with milliseconds")
+    return ms
+
+
+def pack_event(event_id: bytes, data: bytes, *, cause: bytes = b"", evidence: bytes = b"") -> bytes:
+    """Return the bytes of one event around an already encoded message."""
+    if len(evidence) > MAX_EVIDENCE_BYTES:
+        raise Refused(Refusal("B003", f"evidence has {len(evidence)} bytes, at most {MAX_EVIDENCE_BYTES}; refer to it by digest"))
+    return _pack(Event(event_id, cause, evidence, msgspec.Raw(data)))
+
+
+def read_event(raw: bytes) -> Event:
+    """Return the event in canonical bytes, its data one canonical MessagePack map, or raise Refused R005."""
+    try:
+        event = _event.decode(raw)
+        data = bytes(event.data)
+        canonical = _pack(event) == raw and _pack(msgspec.msgpack.decode(data)) == data
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, TypeError) as error:
+        raise Refused(Refusal("R005", f"event: {error}")) from None
+    if not canonical:
+        raise Refused(Refusal("R005", "event: readable but not canonical"))
+    if len(event.id) != 16 or len(event.cause) not in (0, 16) or not 0x80 <= data[0] <= 0xDF or 0x90 <= data[0] < 0xDE:
+        raise Refused(Refusal("R005", "event: id and cause have 16 bytes, data is a map"))
+    return event
+
+
+def seal(attributes: Attributes, events: Sequence[bytes], signers: Sequence[Signer]) -> bytes:
+    """Return the envelope around `events`, with count and root filled in, signed by every signer.
+
+    Raises Refused B003 when the envelope would not fit into a leaf.
+    """
+    full = msgspec.structs.replace(attributes, count=len(events), root=root_of(events))
+    payload = _pack(full)
+    message = pae(ENVELOPE_TYPE, payload)
+    signatures = sorted((Signature(s.key_id, s.sign(message)) for s in signers), key=lambda s: s.k)
+    raw = _pack(_Wire(ENVELOPE_TYPE, payload, signatures, list(events)))
+    if len(raw) > MAX_ENVELOPE_BYTES:
+        raise Refused(Refusal("B003", f"envelope has {len(raw)} bytes, at most {MAX_ENVELOPE_BYTES}; refer to content by digest"))
+    return raw
+
+
+def read(raw: bytes) -> Sealed:
+    """Return what an envelope's bytes say, or raise Refused R005; proves nothing about who signed it."""
+    if len(raw) > MAX_ENVELOPE_BYTES:
+        raise Refused(Refusal("R005", f"envelope has {len(raw)} bytes, at most {MAX_ENVELOPE_BYTES} are allowed"))
+    try:
+        wire = _wire.decode(raw)
+        attributes = _attributes.decode(wire.p)
+        time_is_canonical = parse_rfc3339(attributes.time) >= 0
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, OverflowError, OSError) as error:
+        raise Refused(Refusal("R005", f"envelope: {error}")) from None
+    keys = [s.k for s in wire.s]
+    shape_ok = (
+        _pack(wire) == raw
+        and _pack(attributes) == wire.p
+        and wire.t == ENVELOPE_TYPE
+        and time_is_canonical
+        and keys == sorted(set(keys))
+        and 0 < len(keys) <= 64
+        and all(len(s.sig) == 64 for s in wire.s)
+        and attributes.count == len(wire.e)
+        and 0 < attributes.count <= MAX_BLOCK_EVENTS
+        and len(attributes.root) == 32
+        and attributes.prev >= -1
+        and 0 <= attributes.batch < MAX_BATCH_ENTRIES
+        and attributes.ttlms > 0
+        and attributes.sequence >= 0
+    )
+    if not shape_ok:
+        raise Refused(Refusal("R005", "envelope: readable but not canonical, or a count, key order or length is off"))
+    return Sealed(attributes, tuple(wire.s), tuple(wire.e), pae(wire.t, wire.p))
+
+
+def derive_event_id(cause: bytes, part: str, handler: str, ordinal: int) -> bytes:
+    """Return the 16-byte id of an output, the same after any crash: cause, part without version, handler, ordinal."""
+    material = b"".join(len(item).to_bytes(4, "big") + item for item in (cause, part.encode(), handler.encode(), b"%d" % ordinal))
+    return blake3(material, derive_key_context="nimmerverse 2026 event id v1").digest(16)

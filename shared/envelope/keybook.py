@@ -1,0 +1,141 @@
+"""The keys a log knows, each valid between two indices; a fold of the log's own key events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from blake3 import blake3
+
+from shared.codec import decode
+from shared.errors import KeyFault, Refusal
+from shared.keys import check_public, key_id_of
+from shared.message import Message
+from shared.subjects.keys import Genesis, Grant, KeyIntroduced, KeyRevoked, KeyRotated
+
+ROOT_PART = "root"
+KEY_EVENTS: tuple[type[Genesis | KeyIntroduced | KeyRotated | KeyRevoked], ...] = (Genesis, KeyIntroduced, KeyRotated, KeyRevoked)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A registered key: who owns it, which part speaks with it, what it may sign, from which index to which."""
+
+    key_id: str
+    public: bytes
+    part: str
+    owner: str
+    grants: tuple[Grant, ...]
+    first: int
+    last: int | None = None
+
+    def valid_at(self, index: int) -> bool:
+        """Say whether the key may sign the entry at `index`."""
+        return self.first <= index and (self.last is None or index <= self.last)
+
+    def grant_for(self, subject: str) -> Grant | None:
+        """Return the first grant whose pattern covers `subject`."""
+        return next((grant for grant in self.grants if covers(grant.pattern, subject)), None)
+
+
+@dataclass
+class KeyBook:
+    """Every key by id, and the log's genesis. Folded by `learn`, asked by admission."""
+
+    trusted: str | None = None  #: fingerprint the reader trusts; None accepts any genesis and says so
+    fingerprint: str | None = None
+    threshold: int = 0
+    keys: dict[str, Key] = field(default_factory=dict[str, Key])
+
+    def candidates(self, env: str, cls: type[Message] | None, data: bytes) -> dict[str, Key]:
+        """Return the keys that may prove a signature: the registered ones, or a first genesis's own roots."""
+        if self.fingerprint is not None or cls is not Genesis:
+            return self.keys
+        genesis = decode(Genesis, data)
+        grants = tuple(Grant(kind.pattern(env)) for kind in KEY_EVENTS)
+        return {root.key_id: Key(root.key_id, root.public, ROOT_PART, root.owner, grants, 0) for root in genesis.roots}
+
+    def owners_needed(self, cls: type[Message] | None, data: bytes) -> int:
+        """Return how many distinct owners must sign a key event; 1 for everything else."""
+        if cls is Genesis:
+            return decode(Genesis, data).threshold
+        return self.threshold if cls in (KeyIntroduced, KeyRevoked) else 1
+
+    def check(self, cls: type[Message] | None, data: bytes, index: int, signers: list[Key]) -> Refusal | None:
+        """Judge what a key event says, beyond who signed it; None for every other class."""
+        if cls not in KEY_EVENTS:
+            return None
+        if cls is Genesis:
+            return self._check_genesis(decode(Genesis, data), data, index)
+        if any(key.part != ROOT_PART for key in signers) and cls is not KeyRotated:
+            return Refusal("R007", "only root keys introduce and revoke")
+        if cls is KeyIntroduced:
+            introduced = decode(KeyIntroduced, data)
+            return _check_new_key(introduced.key_id, introduced.public, self.keys)
+        if cls is KeyRotated:
+            rotated = decode(KeyRotated, data)
+            if [key.key_id for key in signers] != [rotated.old_key_id]:
+                return Refusal("R007", "a rotation is signed by its predecessor alone")
+            return _check_new_key(rotated.key_id, rotated.public, self.keys)
+        revoked = decode(KeyRevoked, data)
+        return None if revoked.key_id in self.keys else Refusal("R007", f"key {revoked.key_id} is not registered")
+
+    def learn(self, env: str, cls: type[Message] | None, data: bytes, index: int) -> None:
+        """Fold one admitted key event; every other class changes nothing."""
+        if cls is Genesis:
+            genesis = decode(Genesis, data)
+            self.keys.update(self.candidates(env, cls, data))
+            self.fingerprint, self.threshold = fingerprint_of(data), genesis.threshold
+        elif cls is KeyIntroduced:
+            new = decode(KeyIntroduced, data)
+            self.keys[new.key_id] = Key(new.key_id, new.public, new.part, new.owner, tuple(new.grants), index + 1)
+        elif cls is KeyRotated:
+            new = decode(KeyRotated, data)
+            old = self.keys[new.old_key_id]
+            self.keys[old.key_id] = replace(old, last=index)
+            self.keys[new.key_id] = replace(old, key_id=new.key_id, public=new.public, first=index + 1, last=None)
+        elif cls is KeyRevoked:
+            old = self.keys[decode(KeyRevoked, data).key_id]
+            self.keys[old.key_id] = replace(old, last=index if old.last is None else min(old.last, index))
+
+    def current(self, part: str) -> Key | None:
+        """Return the newest key of `part` that has no last index, or None."""
+        alive = [key for key in self.keys.values() if key.part == part and key.last is None]
+        return max(alive, key=lambda key: key.first, default=None)
+
+    def _check_genesis(self, genesis: Genesis, data: bytes, index: int) -> Refusal | None:
+        if self.fingerprint is not None or index != 0:
+            return Refusal("R007", "a log has one genesis, its first entry")
+        found = fingerprint_of(data)
+        if self.trusted not in (None, found):
+            return Refusal("R007", f"genesis fingerprint is {found}, trusted is {self.trusted}")
+        if not 1 <= genesis.threshold <= len({root.owner for root in genesis.roots}):
+            return Refusal("R009", "the genesis threshold needs as many distinct root owners")
+        seen: dict[str, Key] = {}
+        return next((no for root in genesis.roots if (no := _check_new_key(root.key_id, root.public, seen))), None)
+
+
+def fingerprint_of(genesis: bytes) -> str:
+    """Return the 64 hex digits by which a log's genesis is trusted."""
+    return blake3(genesis, derive_key_context="nimmerverse 2026 genesis fingerprint v1").hexdigest()
+
+
+def covers(pattern: str, subject: str) -> bool:
+    """Say whether a NATS pattern (`*` one token, `>` the rest) covers a subject."""
+    wanted, found = pattern.split("."), subject.split(".")
+    for i, token in enumerate(wanted):
+        if token == ">":
+            return len(found) > i
+        if i >= len(found) or token not in ("*", found[i]):
+            return False
+    return len(wanted) == len(found)
+
+
+def _check_new_key(key_id: str, public: bytes, known: dict[str, Key]) -> Refusal | None:
+    """Refuse a key that is malformed, weak, misnamed or already known."""
+    try:
+        check_public(public)
+    except KeyFault as fault:
+        return Refusal("R007", str(fault))
+    if key_id != key_id_of(public):
+        return Refusal("R007", f"key id {key_id} is not the id of its public key")
+    return Refusal("R007", f"key {key_id} is already registered") if key_id in known else None
