@@ -1,0 +1,11 @@
+"""The bus: one behaviour over two wires, a real nats-server and a simulated one."""
+
+from shared.bus.bus import Bus as Bus
+from shared.bus.bus import Context as Context
+from shared.bus.bus import Draft as Draft
+from shared.bus.bus import Receipt as Receipt
+from shared.bus.wire import Delivery as Delivery
+from shared.bus.wire import Outcome as Outcome
+from shared.bus.wire import Wire as Wire
+from shared.bus.wire import stream_name as stream_name
+from shared.bus.writer import Writer as Writer

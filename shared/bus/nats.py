@@ -1,0 +1,313 @@
+"""The wire to a real nats-server, over nats-py.
+
+Traps of the client that this module steps around, each with a test in tests/faults: ordered consumers that lose messages,
+`publish_async` futures that never resolve, pull requests that die on reconnect, publishes buffered while disconnected and
+then gone, frozen links noticed after minutes, permission violations that reach only the error callback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription as NatsSubscription
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeout
+
+from shared.bus.pull import Pull
+from shared.bus.wire import INBOX, READ_BATCH, Consumer, Delivery, Sink, Subscription, inbox_prefix
+from shared.constant import constant
+from shared.errors import NotPermitted, Refusal, Refused, StorageFault, Unreachable, Unresolved
+from shared.log.entry import Entry
+
+PING_S = constant(2, "s", "X-07")
+CONNECT_S = constant(5, "s", "X-07")
+WRONG_LAST_SEQUENCE = 10071
+FULL = (10023, 10047, 10077, 10122)  #: insufficient resources, storage or account limits, maximum messages or bytes
+MISSING_STREAM = 10059
+
+
+@dataclass
+class _Closing:
+    subscription: NatsSubscription
+
+    async def close(self) -> None:
+        if not self.subscription._closed:  # noqa: SLF001 - nats-py raises when asked twice and offers no question
+            await self.subscription.unsubscribe()
+
+
+class NatsWire:
+    """One identity's connection to a nats-server; reconnects for ever, and never buffers while disconnected."""
+
+    def __init__(self, client: Client, identity: str) -> None:
+        self.client, self.identity = client, identity
+        self.slow = 0  #: messages dropped because a subscription's queue was full
+        self._refused: dict[str, str] = {}
+        self._watching: dict[str, list[asyncio.Future[None]]] = {}
+        self._pulls: list[Pull] = []
+
+    @property
+    def connected(self) -> bool:
+        return self.client.is_connected
+
+    def inbox(self) -> str:
+        return self.client.new_inbox()
+
+    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None, reply: str = "") -> None:
+        self._check_link()
+        if subject.lower() in self._refused:
+            raise NotPermitted(f"the server refuses {self.identity} to publish on {subject}")
+        await self.client.publish(subject, data, reply, dict(headers) if headers else None)
+
+    async def confirm(self, subject: str) -> None:
+        await self._flush()
+        if subject.lower() in self._refused:
+            raise NotPermitted(f"the server refuses {self.identity} to publish on {subject}")
+
+    async def subscribe(self, pattern: str, sink: Sink, queue: str = "") -> Subscription:
+        async def receive(message: Msg) -> None:
+            sink(_delivery(message))
+
+        self._check_link()
+        subscription = await self.client.subscribe(pattern, queue, cb=receive)
+        await self._flush()
+        if pattern.lower() in self._refused:
+            raise NotPermitted(f"the server refuses {self.identity} to subscribe to {pattern}")
+        return _Closing(subscription)
+
+    async def request(self, subject: str, data: bytes, headers: Mapping[str, str] | None, timeout_s: float) -> Delivery:
+        try:
+            return _delivery(await self._ask(subject, data, headers, timeout_s))
+        except NoRespondersError:
+            raise Refused(Refusal("B006", f"nobody listens on {subject}")) from None
+        except NatsTimeout:
+            raise Refused(Refusal("B006", f"no answer on {subject} within {timeout_s} s")) from None
+
+    async def append(self, batch: Sequence[tuple[str, bytes]], lane: str, last: int, timeout_s: float) -> int:
+        expected = {
+            "Nats-Expected-Last-Subject-Sequence": str(last + 1),
+            "Nats-Expected-Last-Subject-Sequence-Subject": f"{lane}.>",
+        }
+        subject = batch[-1][0]
+        try:
+            if len(batch) == 1:
+                answer = await self._ask(subject, batch[0][1], expected, timeout_s)
+            else:
+                answer = await self._ask_batch(batch, expected, timeout_s)
+        except NoRespondersError:
+            raise Unreachable(f"no stream stores {subject}; the steward creates the log's stream") from None
+        except NatsTimeout:
+            raise Unresolved(f"no acknowledgement on {lane} within {timeout_s} s") from None
+        return _stored(answer.data, lane, last)
+
+    async def read(self, stream: str, start: int, pattern: str = "", limit: int = READ_BATCH) -> list[Entry]:
+        body: dict[str, Any] = {"seq": start + 1, "batch": limit}
+        if pattern:
+            body["next_by_subj"] = pattern
+        found: list[Entry] = []
+        done = asyncio.get_running_loop().create_future()
+
+        def collect(delivery: Delivery) -> None:
+            status = delivery.headers.get("Status", "")
+            if not status:
+                found.append(_entry(delivery))
+            elif not done.done():
+                done.set_result((status, delivery.headers.get("Description", "")))
+
+        self._check_link()
+        inbox = self.inbox()
+        subscription = await self.client.subscribe(inbox, cb=_adapt(collect))
+        try:
+            await self.client.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(body).encode(), inbox)
+            async with asyncio.timeout(CONNECT_S):
+                status, description = await done
+        except TimeoutError:
+            raise Unreachable(f"reading {stream} from {start} was not answered within {CONNECT_S} s") from None
+        finally:
+            await subscription.unsubscribe()
+        if status in ("204", "404"):
+            return found
+        raise Unreachable(f"reading {stream} from {start}: {status} {description or 'no stream answers'}")
+
+    async def last(self, stream: str, pattern: str) -> Entry | None:
+        body = json.dumps({"last_by_subj": pattern}).encode()
+        try:
+            message = _delivery(await self._ask(f"$JS.API.DIRECT.GET.{stream}", body, None, CONNECT_S))
+        except (NoRespondersError, NatsTimeout):
+            raise Unreachable(f"there is no stream {stream}, or it does not answer") from None
+        if message.headers.get("Status") == "404":
+            return None
+        return _entry(message)
+
+    async def consume(self, stream: str, durable: str, consumer: Consumer) -> Subscription:
+        pull = Pull(self.client, stream, durable, consumer)
+        await pull.start()
+        self._pulls.append(pull)
+        return pull
+
+    async def close(self) -> None:
+        """Stop pulling first (nats-py's drain stalls on unfetched messages), then flush and close."""
+        for pull in self._pulls:
+            await pull.close()
+        if self.client.is_connected:
+            try:
+                await self.client.flush(timeout=CONNECT_S)
+            except NatsError:
+                pass  # the link went down while closing: nothing is left that could be flushed
+        await self.client.close()
+
+    async def on_error(self, error: Exception) -> None:
+        """Learn what the server refused; nats-py reports it here alone, in lower case."""
+        text = str(error).lower()
+        if "permissions violation" in text and '"' in text:
+            subject = text.split('"')[1]
+            self._refused[subject] = text
+            for waiting in self._watching.pop(subject, []):
+                if not waiting.done():
+                    waiting.set_exception(NotPermitted(f"the server refuses {self.identity}: {text.strip()}"))
+        elif "slow consumer" in text:
+            self.slow += 1
+
+    async def on_reconnect(self) -> None:
+        """Pull again: the server forgot the requests. Permissions may have changed: forget the refusals."""
+        self._refused.clear()
+        for pull in self._pulls:
+            await pull.again()
+
+    async def _ask(self, subject: str, data: bytes, headers: Mapping[str, str] | None, timeout_s: float) -> Msg:
+        self._check_link()
+        refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        watching = self._watching.setdefault(subject.lower(), [])
+        watching.append(refused)
+        asking = asyncio.ensure_future(self.client.request(subject, data, timeout_s, headers=dict(headers) if headers else None))
+        try:
+            await asyncio.wait((asking, refused), return_when=asyncio.FIRST_COMPLETED)
+            if refused.done():
+                asking.cancel()
+                refused.result()
+            return await asking
+        finally:
+            asking.cancel()
+            refused.cancel()
+            if refused in watching:
+                watching.remove(refused)
+            if not watching:
+                self._watching.pop(subject.lower(), None)
+
+    async def _ask_batch(self, batch: Sequence[tuple[str, bytes]], expected: dict[str, str], timeout_s: float) -> Msg:
+        name = self.client.new_inbox().rsplit(".", 1)[1]
+        for place, (subject, raw) in enumerate(batch, 1):
+            headers = {"Nats-Batch-Id": name, "Nats-Batch-Sequence": str(place)} | (expected if place == 1 else {})
+            if place == len(batch):
+                return await self._ask(subject, raw, headers | {"Nats-Batch-Commit": "1"}, timeout_s)
+            if place == 1:
+                opened = await self._ask(subject, raw, headers, timeout_s)
+                if opened.data:
+                    return opened
+            else:
+                await self.publish(subject, raw, headers)
+        raise AssertionError("an atomic batch has at least one entry")
+
+    async def _flush(self) -> None:
+        self._check_link()
+        try:
+            await self.client.flush(timeout=CONNECT_S)
+        except NatsError:
+            raise Unreachable("the bus does not answer; it may be restarting") from None
+
+    def _check_link(self) -> None:
+        if not self.client.is_connected:
+            raise Unreachable(f"{self.identity} has no link to the bus at the moment")
+
+
+async def connect(
+    url: str, identity: str, *, nkey: Path | None = None, creds: Path | None = None, private_inbox: bool = True
+) -> NatsWire:
+    """Return a wire to `url`; Unreachable with one clear sentence when no server answers or it refuses the identity."""
+    wires: list[NatsWire] = []
+
+    async def on_error(error: Exception) -> None:
+        for wire in wires:
+            await wire.on_error(error)
+
+    async def on_reconnect() -> None:
+        for wire in wires:
+            await wire.on_reconnect()
+
+    options: dict[str, Any] = {}
+    if nkey is not None:
+        options["nkeys_seed"] = str(nkey)
+    if creds is not None:
+        options["user_credentials"] = str(creds)
+    prefix = inbox_prefix(identity) if private_inbox else INBOX
+    client = Client()
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            await client.connect(  # pyright: ignore[reportUnknownMemberType] - nats-py leaves some options untyped
+                url,
+                name=identity,
+                error_cb=on_error,
+                reconnected_cb=on_reconnect,
+                reconnect_time_wait=0.05,
+                max_reconnect_attempts=-1,
+                ping_interval=PING_S,
+                max_outstanding_pings=2,
+                inbox_prefix=prefix.encode(),
+                connect_timeout=CONNECT_S,
+                allow_reconnect=True,
+                **options,
+            )
+    except (TimeoutError, OSError, NatsError) as error:
+        await client.close()
+        why = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise Unreachable(f"no usable nats-server at {url} for {identity} ({why}); start one with `nimmerverse up`") from None
+    wire = NatsWire(client, identity)
+    wires.append(wire)
+    return wire
+
+
+def _adapt(sink: Sink) -> Any:
+    async def receive(message: Msg) -> None:
+        sink(_delivery(message))
+
+    return receive
+
+
+def _delivery(message: Msg) -> Delivery:
+    return Delivery(message.subject, message.data, message.headers or {}, message.reply)
+
+
+def _entry(delivery: Delivery) -> Entry:
+    """Read a direct-get answer; the broker's nanoseconds are in a header that datetime would round."""
+    h = delivery.headers
+    return Entry(int(h["Nats-Sequence"]) - 1, h["Nats-Subject"], nanoseconds(h["Nats-Time-Stamp"]), delivery.data)
+
+
+def nanoseconds(stamp: str) -> int:
+    """Return RFC 3339 with up to nine fractional digits (`2026-01-01T00:00:00.123456789Z`) as nanoseconds."""
+    whole, _, rest = stamp.removesuffix("Z").partition(".")
+    return int(datetime.fromisoformat(whole + "+00:00").timestamp()) * 1_000_000_000 + int(rest.ljust(9, "0") or 0)
+
+
+def _stored(data: bytes, lane: str, last: int) -> int:
+    answer = json.loads(data)
+    error = answer.get("error")
+    if error is None:
+        return int(answer["seq"]) - 1
+    if error.get("err_code") == WRONG_LAST_SEQUENCE:
+        raise Refused(Refusal("B007", f"{lane} moved past {last}: {error.get('description')}"))
+    if error.get("err_code") in FULL or "storage" in error.get("description", "") or "resource" in error.get("description", ""):
+        raise StorageFault(f"the log cannot be written: {error.get('description')} ({error.get('err_code')}); free disk space or raise the quota")
+    raise Unresolved(f"the server refused an append on {lane}: {error.get('description')} ({error.get('err_code')})")
+
+
+

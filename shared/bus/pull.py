@@ -1,0 +1,115 @@
+"""An overlapping pull of a durable JetStream consumer: explicit acks, and new pulls before the last one is empty.
+
+nats-py's own `fetch` waits for a batch to end before it asks for the next, and its pull requests die on reconnect; here the
+next request is sent while messages of the previous one still arrive, and a reconnect or a missed heartbeat asks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from shared.bus.wire import Consumer, Outcome
+from shared.constant import constant
+from shared.log.entry import Entry
+
+BATCH = constant(200, "messages", "X-07")
+EXPIRES_S = constant(30, "s", "X-07")
+HEARTBEAT_S = constant(2, "s", "X-07")
+
+
+class Pull:
+    """Receives one durable consumer's entries, one at a time, and settles each with its outcome."""
+
+    def __init__(self, client: Client, stream: str, durable: str, consumer: Consumer) -> None:
+        self.client, self.stream, self.durable, self.consumer = client, stream, durable, consumer
+        self._inbox = client.new_inbox()
+        self._queue: asyncio.Queue[Msg] = asyncio.Queue()
+        self._wanted = 0  #: messages asked for and not yet delivered
+        self._heard = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._close_subscription = client.flush
+
+    async def start(self) -> None:
+        """Subscribe the private inbox and ask for the first batch."""
+        subscription = await self.client.subscribe(self._inbox, cb=self._receive)
+        self._close_subscription = subscription.unsubscribe
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._work()), loop.create_task(self._watch())]
+        await self.again()
+
+    async def again(self) -> None:
+        """Forget what was asked for (the server did) and ask anew."""
+        self._wanted = 0
+        await self._ask()
+
+    async def close(self) -> None:
+        """Stop receiving; what was delivered and not settled will be delivered again."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks and self.client.is_connected:
+            await self._close_subscription()
+        self._tasks = []
+
+    async def _ask(self) -> None:
+        if self._wanted > BATCH // 2 or not self.client.is_connected:
+            return
+        body = {"batch": BATCH, "expires": EXPIRES_S * 10**9, "idle_heartbeat": HEARTBEAT_S * 10**9}
+        self._wanted += BATCH
+        await self.client.publish(f"$JS.API.CONSUMER.MSG.NEXT.{self.stream}.{self.durable}", json.dumps(body).encode(), self._inbox)
+
+    async def _receive(self, message: Msg) -> None:
+        self._heard.set()
+        status = (message.headers or {}).get("Status")
+        if status is None:
+            self._wanted -= 1
+            self._queue.put_nowait(message)
+        elif status != "100":  # 100 is a heartbeat; anything else ends a pull, delivered or not
+            left = (message.headers or {}).get("Nats-Pending-Messages")
+            self._wanted = max(0, self._wanted - int(left)) if left else 0
+            if status != "408":  # not merely expired: the consumer is gone or busy, the watchdog asks again later
+                return
+        await self._ask()
+
+    async def _watch(self) -> None:
+        """Ask again when neither a message nor a heartbeat came for three heartbeats."""
+        while True:
+            self._heard.clear()
+            try:
+                async with asyncio.timeout(3 * HEARTBEAT_S):
+                    await self._heard.wait()
+            except TimeoutError:
+                try:
+                    await self.again()
+                except NatsError:
+                    continue  # the link is down: the reconnect asks again
+
+    async def _work(self) -> None:
+        while True:
+            message = await self._queue.get()
+            entry, deliveries = _read_ack(message)
+            outcome = await self.consumer(entry, deliveries)
+            try:
+                await self.client.publish(message.reply, _settle(outcome))
+            except NatsError:
+                continue  # not settled: the server delivers it again
+
+
+def _settle(outcome: Outcome) -> bytes:
+    if outcome.kind == "ack":
+        return b"+ACK"
+    if outcome.kind == "term":
+        return b"+TERM"
+    return b"-NAK " + json.dumps({"delay": int(outcome.delay_s * 1e9)}).encode()
+
+
+def _read_ack(message: Msg) -> tuple[Entry, int]:
+    """Read index, broker nanoseconds and delivery count from the acknowledgement subject (8 or 11 tokens after $JS.ACK)."""
+    tokens = message.reply.split(".")
+    delivered, sequence, _, stamp = tokens[4:8] if len(tokens) == 9 else tokens[6:10]
+    return Entry(int(sequence) - 1, message.subject, int(stamp), message.data), int(delivered)

@@ -1,0 +1,316 @@
+"""A simulated server and its wires: virtual time, and faults drawn from the World's seed."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from shared.bus.wire import INBOX, READ_BATCH, Consumer, Delivery, Sink, Subscription, inbox_prefix
+from shared.envelope.keybook import covers
+from shared.errors import NotPermitted, Refusal, Refused, Unreachable, Unresolved
+from shared.log.entry import Entry
+from shared.world import SimWorld
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Chances in [0, 1] per message, and the longest extra delay in seconds."""
+
+    drop: float = 0.0
+    duplicate: float = 0.0
+    delay_s: float = 0.002
+    lose_ack: float = 0.0
+    lose_append: float = 0.0
+
+
+@dataclass
+class SimStream:
+    """A stored, ordered list of entries. Index i is the (i+1)-th ever stored; `limit` drops the oldest."""
+
+    patterns: tuple[str, ...]
+    limit: int | None = None
+    first: int = 0
+    entries: deque[Entry] = field(default_factory=deque[Entry])
+    by_lane: dict[str, list[Entry]] = field(default_factory=dict[str, list[Entry]])
+
+    def add(self, subject: str, raw: bytes, time_ns: int) -> int:
+        """Store one message and return its index."""
+        entry = Entry(self.first + len(self.entries), subject, time_ns, raw)
+        self.entries.append(entry)
+        if self.limit is None:
+            self.by_lane.setdefault(subject.rsplit(".", 1)[0], []).append(entry)
+        elif len(self.entries) > self.limit:
+            self.entries.popleft()
+            self.first += 1
+        return entry.index
+
+    def read(self, start: int, pattern: str, limit: int) -> list[Entry]:
+        """Return up to `limit` entries from `start` on that match; a whole lane is answered from its index."""
+        lane = self.by_lane.get(pattern.removesuffix(".>"))
+        if pattern.endswith(".>") and lane is not None:
+            return lane[bisect_left(lane, start, key=lambda e: e.index) :][:limit]
+        found = islice(self.entries, max(start - self.first, 0), None)
+        return list(islice((e for e in found if not pattern or covers(pattern, e.subject)), limit))
+
+
+@dataclass
+class SimDurable:
+    """A durable consumer's place: what is next, and what was delivered but not settled."""
+
+    stream: str
+    pattern: str
+    ack_wait_s: float = 30.0
+    next: int = 0
+    waiting: dict[int, tuple[float, int]] = field(default_factory=dict[int, tuple[float, int]])  #: index → (due, deliveries)
+
+
+@dataclass
+class _Listener:
+    wire: SimWire
+    pattern: str
+    sink: Sink
+    queue: str
+
+    async def close(self) -> None:
+        if self in self.wire.server.listeners:
+            self.wire.server.listeners.remove(self)
+
+
+class SimServer:
+    """One simulated nats-server: subjects, streams, durable consumers and permissions."""
+
+    def __init__(self, world: SimWorld, faults: Faults | None = None) -> None:
+        self.world = world
+        self.faults = faults or Faults()
+        self.streams: dict[str, SimStream] = {}
+        self.durables: dict[tuple[str, str], SimDurable] = {}
+        self.listeners: list[_Listener] = []
+        self.wires: list[SimWire] = []
+        self.lanes: dict[str, int] = {}
+        self.stored = asyncio.Condition()
+        self._turns = 0
+
+    def wire(self, identity: str, publish: tuple[str, ...] = (">",), subscribe: tuple[str, ...] = (">",)) -> SimWire:
+        """Return a new connection of `identity` with these permissions."""
+        wire = SimWire(self, identity, publish, subscribe)
+        self.wires.append(wire)
+        return wire
+
+    def permit(self, identity: str, publish: tuple[str, ...], subscribe: tuple[str, ...]) -> None:
+        """Change what the connections of `identity` may do."""
+        for wire in self.wires:
+            if wire.identity == identity:
+                wire.may_publish, wire.may_subscribe = publish, subscribe
+
+    def deliver(self, delivery: Delivery, *, faulty: bool) -> bool:
+        """Hand a message to every listener, one per queue group; say whether anybody listens."""
+        chosen: list[_Listener] = []
+        groups: dict[tuple[str, str], list[_Listener]] = {}
+        for listener in self.listeners:
+            if listener.wire.linked and covers(listener.pattern, delivery.subject):
+                if listener.queue:
+                    groups.setdefault((listener.pattern, listener.queue), []).append(listener)
+                else:
+                    chosen.append(listener)
+        for members in groups.values():
+            self._turns += 1
+            chosen.append(members[self._turns % len(members)])
+        for listener in chosen:
+            copies = 1
+            if faulty:
+                copies = 0 if self.world.chance() < self.faults.drop else 1 + (self.world.chance() < self.faults.duplicate)
+            for _ in range(copies):
+                self._later(listener, delivery)
+        return bool(chosen)
+
+    def _later(self, listener: _Listener, delivery: Delivery) -> None:
+        def arrive() -> None:
+            if listener.wire.linked and listener in self.listeners:
+                listener.sink(delivery)
+
+        asyncio.get_running_loop().call_later(self.world.chance() * self.faults.delay_s, arrive)
+
+    def keep(self, subject: str, data: bytes) -> int | None:
+        """Store a message in the stream that lists its subject; None when no stream does."""
+        for stream in self.streams.values():
+            if any(covers(pattern, subject) for pattern in stream.patterns):
+                index = stream.add(subject, data, self.world.now_ns())
+                self.lanes[subject.rsplit(".", 1)[0]] = index
+                return index
+        return None
+
+    async def wake(self) -> None:
+        """Tell durable consumers that something was stored."""
+        async with self.stored:
+            self.stored.notify_all()
+
+
+class SimWire:
+    """A connection to a SimServer. `linked` False is a cut: nothing arrives, nothing leaves, appends stay unresolved."""
+
+    def __init__(self, server: SimServer, identity: str, publish: tuple[str, ...], subscribe: tuple[str, ...]) -> None:
+        self.server, self.identity = server, identity
+        self.may_publish, self.may_subscribe = publish, subscribe
+        self.linked = True
+        self._answers: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listeners: list[_Listener] = []
+
+    @property
+    def connected(self) -> bool:
+        return self.linked
+
+    def inbox(self) -> str:
+        return f"{inbox_prefix(self.identity)}.{self.server.world.entropy(11).hex()}"
+
+    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None, reply: str = "") -> None:
+        if not self.linked:
+            raise Unreachable(f"{self.identity} has no link to the bus")
+        self._check_publish(subject)
+        self.server.deliver(Delivery(subject, data, dict(headers or {}), reply), faulty=not subject.startswith(INBOX))
+        if self.server.keep(subject, data) is not None:
+            await self.server.wake()
+
+    async def confirm(self, subject: str) -> None:
+        self._check_publish(subject)
+
+    async def subscribe(self, pattern: str, sink: Sink, queue: str = "") -> Subscription:
+        own = f"{inbox_prefix(self.identity)}.>"
+        if not any(covers(allowed, pattern) or allowed == pattern for allowed in (*self.may_subscribe, own)):
+            raise NotPermitted(f"{self.identity} may not subscribe to {pattern}")
+
+        def receive(delivery: Delivery) -> None:
+            if delivery.reply:
+                self._answers.add(delivery.reply)
+            sink(delivery)
+
+        listener = _Listener(self, pattern, receive, queue)
+        self.server.listeners.append(listener)
+        self._listeners.append(listener)
+        return listener
+
+    async def request(self, subject: str, data: bytes, headers: Mapping[str, str] | None, timeout_s: float) -> Delivery:
+        self._check_publish(subject)
+        answer: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
+        inbox = self.inbox()
+        listening = await self.subscribe(inbox, lambda d: None if answer.done() else answer.set_result(d))
+        try:
+            if not self.linked:
+                raise Unreachable(f"{self.identity} has no link to the bus")
+            if not self.server.deliver(Delivery(subject, data, dict(headers or {}), inbox), faulty=True):
+                raise Refused(Refusal("B006", f"nobody listens on {subject}"))
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError:
+            raise Refused(Refusal("B006", f"no answer on {subject} within {timeout_s} s")) from None
+        finally:
+            await listening.close()
+
+    async def append(self, batch: Sequence[tuple[str, bytes]], lane: str, last: int, timeout_s: float) -> int:
+        world, faults = self.server.world, self.server.faults
+        for subject, _ in batch:
+            self._check_publish(subject)
+        await world.sleep(world.chance() * faults.delay_s)
+        if not self.linked or world.chance() < faults.lose_append:
+            await world.sleep(timeout_s)
+            raise Unresolved(f"no acknowledgement on {lane} within {timeout_s} s")
+        if self.server.lanes.get(lane, -1) != last:
+            raise Refused(Refusal("B007", f"{lane} moved past {last}"))
+        index = -1
+        for subject, raw in batch:
+            stored = self.server.keep(subject, raw)
+            if stored is None:
+                raise Unreachable(f"no stream stores {subject}")
+            index = stored
+        self.server.deliver(Delivery(batch[-1][0], batch[-1][1]), faulty=True)
+        await self.server.wake()
+        await world.sleep(world.chance() * faults.delay_s)
+        if not self.linked or world.chance() < faults.lose_ack:
+            await world.sleep(timeout_s)
+            raise Unresolved(f"no acknowledgement on {lane} within {timeout_s} s")
+        return index
+
+    async def read(self, stream: str, start: int, pattern: str = "", limit: int = READ_BATCH) -> list[Entry]:
+        await self._round_trip()
+        return self._stream(stream).read(start, pattern, limit)
+
+    async def last(self, stream: str, pattern: str) -> Entry | None:
+        await self._round_trip()
+        return next((e for e in reversed(self._stream(stream).entries) if covers(pattern, e.subject)), None)
+
+    async def consume(self, stream: str, durable: str, consumer: Consumer) -> Subscription:
+        state = self.server.durables.get((stream, durable))
+        if state is None:
+            raise Unreachable(f"no durable consumer {durable} on {stream}; the steward creates it")
+        task = asyncio.get_running_loop().create_task(self._pull(state, consumer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return _Pull(task)
+
+    async def close(self) -> None:
+        for listener in list(self._listeners):
+            await listener.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.linked = False
+
+    async def _pull(self, state: SimDurable, consumer: Consumer) -> None:
+        world, stream = self.server.world, self._stream(state.stream)
+        while True:
+            entry = self._due(state, stream)
+            if entry is None or not self.linked:
+                async with self.server.stored:
+                    try:
+                        async with asyncio.timeout(1.0):
+                            await self.server.stored.wait()
+                    except TimeoutError:
+                        continue
+                continue
+            deliveries = state.waiting.get(entry.index, (0.0, 0))[1] + 1
+            state.waiting[entry.index] = (world.elapsed_s() + state.ack_wait_s, deliveries)
+            state.next = max(state.next, entry.index + 1)
+            await world.sleep(world.chance() * self.server.faults.delay_s)
+            outcome = await consumer(entry, deliveries)
+            if not self.linked or world.chance() < self.server.faults.lose_ack:
+                continue
+            if outcome.kind == "nak":
+                state.waiting[entry.index] = (world.elapsed_s() + outcome.delay_s, deliveries)
+            else:
+                state.waiting.pop(entry.index, None)
+
+    def _due(self, state: SimDurable, stream: SimStream) -> Entry | None:
+        now = self.server.world.elapsed_s()
+        again = min((i for i, (due, _) in state.waiting.items() if due <= now), default=None)
+        wanted = state.next if again is None else again
+        return next(iter(stream.read(wanted, state.pattern, 1)), None)
+
+    def _check_publish(self, subject: str) -> None:
+        if subject in self._answers:
+            self._answers.discard(subject)
+        elif not any(covers(pattern, subject) for pattern in self.may_publish):
+            raise NotPermitted(f"{self.identity} may not publish to {subject}")
+
+    def _stream(self, name: str) -> SimStream:
+        stream = self.server.streams.get(name)
+        if stream is None:
+            raise Unreachable(f"there is no stream {name}; the steward creates it")
+        return stream
+
+    async def _round_trip(self) -> None:
+        await self.server.world.sleep(self.server.world.chance() * self.server.faults.delay_s)
+        if not self.linked:
+            raise Unreachable(f"{self.identity} has no link to the bus")
+
+
+@dataclass
+class _Pull:
+    task: asyncio.Task[None]
+
+    async def close(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)

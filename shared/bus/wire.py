@@ -1,0 +1,107 @@
+"""The wire under the bus: raw subjects and bytes, streams and durable consumers. One protocol, two implementations.
+
+`NatsWire` speaks to a real server, `SimWire` to a simulated one in the same process. Everything above (envelopes, lanes,
+admission, dead letters) is written once, in `bus.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from shared.constant import constant
+from shared.log.entry import Entry
+from shared.message import encode_token
+
+INBOX = constant("_INBOX", "subject prefix", "X-09")
+READ_BATCH = constant(500, "entries", "X-04")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message as it arrived: nothing about it is trusted yet. `reply` is empty when no answer is wanted."""
+
+    subject: str
+    data: bytes
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    reply: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a durable delivery ended: done, again after a delay, or never again."""
+
+    kind: Literal["ack", "nak", "term"]
+    delay_s: float = 0.0
+
+
+Sink = Callable[[Delivery], None]
+Consumer = Callable[[Entry, int], Awaitable[Outcome]]
+"""Called with an entry and how often it was delivered (1 first)."""
+
+
+class Subscription(Protocol):
+    """Something that keeps receiving until closed."""
+
+    async def close(self) -> None: ...
+
+
+class Wire(Protocol):
+    """A connection of one identity. Every call ends: a result, a Refused, or a Fault."""
+
+    @property
+    def connected(self) -> bool: ...
+
+    def inbox(self) -> str:
+        """Return a fresh subject under this identity's private inbox."""
+        ...
+
+    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None, reply: str = "") -> None:
+        """Send at most once. Raises NotPermitted when the server is known to refuse, Unreachable when there is no link."""
+        ...
+
+    async def confirm(self, subject: str) -> None:
+        """Return when the server has judged what was published so far; NotPermitted if it refused `subject`."""
+        ...
+
+    async def subscribe(self, pattern: str, sink: Sink, queue: str = "") -> Subscription:
+        """Receive what matches; NotPermitted when the server refuses the pattern."""
+        ...
+
+    async def request(self, subject: str, data: bytes, headers: Mapping[str, str] | None, timeout_s: float) -> Delivery:
+        """Return the answer. Refused B006 when nobody listens or answers in time; NotPermitted; Unreachable."""
+        ...
+
+    async def append(self, batch: Sequence[tuple[str, bytes]], lane: str, last: int, timeout_s: float) -> int:
+        """Store all or none if the lane's last index is `last`; return the last entry's index.
+
+        Raises Refused B007 when the lane moved, Unresolved when no answer came, NotPermitted, StorageFault.
+        """
+        ...
+
+    async def read(self, stream: str, start: int, pattern: str = "", limit: int = READ_BATCH) -> list[Entry]:
+        """Return up to `limit` stored entries from index `start` on, in order, only those matching `pattern`."""
+        ...
+
+    async def last(self, stream: str, pattern: str) -> Entry | None:
+        """Return the newest stored entry that matches, or None."""
+        ...
+
+    async def consume(self, stream: str, durable: str, consumer: Consumer) -> Subscription:
+        """Receive a durable consumer's entries with explicit acknowledgement, across reconnects."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is in flight and disconnect."""
+        ...
+
+
+def inbox_prefix(identity: str) -> str:
+    """Return the subject under which `identity` alone may hear its answers; no two identities share one."""
+    return f"{INBOX}_{encode_token(identity)}"
+
+
+def stream_name(kind: Literal["log", "traces", "dead"], env: str) -> str:
+    """Return the JetStream stream's name of an environment, for instance LOG_dev."""
+    return f"{kind.upper()}_{env}"
