@@ -1,0 +1,3 @@
+"""The sensor cell: a beat in, `nervous.cells.sensor.wave` out."""
+
+from cells.sensor_cell.cell import SensorCell as SensorCell

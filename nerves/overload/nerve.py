@@ -1,0 +1,126 @@
+"""The overload nerve: decides how loaded a site is, from several readings and never from one."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from shared.constant import constant
+from shared.errors import Refusal
+from shared.part import Nerve
+from shared.subjects.nervous import AssessRequest, LoadAssessed, LoadLevel, Reason, VitalsWave
+from shared.subjects.system import Tick
+
+SUSTAINED = constant(3, "readings", "NIM-12")
+REMEMBERED = constant(30, "readings", "NIM-01")
+FORGET_MS = constant(60_000, "ms", "NIM-01")
+SILENT_MS = constant(15_000, "ms", "NIM-01")
+
+#: (level, processor, memory, run queue per core): a level is reached when any of its three is
+LEVELS: tuple[tuple[LoadLevel, int, int, int], ...] = (
+    ("OVERLOADED", constant(900_000, "ppm", "NIM-12"), 950_000, 2_000_000),
+    ("STRAINED", constant(700_000, "ppm", "NIM-12"), 850_000, 1_000_000),
+)
+
+
+class Reading(msgspec.Struct, frozen=True, array_like=True):
+    """One reading as the window keeps it."""
+
+    taken_ms: int
+    cpu_ppm: int
+    memory_ppm: int
+    disk_ppm: int
+    load_ppm: int
+
+
+class LoadState(msgspec.Struct, frozen=True):
+    """The level last decided; the fold of the site's LoadAssessed."""
+
+    level: LoadLevel = "UNKNOWN"
+
+
+class Window(msgspec.Struct, frozen=True):
+    """The newest readings of one boot of a site's sensing cell, oldest first."""
+
+    site: str = ""
+    boot: str = ""
+    readings: tuple[Reading, ...] = ()
+
+
+class OverloadNerve(Nerve[LoadState, Window]):
+    """Vitals in; LoadAssessed out when another level has been sustained, when asked, and when the readings stop."""
+
+    name: ClassVar[str] = "overload"
+    version: ClassVar[str] = "1.0.0"
+    cost_ulf: ClassVar[int] = constant(2_000_000, "micro-lifeforce", "NIM-07")
+
+    def entity(self, message: VitalsWave | AssessRequest | Tick) -> str | None:
+        return None if isinstance(message, Tick) else message.site
+
+    def evolve(self, state: LoadState, decision: LoadAssessed) -> LoadState:
+        return LoadState(decision.level)
+
+    def decide(
+        self, state: LoadState, window: Window, message: VitalsWave | AssessRequest | Tick, now_ms: int
+    ) -> tuple[Window, list[LoadAssessed] | Refusal]:
+        match message:
+            case VitalsWave():
+                window = remember(window, message, now_ms)
+                level = sustained(window)
+                changed = level not in ("UNKNOWN", state.level)
+                return window, [assessed(message.site, level, state, window, "sustained")] if changed else []
+            case AssessRequest():
+                level = sustained(window)
+                if level == "UNKNOWN":
+                    found = len(window.readings)
+                    return window, Refusal("B012", f"{found} readings of {message.site} so far, {SUSTAINED} are needed; ask again in a few beats")
+                return window, [assessed(message.site, level, state, window, "asked")]
+            case Tick():
+                if not window.readings or now_ms - window.readings[-1].taken_ms < SILENT_MS:
+                    return window, []
+                silent = Window(window.site)
+                said = [] if state.level == "UNKNOWN" else [assessed(window.site, "UNKNOWN", state, silent, "silent")]
+                return silent, said
+
+
+def remember(window: Window, wave: VitalsWave, now_ms: int) -> Window:
+    """Return the window with one more reading; another boot begins anew, old and repeated readings fall out."""
+    kept = window.readings if window.boot == wave.boot else ()
+    new = Reading(wave.taken_ms, wave.cpu_ppm, wave.memory_ppm, wave.disk_ppm, wave.load_ppm)
+    if any(reading.taken_ms == new.taken_ms for reading in kept):
+        return window
+    fresh = [r for r in (*kept, new) if now_ms - r.taken_ms <= FORGET_MS]
+    return Window(wave.site, wave.boot, tuple(sorted(fresh, key=lambda r: r.taken_ms)[-REMEMBERED:]))
+
+
+def sustained(window: Window) -> LoadLevel:
+    """Return the lowest level of the newest readings, UNKNOWN while there are too few: one spike is no overload."""
+    newest = window.readings[-SUSTAINED:]
+    if len(newest) < SUSTAINED:
+        return "UNKNOWN"
+    for level, cpu, memory, load in LEVELS:
+        if all(r.cpu_ppm >= cpu or r.memory_ppm >= memory or r.load_ppm >= load for r in newest):
+            return level
+    return "NORMAL"
+
+
+def assessed(site: str, level: LoadLevel, state: LoadState, window: Window, reason: Reason) -> LoadAssessed:
+    """Return the decision about a site, with the means of the readings it rests on."""
+    readings = window.readings
+
+    def mean(values: list[int]) -> int:
+        return sum(values) // max(len(values), 1)
+
+    return LoadAssessed(
+        site=site,
+        level=level,
+        before=state.level,
+        reason=reason,
+        readings=len(readings),
+        span_ms=readings[-1].taken_ms - readings[0].taken_ms if readings else 0,
+        cpu_ppm=mean([r.cpu_ppm for r in readings]),
+        memory_ppm=mean([r.memory_ppm for r in readings]),
+        disk_ppm=mean([r.disk_ppm for r in readings]),
+        load_ppm=mean([r.load_ppm for r in readings]),
+    )

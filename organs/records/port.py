@@ -1,0 +1,93 @@
+"""The port to a relational view of the log, and the row it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from typing import Protocol
+
+import msgspec
+from blake3 import blake3
+
+from shared.envelope import Verdict
+from shared.envelope.envelope import parse_rfc3339
+from shared.message import decode_token
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """One decision as the view shows it; a void one has its refusal code and nothing trusted besides its position."""
+
+    index: int
+    place: int  #: the offset within the entry
+    subject: str
+    entity: str
+    source: str
+    version: str
+    event_id: str
+    cause: str
+    written_ms: int
+    broker_ns: int
+    data: str  #: canonical JSON of the message
+    evidence_bytes: int
+    refusal: str
+
+
+class Records(Protocol):
+    """A view of decisions with the inbox row that says how far it has read, both changed in one transaction."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def next_index(self) -> int:
+        """Return the index of the first entry that is not applied yet."""
+        ...
+
+    async def apply(self, index: int, rows: Sequence[DecisionRow]) -> bool:
+        """Add one entry's rows if it is the next; False when it was applied before. Raises Unreachable, LogFault."""
+        ...
+
+    async def newest(self, limit: int) -> list[DecisionRow]:
+        """Return the newest rows, newest first."""
+        ...
+
+    async def digest(self) -> str:
+        """Return one digest over every row in log order and the inbox row."""
+        ...
+
+    async def drop(self) -> None:
+        """Forget everything: the log is the truth, this is a view."""
+        ...
+
+
+def rows_of(verdict: Verdict) -> list[DecisionRow]:
+    """Return the rows of one judged entry: its admitted events, and its void ones with their codes."""
+    entry, out = verdict.entry, list[DecisionRow]()
+    tokens = entry.subject.split(".")
+    entity = _entity(tokens[4]) if len(tokens) == 6 else ""
+    if verdict.sealed is not None:
+        a = verdict.sealed.attributes
+        written_ms = parse_rfc3339(a.time)
+        for place, event in verdict.admitted():
+            data = msgspec.json.encode(msgspec.msgpack.decode(event.data), order="deterministic").decode()
+            head = (entry.index, place, entry.subject, entity, a.source, a.version, event.id.hex(), event.cause.hex())
+            out.append(DecisionRow(*head, written_ms, entry.time_ns, data, len(event.evidence), ""))
+    for place, refusal in verdict.void():
+        out.append(DecisionRow(entry.index, place, entry.subject, entity, "", "", "", "", 0, entry.time_ns, "null", 0, refusal.code))
+    return sorted(out, key=lambda row: row.place)
+
+
+def digest_of(rows: Sequence[DecisionRow], next_index: int) -> str:
+    """Return the view's digest from its rows in log order: no serials, no wall time, nothing but the log's own content."""
+    hasher = blake3(next_index.to_bytes(8, "big"))
+    for row in rows:
+        hasher.update(msgspec.msgpack.encode(astuple(row)))
+    return hasher.hexdigest()
+
+
+def _entity(token: str) -> str:
+    try:
+        return decode_token(token)
+    except ValueError:
+        return token

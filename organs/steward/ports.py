@@ -1,0 +1,157 @@
+"""The steward's ports: the ground it creates streams on, and the door through which identities reach the server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal, Protocol
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js.errors import APIError
+
+from shared.bus.sim import SimDurable, SimServer, SimStream
+from shared.bus.wire import stream_name
+from shared.constant import constant
+from shared.errors import StorageFault, Unreachable
+from shared.message import registered
+
+StreamKind = Literal["log", "traces", "dead"]
+STREAM_KINDS: tuple[StreamKind, ...] = ("log", "traces", "dead")
+
+TRACE_AGE_S = constant(7 * 24 * 3600, "s", "NIM-09")
+DEAD_AGE_S = constant(7 * 24 * 3600, "s", "X-12")
+DEAD_LETTERS = constant(10_000, "letters", "X-12")
+ACK_WAIT_S = constant(30, "s", "X-07")
+MAX_RECORD_BYTES = constant(65_535, "bytes", "X-04")
+
+
+class Ground(Protocol):
+    """Where streams and durable consumers live. Only the steward holds one."""
+
+    async def has_stream(self, kind: StreamKind) -> bool: ...
+
+    async def create_stream(self, config: dict[str, Any]) -> None: ...
+
+    async def has_consumer(self, stream: str, config: dict[str, Any]) -> bool:
+        """Say whether the durable consumer exists with these filters."""
+        ...
+
+    async def create_consumer(self, stream: str, config: dict[str, Any]) -> None: ...
+
+
+class Door(Protocol):
+    """Who may connect to the server, and with which permissions."""
+
+    async def admit(self, name: str, nkey: str, publish: list[str], subscribe: list[str], *, answers: bool) -> None: ...
+
+
+class OpenDoor:
+    """The door of a server whose identities somebody else administers: nothing is changed there."""
+
+    async def admit(self, name: str, nkey: str, publish: list[str], subscribe: list[str], *, answers: bool) -> None:
+        return
+
+
+def stream_config(kind: StreamKind, env: str) -> dict[str, Any]:
+    """Return a stream's JetStream configuration (durations in ns). The log keeps everything and allows no rewriting."""
+    base: dict[str, Any] = {"name": stream_name(kind, env), "storage": "file", "retention": "limits", "num_replicas": 1, "allow_direct": True}
+    if kind == "log":
+        return base | {
+            "subjects": [f"{env}.*.*.event.>"],
+            "max_msg_size": MAX_RECORD_BYTES,
+            "discard": "new",
+            "deny_delete": True,
+            "deny_purge": True,
+            "allow_atomic": True,
+        }
+    if kind == "dead":
+        return base | {
+            "subjects": [f"{env}.system.dead.letter.>"],
+            "max_msgs": DEAD_LETTERS,
+            "max_age": DEAD_AGE_S * 10**9,
+            "discard": "old",
+        }
+    traced = sorted(cls.pattern(env) for cls in registered().values() if cls.stream == "traces")
+    return base | {"subjects": traced, "max_age": TRACE_AGE_S * 10**9, "discard": "old", "persist_mode": "async"}
+
+
+def consumer_config(durable: str, filters: list[str]) -> dict[str, Any]:
+    """Return a durable consumer's configuration: every entry in order, one at a time, until it is acknowledged."""
+    return {
+        "durable_name": durable,
+        "name": durable,
+        "deliver_policy": "all",
+        "ack_policy": "explicit",
+        "ack_wait": ACK_WAIT_S * 10**9,
+        "max_ack_pending": 1,
+        "max_deliver": -1,
+        "filter_subjects": filters,
+    }
+
+
+class NatsGround:
+    """The JetStream API of a real server, over the steward's own connection."""
+
+    def __init__(self, client: Client, env: str) -> None:
+        self.client, self.env = client, env
+
+    async def has_stream(self, kind: StreamKind) -> bool:
+        return "error" not in await self._call(f"STREAM.INFO.{stream_name(kind, self.env)}", None)
+
+    async def create_stream(self, config: dict[str, Any]) -> None:
+        await self._checked(f"STREAM.CREATE.{config['name']}", config)
+
+    async def has_consumer(self, stream: str, config: dict[str, Any]) -> bool:
+        found = await self._call(f"CONSUMER.INFO.{stream}.{config['name']}", None)
+        return "error" not in found and sorted(_filters(found["config"])) == config["filter_subjects"]
+
+    async def create_consumer(self, stream: str, config: dict[str, Any]) -> None:
+        body = {"stream_name": stream, "config": _single_filter(config), "action": ""}
+        await self._checked(f"CONSUMER.DURABLE.CREATE.{stream}.{config['name']}", body)
+
+    async def _checked(self, call: str, body: dict[str, Any]) -> None:
+        answer = await self._call(call, body)
+        if "error" in answer:
+            error = answer["error"]
+            text = f"the server refused {call}: {error.get('description')} ({error.get('err_code')})"
+            raise StorageFault(text) if "resource" in text or "storage" in text else Unreachable(text)
+
+    async def _call(self, call: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        data = json.dumps(body).encode() if body is not None else b""
+        try:
+            answer = await self.client.request(f"$JS.API.{call}", data, timeout=5)
+        except (NatsError, APIError) as error:
+            raise Unreachable(f"JetStream does not answer {call} ({type(error).__name__}); is it enabled on the server?") from error
+        return json.loads(answer.data)
+
+
+class SimGround:
+    """The same on a simulated server."""
+
+    def __init__(self, server: SimServer, env: str) -> None:
+        self.server, self.env = server, env
+
+    async def has_stream(self, kind: StreamKind) -> bool:
+        return stream_name(kind, self.env) in self.server.streams
+
+    async def create_stream(self, config: dict[str, Any]) -> None:
+        self.server.streams[config["name"]] = SimStream(tuple(config["subjects"]), config.get("max_msgs"))
+
+    async def has_consumer(self, stream: str, config: dict[str, Any]) -> bool:
+        return (stream, config["name"]) in self.server.durables
+
+    async def create_consumer(self, stream: str, config: dict[str, Any]) -> None:
+        (pattern,) = config["filter_subjects"]
+        self.server.durables[stream, config["name"]] = SimDurable(stream, pattern, ACK_WAIT_S)
+
+
+def _filters(config: dict[str, Any]) -> list[str]:
+    return config.get("filter_subjects") or ([config["filter_subject"]] if config.get("filter_subject") else [])
+
+
+def _single_filter(config: dict[str, Any]) -> dict[str, Any]:
+    """A lone filter travels in its own field, as every server version understands."""
+    if len(config["filter_subjects"]) != 1:
+        return config
+    rest = {k: v for k, v in config.items() if k != "filter_subjects"}
+    return rest | {"filter_subject": config["filter_subjects"][0]}

@@ -1,0 +1,9 @@
+"""The three kinds of part, and the runner that carries one: cells compute, nerves decide, organs act."""
+
+from shared.part.cell import Cell as Cell
+from shared.part.declare import Declaration as Declaration
+from shared.part.declare import Part as Part
+from shared.part.declare import declaration as declaration
+from shared.part.nerve import Nerve as Nerve
+from shared.part.organ import Organ as Organ
+from shared.part.runner import Runner as Runner

@@ -1,0 +1,152 @@
+"""What a part declares by its annotations: what it hears, what it says, and as which identity.
+
+The annotation of a handler's message is the subscription, its return annotation the publication. Everything else
+(subscriptions, permissions, durable consumers, subjects.md) derives from this.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar, Literal, Union
+
+from shared.bus.wire import INBOX, stream_name
+from shared.config import Settings
+from shared.envelope import Verdict
+from shared.errors import Refusal
+from shared.message import Decision, DeclarationError, Message, Request
+from shared.subjects.system import DeadLetter, Handshake, Heartbeat, Tick
+from shared.world import SimWorld, World
+
+PartKind = Literal["cell", "nerve", "organ"]
+
+
+class Part:
+    """Base of cells, nerves and organs: a name that is one subject token, a version, and a declared cost per message."""
+
+    kind: ClassVar[PartKind]
+    name: ClassVar[str]
+    version: ClassVar[str]
+    cost_ulf: ClassVar[int] = 0  #: declared lifeforce per message, in millionths; the measured cost is published beside it
+
+    @classmethod
+    def build(cls, settings: Settings, world: World) -> Part:
+        """Return the part with its real adapters; override it where the constructor takes ports."""
+        return cls()
+
+    @classmethod
+    def simulate(cls, world: SimWorld) -> Part:
+        """Return the part with its simulated adapters; override it where the constructor takes ports."""
+        return cls()
+
+    @abstractmethod
+    def handlers(self) -> list[Handler]:
+        """Return the part's handlers in name order."""
+
+    def digests(self) -> dict[str, str]:
+        """Return the digests of immutable resources that decisions rest on, by name."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One handler: its name, the classes it hears and the classes it may say."""
+
+    name: str
+    hears: tuple[type[Any], ...]
+    says: tuple[type[Any], ...]
+    call: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """A part as the steward sees it, in one environment."""
+
+    name: str
+    kind: PartKind
+    version: str
+    hears: tuple[type[Message], ...]
+    says: tuple[type[Message], ...]
+    whole_log: bool
+
+    def publish(self, env: str) -> list[str]:
+        """Return the subjects this part may publish to: its own, its durable consumer's, and reading the log."""
+        log = stream_name("log", env)
+        own = [cls.pattern(env) for cls in self.says]
+        own += [Heartbeat.pattern(env).replace("*", self.name), DeadLetter.pattern(env).replace("*", self.name), Handshake.pattern(env)]
+        own += [f"$JS.API.DIRECT.GET.{log}", f"$JS.API.DIRECT.GET.{log}.>"]
+        if self.consumers(env):
+            own += [f"$JS.API.CONSUMER.MSG.NEXT.{log}.{self.name}", f"$JS.ACK.{log}.{self.name}.>"]
+        return sorted(own)
+
+    def subscribe(self, env: str) -> list[str]:
+        """Return the patterns this part may receive: its inputs, discovery, and its private inbox."""
+        own = [cls.pattern(env) for cls in self.hears if not issubclass(cls, Tick | Decision)]
+        return sorted([*own, "$SRV.*", f"$SRV.*.{self.name}", f"$SRV.*.{self.name}.*", f"{INBOX}_{self.name}.>"])
+
+    def consumers(self, env: str) -> dict[str, list[str]]:
+        """Return the durable consumer this part needs on the log, with its filters."""
+        if self.whole_log:
+            return {self.name: [f"{env}.>"]}
+        heard = [cls.pattern(env) for cls in self.hears if issubclass(cls, Decision)]
+        return {self.name: sorted(heard)} if heard and self.kind == "organ" else {}
+
+    def decides(self) -> tuple[type[Decision], ...]:
+        """Return the decision classes this part's key may sign."""
+        return tuple(cls for cls in self.says if issubclass(cls, Decision))
+
+
+def declaration(part: Part) -> Declaration:
+    """Read a part's declaration off its handlers; DeclarationError says what is missing."""
+    cls = type(part)
+    for attribute in ("name", "version"):
+        if not isinstance(getattr(cls, attribute, None), str):
+            raise DeclarationError(f"{cls.__module__}.{cls.__qualname__} declares no `{attribute}`")
+    handlers = part.handlers()
+    if not handlers:
+        raise DeclarationError(f"{cls.__module__}.{cls.__qualname__} has no handler; write `def on_something(self, message: …)`")
+    heard = {c.template: c for h in handlers for c in h.hears if issubclass(c, Message)}
+    said = {c.template: c for h in handlers for c in h.says if issubclass(c, Message)}
+    for request in [c for c in heard.values() if issubclass(c, Request)]:
+        assert request.reply is not None
+        said.setdefault(request.reply.template, request.reply)
+    whole_log = any(c is Verdict for h in handlers for c in h.hears)
+    return Declaration(cls.name, cls.kind, cls.version, tuple(heard.values()), tuple(said.values()), whole_log)
+
+
+def read_handler(call: Callable[..., Any], name: str, parameter: int = 0) -> Handler:
+    """Return a handler from a bound method, its message the parameter at `parameter`."""
+    hints = _hints(getattr(call, "__func__", call))
+    names = [p for p in inspect.signature(call).parameters]
+    if len(names) <= parameter or names[parameter] not in hints:
+        raise DeclarationError(f"{call.__qualname__}: annotate the message it hears")
+    says = tuple(c for c in _classes(hints.get("return")) if issubclass(c, Message))
+    hears = tuple(c for c in _classes(hints[names[parameter]]) if issubclass(c, Message | Verdict))
+    if not hears:
+        raise DeclarationError(f"{call.__qualname__}: {names[parameter]} is not annotated with a message class")
+    return Handler(name, hears, says, call)
+
+
+def methods(part: Part, prefix: str = "on_") -> list[tuple[str, Callable[..., Any]]]:
+    """Return the part's bound methods whose names begin with `prefix`, in name order."""
+    return [(n, getattr(part, n)) for n in sorted(dir(part)) if n.startswith(prefix) and callable(getattr(part, n))]
+
+
+@cache
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    return typing.get_type_hints(function)
+
+
+def _classes(annotation: Any) -> list[type[Any]]:
+    """Return every class an annotation mentions, through unions, iterators, lists and tuples."""
+    if annotation is None or annotation is type(None) or annotation is Refusal:
+        return []
+    origin = typing.get_origin(annotation)
+    if origin in (Union, types.UnionType) or origin is not None:
+        return [cls for item in typing.get_args(annotation) for cls in _classes(item)]
+    return [annotation] if isinstance(annotation, type) else []
