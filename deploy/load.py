@@ -1,0 +1,73 @@
+"""Finding a part: by module name (`cells.math_cell`), by file (`./my_cell.py`), or by entry point."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from shared.errors import ConfigFault
+from shared.message import DeclarationError
+from shared.part import Cell, Nerve, Organ, Part
+
+#: What `up` and the tour run besides the steward.
+BUILT_IN = ("cells.math_cell", "cells.sensor_cell", "cells.battery_cell", "nerves.overload", "organs.records")
+ENTRY_POINTS = "nimmerverse.parts"
+
+
+def find_part(name: str) -> type[Part]:
+    """Return the one part class a name stands for; ConfigFault with what was found instead.
+
+    `name` is a module, a path that ends in `.py`, or an entry point; `:Class` picks one of several.
+    """
+    where, _, chosen = name.partition(":")
+    module = _from_file(Path(where)) if where.endswith(".py") else _from_module(where)
+    found = [cls for cls in _parts_in(module) if chosen in ("", cls.__name__)]
+    if len(found) != 1:
+        listed = ", ".join(cls.__name__ for cls in found) or "none"
+        raise ConfigFault(f"{where} holds {len(found)} parts ({listed}); one is expected, or name it: {where}:ClassName")
+    return found[0]
+
+
+def _parts_in(module: ModuleType) -> list[type[Part]]:
+    classes = [cls for _, cls in inspect.getmembers(module, inspect.isclass)]
+    own = [cls for cls in classes if issubclass(cls, Part) and cls not in (Part, Cell, Nerve, Organ)]
+    return [cls for cls in own if cls.__module__.startswith(module.__name__) and not inspect.isabstract(cls)]
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ConfigFault(f"there is no part file {path}; give the path of a Python file with one Cell, Nerve or Organ")
+    name = f"part_{path.stem.replace('-', '_')}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    return _executed(lambda: spec.loader.exec_module(module), module, str(path))  # type: ignore[union-attr]
+
+
+def _from_module(name: str) -> ModuleType:
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        if point.name == name:
+            return importlib.import_module(point.module)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and name.startswith(error.name):
+            hint = ", ".join(BUILT_IN)
+            raise ConfigFault(f"there is no part {name!r}; known are {hint}, your own file as ./my_cell.py, or an entry point") from None
+        raise
+
+
+def _executed(run: object, module: ModuleType, where: str) -> ModuleType:
+    assert callable(run)
+    try:
+        run()
+    except (SyntaxError, ImportError, DeclarationError) as error:
+        raise ConfigFault(f"{where} cannot be used: {type(error).__name__}: {error}") from error
+    return module
