@@ -29,7 +29,9 @@ def find_part(name: str) -> type[Part]:
     found = [cls for cls in _parts_in(module) if chosen in ("", cls.__name__)]
     if len(found) != 1:
         listed = ", ".join(cls.__name__ for cls in found) or "none"
-        raise ConfigFault(f"{where} holds {len(found)} parts ({listed}); one is expected, or name it: {where}:ClassName")
+        raise ConfigFault(
+            f"{where} holds {len(found)} parts ({listed}); one is expected, or name it: {where}:ClassName"
+        )
     return found[0]
 
 
@@ -60,7 +62,9 @@ def _from_module(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is not None and name.startswith(error.name):
             hint = ", ".join(BUILT_IN)
-            raise ConfigFault(f"there is no part {name!r}; known are {hint}, your own file as ./my_cell.py, or an entry point") from None
+            raise ConfigFault(
+                f"there is no part {name!r}; known are {hint}, your own file as ./my_cell.py, or an entry point"
+            ) from None
         raise
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import msgspec
 
 from deploy.host import STEWARD, Host
-from organs.steward import StewardOrgan, grant_request
+from organs.steward import StewardOrgan
 from shared.bus import Bus
 from shared.config import Loaded
-from shared.part import Part, Runner, declaration
+from shared.part import Part, Runner, declaration, grant_request
 from shared.subjects.keys import RootKey
 from shared.subjects.system import GrantRequest
 from shared.version import VERSION
@@ -35,7 +35,9 @@ class Organism:
         signer = self.host.signer(STEWARD, HOST_OWNER)
         root = self.host.signer(ROOT, HOST_OWNER)
         bus = Bus(world, wire, STEWARD, StewardOrgan.version, [signer])
-        self.steward = StewardOrgan(self.host.ground, self.host.door, bus, Bus(world, wire, ROOT, StewardOrgan.version, [root]))
+        self.steward = StewardOrgan(
+            self.host.ground, self.host.door, bus, Bus(world, wire, ROOT, StewardOrgan.version, [root])
+        )
         own = grant_request(declaration(self.steward), self.settings.env, self.host.nkey(STEWARD), signer, HOST_OWNER)
         grants = [f"{self.settings.env}.system.steward.event.>"]
         roots = [RootKey(root.key_id, root.public, HOST_OWNER)]
@@ -65,6 +67,11 @@ class Organism:
         await runner.start()
         return runner
 
+    def raise_if_broken(self) -> None:
+        """Raise what stopped any part."""
+        for runner in self.runners.values():
+            runner.raise_if_broken()
+
     async def stop(self) -> None:
         """Drain every part, the newest first."""
         for runner in reversed(list(self.runners.values())):
@@ -74,7 +81,13 @@ class Organism:
 
 async def runner_for(host: Host, part: Part, beat_s: float, world_name: str = "") -> Runner:
     """Return a runner for a part that was granted before, on its own World, wire and signing key."""
-    bus = Bus(host.world(world_name or part.name), await host.wire(part.name), part.name, part.version, [host.signer(part.name, HOST_OWNER)])
+    bus = Bus(
+        host.world(world_name or part.name),
+        await host.wire(part.name),
+        part.name,
+        part.version,
+        [host.signer(part.name, HOST_OWNER)],
+    )
     return Runner(part, bus, beat_s=beat_s)
 
 

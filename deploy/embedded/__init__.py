@@ -11,7 +11,4 @@ from deploy.embedded.child import Program as Program
 from deploy.embedded.lock import FolderLock as FolderLock
 from deploy.embedded.nats import NatsServer as NatsServer
 from deploy.embedded.nats import find_nats_server as find_nats_server
-from deploy.embedded.nkeys import NkeyPair as NkeyPair
-from deploy.embedded.nkeys import load_or_create as load_or_create
-from deploy.embedded.nkeys import nkey_pair as nkey_pair
 from deploy.embedded.postgres import Postgres as Postgres

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from subprocess import DEVNULL
 from typing import TYPE_CHECKING
 
-from deploy.embedded.files import open_private, storing
 from deploy.embedded.launch import ENVIRONMENT
 from deploy.embedded.log_file import failure, rotate
 from shared.errors import Fault, ServerFailed
+from shared.files import open_private, storing
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process

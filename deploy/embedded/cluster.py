@@ -11,10 +11,10 @@ from pathlib import Path
 from subprocess import DEVNULL
 from typing import TYPE_CHECKING
 
-from deploy.embedded.files import open_private, private_folder, storing, sync_folder
 from deploy.embedded.launch import ENVIRONMENT
 from deploy.embedded.log_file import failure
 from shared.errors import ConfigFault, ServerFailed, StorageFault
+from shared.files import open_private, private_folder, storing, sync_folder
 
 if TYPE_CHECKING:
     from deploy.embedded.launch import Launcher

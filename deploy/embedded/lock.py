@@ -9,8 +9,8 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from deploy.embedded.files import open_private, private_folder, storing
 from shared.errors import InUse
+from shared.files import open_private, private_folder, storing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +80,7 @@ class FolderLock:
         """Like `take`, but where the owner was killed, wait until the servers it left behind have ended."""
         try:
             async with asyncio.timeout(patience_s):
-                while self._orphaned():  # noqa: ASYNC110 - a lock of another process tells nobody when it ends
+                while self._orphaned():
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
             raise InUse(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from deploy.embedded.files import storage_fault
 from shared.errors import ServerFailed, StorageFault
+from shared.files import storage_fault
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Self
 
 from deploy.embedded.accounts import Account, Identity, ServerConf, StorageLimits
 from deploy.embedded.child import Child, Program
-from deploy.embedded.files import storing, write_private
 from deploy.embedded.launch import AS_WE_ARE
 from deploy.embedded.lock import FolderLock
 from deploy.embedded.log_file import lines_since, telling_line
 from shared.errors import ConfigFault, InUse, ServerFailed
+from shared.files import storing, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ class NatsServer:
     acknowledged JetStream message is on disk. `on_restart` is called when the server answers again after a crash.
     """
 
-    def __init__(  # noqa: PLR0913 - each is one independent setting of the server
+    def __init__(
         self,
         folder: Path,
         accounts: tuple[Account, ...],
@@ -152,12 +152,12 @@ class NatsServer:
     async def _greeted(self, pid: int) -> None:
         """The server's own ports file, then its greeting: nobody else can be mistaken for it."""
         path = self.folder / f"nats-server_{pid}.ports"
-        while (ports := _ports(path)) is None:  # noqa: ASYNC110 - another process
+        while (ports := _ports(path)) is None:
             await asyncio.sleep(_POLL_S)
         self._sweep(keep=path)
         self.monitoring_url = next(iter(ports.get("monitoring", ())), None)
         self._pin(int(ports["nats"][0].rpartition(":")[2]))
-        while not await _greets(self._port):  # noqa: ASYNC110 - another process
+        while not await _greets(self._port):
             await asyncio.sleep(_POLL_S)
 
     def _sweep(self, keep: Path | None) -> None:

@@ -147,7 +147,7 @@ class Postgres:
 
     async def _answers(self, pid: int) -> None:
         """Returns once this postmaster lets a client in: crash recovery is over."""
-        while not _says_ready(self.folder / "data" / "postmaster.pid", pid):  # noqa: ASYNC110 - another process
+        while not _says_ready(self.folder / "data" / "postmaster.pid", pid):
             await asyncio.sleep(_POLL_S)
         while True:
             try:

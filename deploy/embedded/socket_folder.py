@@ -9,13 +9,13 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.embedded.files import OPEN_TO_OTHERS, private_folder, storing
 from shared.errors import ConfigFault
+from shared.files import OPEN_TO_OTHERS, private_folder, storing
 
 SOCKET_PORT = 5432
 #: The longest path of a Unix socket on Linux: 108 bytes with the closing zero.
 PATH_LIMIT_BYTES = 107
-_TEMPORARY = Path("/tmp")  # noqa: S108 - the folder made there is checked to be ours and private
+_TEMPORARY = Path("/tmp")
 
 
 @dataclass(frozen=True, slots=True)

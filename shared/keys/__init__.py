@@ -5,6 +5,9 @@ from __future__ import annotations
 from shared.keys.files import Entropy as Entropy
 from shared.keys.keyring import KeyInfo as KeyInfo
 from shared.keys.keyring import Keyring as Keyring
+from shared.keys.nkeys import NkeyPair as NkeyPair
+from shared.keys.nkeys import load_or_create as load_or_create
+from shared.keys.nkeys import nkey_pair as nkey_pair
 from shared.keys.passphrase import obtain as obtain
 from shared.keys.sealed import CHEAP as CHEAP
 from shared.keys.sealed import MODERATE as MODERATE

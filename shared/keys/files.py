@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from shared.errors import KeyFault, StorageFault
+from shared.errors import KeyFault
+from shared.files import OPEN_TO_OTHERS, storing, sync_folder
 
 #: A source of random bytes: the number wanted in, exactly so many out. The World provides it.
 Entropy: TypeAlias = Callable[[int], bytes]
@@ -19,7 +20,6 @@ Entropy: TypeAlias = Callable[[int], bytes]
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 MAX_BYTES = 65_536  #: no key or passphrase file is larger; a larger one is not ours
-_OTHERS = 0o077
 
 
 def draw(entropy: Entropy, count: int) -> bytes:
@@ -89,15 +89,6 @@ def write_file(path: Path, data: bytes, *, temporary: str, replace: bool) -> boo
     return True
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the folder's entries durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextmanager
 def locked(folder: Path) -> Generator[None, None, None]:
     """Hold the folder against other writers; released when the process dies."""
@@ -108,17 +99,6 @@ def locked(folder: Path) -> Generator[None, None, None]:
         yield
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def storing(path: Path) -> Generator[None, None, None]:
-    """Turn the system's refusal to write into a StorageFault."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        advice = "free some space" if full else "make it writable or choose another place"
-        raise StorageFault(f"{path} cannot be written ({error.strerror}): {advice}.") from error
 
 
 def _read_all(descriptor: int) -> bytes:
@@ -136,7 +116,7 @@ def _write_new(path: Path, data: bytes) -> None:
 
 
 def _refuse_open(path: Path, mode: int) -> None:
-    if mode & _OTHERS:
+    if mode & OPEN_TO_OTHERS:
         wanted = FOLDER_MODE if stat.S_ISDIR(mode) else FILE_MODE
         raise KeyFault(
             f"{path} is open to other users (mode {stat.S_IMODE(mode):04o}, expected {wanted:04o}): "

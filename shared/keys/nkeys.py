@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nacl.signing import SigningKey
 
-from deploy.embedded.files import OPEN_TO_OTHERS, private_folder, write_private
+from shared.files import OPEN_TO_OTHERS, private_folder, write_private
 from shared.errors import KeyFault
 
 if TYPE_CHECKING:

@@ -1,0 +1,65 @@
+"""Speaking to an organism as its operator: one that runs, a configured server's, or one started for the moment."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from deploy.host import OPERATOR, EmbeddedHost, RemoteHost, host_for
+from deploy.load import BUILT_IN, find_part
+from deploy.organism import Organism
+from shared.bus import Bus
+from shared.bus.nats import connect
+from shared.config import Loaded
+from shared.home import Running, nkey_path
+from shared.version import VERSION
+from shared.world import RealWorld
+
+Say = Callable[[str], None]
+
+
+@asynccontextmanager
+async def living(
+    loaded: Loaded, names: Sequence[str] = BUILT_IN
+) -> AsyncGenerator[tuple[EmbeddedHost | RemoteHost, Organism]]:
+    """Start a host and an organism of the named parts, and stop both at the end."""
+    host = host_for(loaded.settings)
+    await host.start()
+    organism = Organism(host, loaded)
+    try:
+        settings = loaded.settings.model_copy(update={"database_url": host.database_url or None})
+        chosen = [name for name in names if name != "organs.records" or host.database_url]
+        await organism.start([find_part(name).build(settings, host.world(name)) for name in chosen])
+        host.announce(organism.fingerprint)
+        yield host, organism
+    finally:
+        await organism.stop()
+        await host.stop()
+
+
+@asynccontextmanager
+async def operator(loaded: Loaded, say: Say) -> AsyncGenerator[Bus]:
+    """Yield a bus that may speak to every part and read the log; starts an organism of its own if none can be found."""
+    settings = loaded.settings
+    running = Running.read(settings) if settings.nats_url is None else None
+    if running is not None:
+        wire = await connect(running.url, OPERATOR, nkey=nkey_path(settings, OPERATOR), private_inbox=False)
+    elif settings.nats_url is not None:
+        wire = await connect(
+            settings.nats_url, OPERATOR, nkey=settings.nats_nkey, creds=settings.nats_creds, private_inbox=False
+        )
+    else:
+        nothing = f"nothing runs on {settings.home} for {settings.env}"
+        say(f"{nothing}: starting an organism for this command (`nimmerverse up` keeps one)")
+        async with living(loaded) as (host, _):
+            bus = Bus(RealWorld(settings.env), await host.wire(OPERATOR), OPERATOR, VERSION, [])
+            try:
+                yield bus
+            finally:
+                await bus.drain()
+        return
+    bus = Bus(RealWorld(settings.env), wire, OPERATOR, VERSION, [])
+    try:
+        yield bus
+    finally:
+        await bus.drain()

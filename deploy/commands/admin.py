@@ -1,0 +1,273 @@
+"""`config`, `keys`, `connect`, `doctor`, `completion`: looking after an installation."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+from argparse import Namespace
+from collections.abc import Callable
+from typing import Any
+
+from deploy.attach import operator
+from deploy.host import OPERATOR
+from deploy.keychange import revoke, rotate
+from deploy.terminal import Terminal
+from shared.config import Loaded
+from shared.constant import constant
+from shared.envelope.keybook import Key
+from shared.errors import ConfigFault, Exit, Fault, KeyFault, Refused, Unreachable
+from shared.home import Keys, Running, nkey_path, place
+from shared.keys import Keyring, obtain
+from shared.world import RealWorld
+
+MIN_FREE_MB = constant(200, "MB", "X-07")
+
+
+def config(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Print every effective setting with its origin."""
+    rows = list(loaded.effective())
+    wide, origin = max(len(r.name) for r in rows), max(len(r.value) for r in rows)
+    lines = [f"{r.name:<{wide}}  {r.value or '-':<{origin}}  {r.origin}" for r in rows]
+    terminal.give(
+        [{"name": r.name, "value": r.value, "origin": r.origin, "description": r.description} for r in rows],
+        "\n".join(lines),
+    )
+    return Exit.OK
+
+
+def keys(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """List, create or re-seal keys; see `nimmerverse keys --help`."""
+    actions: dict[str, Callable[[Namespace, Loaded, Terminal], Exit]] = {
+        "list": _list_keys,
+        "passphrase": _change_passphrase,
+        "log": _logged_keys,
+        "rotate": _rotate_key,
+        "revoke": _revoke_key,
+    }
+    return actions[args.action](args, loaded, terminal)
+
+
+def connect(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Print where the bus is and how to reach it by hand: URL, credentials, and a `nats` CLI context."""
+    running = Running.read(loaded.settings)
+    if loaded.settings.nats_url is None and running is None:
+        raise Unreachable(
+            f"nothing runs on {loaded.settings.home} for {loaded.settings.env}; start it with `nimmerverse up`"
+        )
+    url = running.url if running else str(loaded.settings.nats_url)
+    nkey = nkey_path(loaded.settings, OPERATOR) if running else loaded.settings.nats_nkey
+    context = {
+        "description": f"nimmerverse {loaded.settings.env}",
+        "url": url,
+        "nkey": str(nkey or ""),
+        "creds": str(loaded.settings.nats_creds or ""),
+    }
+    told: dict[str, Any] = {
+        "url": url,
+        "nkey": str(nkey or ""),
+        "context": context,
+        "trust": running.fingerprint if running else None,
+    }
+    if running:
+        told["database_url"] = running.database_url
+    text = (
+        f"url     {url}\nnkey    {nkey or '-'}\ntrust   {running.fingerprint if running else '-'}\n"
+        f"records {running.database_url if running else loaded.settings.database_url or '-'}\n\n"
+        "a context for the nats command line (save it as ~/.config/nats/context/nimmerverse.json, "
+        f"then `nats --context nimmerverse sub '{loaded.settings.env}.>'`):\n{json.dumps(context, indent=2)}"
+    )
+    terminal.give(told, text)
+    return Exit.OK
+
+
+def doctor(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Look at everything that has to be right, and say what to do about what is not."""
+    checks: list[tuple[str, Callable[[Loaded], str]]] = [
+        ("settings", _settings),
+        ("folder", _folder),
+        ("space", _space),
+        ("nats-server", _nats_server),
+        ("postgres", _postgres),
+        ("keys", _keys),
+        ("running", _running),
+    ]
+    found: list[dict[str, Any]] = []
+    for name, look in checks:
+        try:
+            found.append({"check": name, "ok": True, "detail": look(loaded)})
+        except (Fault, Refused) as trouble:
+            found.append({"check": name, "ok": False, "detail": str(trouble)})
+    well = all(row["ok"] for row in found)
+    lines = [f"{'✓' if row['ok'] else '✗'} {row['check']:<12} {row['detail']}" for row in found]
+    terminal.give({"ok": well, "checks": found}, "\n".join(lines))
+    return Exit.OK if well else Exit.FAILED
+
+
+def completion(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Print a completion script for bash, zsh or fish."""
+    from deploy.cli import COMMANDS
+
+    names = " ".join(sorted(COMMANDS))
+    scripts = {
+        "bash": f"complete -W '{names}' nimmerverse ./run",
+        "zsh": f'compdef \'_arguments "1: :({names})" "*: :_files"\' nimmerverse',
+        "fish": f"complete -c nimmerverse -n __fish_use_subcommand -f -a '{names}'",
+    }
+    print(scripts[args.shell])
+    return Exit.OK
+
+
+def _list_keys(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    ring = Keys(loaded.settings, RealWorld(loaded.settings.env)).ring
+    rows = [
+        {"name": k.name, "owner": k.owner, "purpose": k.purpose, "key_id": k.key_id, "public": k.public.hex()}
+        for k in ring.describe()
+    ]
+    terminal.give(
+        rows,
+        "\n".join(f"{r['name']:<24} {r['key_id']}  {r['owner']}  {r['purpose']}" for r in rows)
+        or "no keys yet; `up` makes them",
+    )
+    return Exit.OK
+
+
+def _change_passphrase(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Seal the whole keyring anew under the passphrase in a file; the old one opens it for the last time."""
+    settings, world = loaded.settings, RealWorld(loaded.settings.env)
+    if args.file is None:
+        raise ConfigFault("keys passphrase needs --file PATH with the new passphrase (mode 0600)")
+    old = obtain(settings.passphrase_path, settings.passphrase_credential, world.entropy)
+    try:
+        if args.file.stat().st_mode & 0o077:
+            raise KeyFault(f"{args.file} is readable by others, expected mode 600; run `chmod 600 {args.file}`")
+        new = args.file.read_bytes().strip()
+    except OSError as error:
+        raise KeyFault(
+            f"{args.file} cannot be read ({error.strerror}); expected a file with the new passphrase"
+        ) from error
+    Keyring.unlock(place(settings) / "keys", old).change_passphrase(old, new, world.entropy)
+    terminal.give(
+        {"ok": True},
+        f"the keyring is sealed anew; give the new passphrase with NIMMERVERSE_PASSPHRASE_FILE={args.file}",
+    )
+    return Exit.OK
+
+
+def _rotate_key(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Replace a part's signing key; the log says so, signed by the old one."""
+    old, new, index = asyncio.run(rotate(loaded, _named(args)))
+    terminal.give(
+        {"part": args.part, "old": old, "new": new, "index": index},
+        f"{args.part}: {old} ends at {index}, {new} speaks from {index + 1} on",
+    )
+    return Exit.OK
+
+
+def _revoke_key(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """End a part's signing key; the log says so, signed by the root."""
+    old, index = asyncio.run(revoke(loaded, _named(args), args.reason))
+    terminal.give(
+        {"part": args.part, "old": old, "index": index},
+        f"{args.part}: {old} ends at {index}; the next start introduces a new key",
+    )
+    return Exit.OK
+
+
+def _named(args: Namespace) -> str:
+    if args.part is None:
+        raise ConfigFault(
+            f"keys {args.action} needs the part whose key it is: nimmerverse keys {args.action} math_cell"
+        )
+    return args.part
+
+
+def _logged_keys(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Print the keys as the log knows them: who, what for, from which index to which."""
+
+    async def main() -> Exit:
+        async with operator(loaded, terminal.note) as bus:
+            end = await bus.wire.last(bus.log, f"{bus.env}.>")
+            await bus.learn_keys(end.index if end else 0)
+            book = bus.prefix.keys
+        known = sorted(book.keys.values(), key=lambda key: key.first)
+        rows = [_logged_row(key) for key in known]
+        lines = [f"genesis {book.fingerprint}, threshold {book.threshold}", *map(_logged_line, known)]
+        terminal.give({"genesis": book.fingerprint, "threshold": book.threshold, "keys": rows}, "\n".join(lines))
+        return Exit.OK
+
+    return asyncio.run(main())
+
+
+def _logged_row(key: Key) -> dict[str, Any]:
+    may_sign = [grant.pattern for grant in key.grants]
+    shown = {"key_id": key.key_id, "part": key.part, "owner": key.owner, "first": key.first, "last": key.last}
+    return shown | {"may_sign": may_sign}
+
+
+def _logged_line(key: Key) -> str:
+    last, may_sign = "-" if key.last is None else str(key.last), ", ".join(grant.pattern for grant in key.grants)
+    return f"{key.key_id}  {key.part:<14} from {key.first} to {last}  {may_sign}"
+
+
+def _settings(loaded: Loaded) -> str:
+    origins = [row.origin for row in loaded.effective()]
+    return f"{len(origins) - origins.count('default')} of {len(origins)} differ from their defaults"
+
+
+def _folder(loaded: Loaded) -> str:
+    home = loaded.settings.home
+    if not home.exists():
+        return f"{home} does not exist yet; the first start makes it"
+    if not os.access(home, os.W_OK):
+        raise ConfigFault(f"{home} is not writable by this user; choose another with NIMMERVERSE_HOME")
+    return f"{home}, mode {home.stat().st_mode & 0o777:o}"
+
+
+def _space(loaded: Loaded) -> str:
+    place = next(p for p in (loaded.settings.home, *loaded.settings.home.parents) if p.exists())
+    free = shutil.disk_usage(place).free // 2**20
+    if free < MIN_FREE_MB:
+        raise ConfigFault(
+            f"{free} MB are free at {place}, at least {MIN_FREE_MB} MB are expected; free some or move NIMMERVERSE_HOME"
+        )
+    return f"{free} MB free, the log may use {loaded.settings.disk_quota_mb} MB"
+
+
+def _nats_server(loaded: Loaded) -> str:
+    from deploy.embedded import find_nats_server
+
+    if loaded.settings.nats_url is not None:
+        return _reachable(str(loaded.settings.nats_url))
+    return str(find_nats_server())
+
+
+def _postgres(loaded: Loaded) -> str:
+    from deploy.embedded.cluster import find_binaries
+
+    return "configured: a database_url is set" if loaded.settings.database_url else str(find_binaries())
+
+
+def _keys(loaded: Loaded) -> str:
+    if not (place(loaded.settings) / "keys" / "keyring.json").exists():
+        return "none yet; the first start makes them"
+    names = Keys(loaded.settings, RealWorld(loaded.settings.env)).ring.names()
+    return f"{len(names)} keys, unlocked with {loaded.settings.passphrase_path}"
+
+
+def _running(loaded: Loaded) -> str:
+    running = Running.read(loaded.settings)
+    if running is None:
+        return "nothing runs on this folder; start it with `nimmerverse up`"
+    return f"process {running.pid}, {_reachable(running.url)}"
+
+
+def _reachable(url: str) -> str:
+    host, _, port = url.rpartition("//")[2].rpartition("@")[2].partition(":")
+    try:
+        with socket.create_connection((host, int(port or 4222)), timeout=3):
+            return f"{url.rpartition('@')[2]} answers"
+    except (OSError, ValueError) as error:
+        raise Unreachable(f"nothing answers at {url.rpartition('@')[2]} ({error})") from error

@@ -1,0 +1,245 @@
+"""`ask`, `pub`, `request`, `watch` and `replay`: speaking to an organism and listening to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from argparse import Namespace
+from typing import Any
+
+import msgspec
+from rich.text import Text
+
+from deploy.attach import operator
+from deploy.terminal import Terminal, subject_text
+from shared.bus import Bus, Delivery
+from shared.bus.bus import ERROR_CODE
+from shared.bus.wire import INBOX
+from shared.codec import decode, decode_any
+from shared.config import Loaded
+from shared.envelope import Verdict, covers
+from shared.errors import Exit, Refusal, Refused
+from shared.message import Decision, Message, Request, lane_of, lookup
+from shared.subjects.nervous import MathRequest, MathResponse
+
+
+def ask(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Ask the math cell and print its answer."""
+
+    async def main() -> Exit:
+        async with operator(loaded, terminal.note) as bus:
+            answer = await bus.request(MathRequest(" ".join(args.text)))
+        if isinstance(answer, Refusal):
+            terminal.give(msgspec.to_builtins(answer), f"refused: {answer}")
+            return Exit.REFUSED
+        assert isinstance(answer, MathResponse)
+        near = "" if answer.exact == f"{answer.value:g}" else f"  ≈ {answer.value}"
+        terminal.give(msgspec.to_builtins(answer), f"{answer.exact}{near}")
+        return Exit.OK
+
+    return asyncio.run(main())
+
+
+def pub(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Publish one JSON message; it is checked against its class here before it leaves, if this side knows the class."""
+
+    async def main() -> Exit:
+        subject = _full(args.subject, loaded.settings.env)
+        _check(subject, args.data)
+        async with operator(loaded, terminal.note) as bus:
+            await bus.wire.publish(subject, args.data.encode())
+            await bus.wire.confirm(subject)
+        terminal.give(
+            {"subject": subject, "bytes": len(args.data.encode())},
+            f"published {len(args.data.encode())} bytes on {subject}",
+        )
+        return Exit.OK
+
+    return asyncio.run(main())
+
+
+def request(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Send one JSON request and print the JSON answer; exit code 7 for a refusal."""
+
+    async def main() -> Exit:
+        subject = _full(args.subject, loaded.settings.env)
+        _check(subject, args.data)
+        async with operator(loaded, terminal.note) as bus:
+            answer = await bus.wire.request(subject, args.data.encode(), None, args.timeout)
+        text = answer.data.decode(errors="replace")
+        terminal.give(json.loads(text), text)
+        return Exit.REFUSED if ERROR_CODE in answer.headers else Exit.OK
+
+    return asyncio.run(main())
+
+
+def watch(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Show every message that matches, decoded; decisions are verified against the log before they are shown."""
+
+    async def main() -> Exit:
+        pattern = _full(args.pattern, loaded.settings.env)
+        seen, arrived = 0, asyncio.Queue[Delivery]()
+        async with operator(loaded, terminal.note) as bus:
+            await bus.subscribe(pattern, arrived.put_nowait)
+            terminal.note(f"watching {pattern}; Ctrl-C ends")
+            while not args.count or seen < args.count:
+                delivery = await arrived.get()
+                if not delivery.subject.startswith(INBOX):
+                    await _show(bus, delivery, terminal)
+                    seen += 1
+        return Exit.OK
+
+    return asyncio.run(main())
+
+
+def replay(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Read the log from its genesis, admit every entry again, and print what matches; 1 if anything is void."""
+
+    async def main() -> Exit:
+        pattern = _full(args.pattern, loaded.settings.env)
+        async with operator(loaded, terminal.note) as bus:
+            if args.traces:
+                return await _traces(bus, pattern, args.traces, terminal)
+            entries, void = 0, 0
+            async for verdict in bus.replay(args.trust):
+                entries += 1
+                void += len(verdict.void())
+                if covers(pattern, verdict.entry.subject):
+                    _print(verdict, terminal)
+        trust = "the trusted genesis" if args.trust else "an unnamed genesis (give --trust FINGERPRINT)"
+        terminal.note(
+            f"{entries} entries replayed from {trust}: signatures, chains and keys hold for all but {void} events"
+        )
+        return Exit.FAILED if void else Exit.OK
+
+    return asyncio.run(main())
+
+
+def dead(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """List dead letters, and publish one again where it first arrived."""
+    from shared.bus.wire import stream_name
+    from shared.subjects.system import DeadLetter
+
+    async def main() -> Exit:
+        async with operator(loaded, terminal.note) as bus:
+            entries = await bus.wire.read(
+                stream_name("dead", loaded.settings.env), args.index or 0, "", 1 if args.index is not None else 500
+            )
+            for entry in entries:
+                letter = decode(DeadLetter, entry.raw)
+                if args.index is not None:
+                    await bus.redrive(letter)
+                shown = {
+                    "index": entry.index,
+                    "original": letter.original,
+                    "code": letter.code,
+                    "detail": letter.detail,
+                    "bytes": len(letter.data),
+                }
+                verb = "redriven" if args.index is not None else "dead"
+                terminal.give(shown, f"{entry.index:>6} {verb} {letter.original} {letter.code} {letter.detail}")
+        if args.index is not None and not entries:
+            raise Refused(Refusal("B001", f"there is no dead letter {args.index}; list them with `nimmerverse dead`"))
+        return Exit.OK
+
+    return asyncio.run(main())
+
+
+async def _traces(bus: Bus, pattern: str, part: str, terminal: Terminal) -> Exit:
+    """Print the kept signals of one part, oldest first."""
+    from shared.bus.wire import stream_name
+
+    start = 0
+    while entries := await bus.wire.read(stream_name("traces", bus.env, part), start):
+        for entry in entries:
+            if covers(pattern, entry.subject):
+                body, _ = _decoded(entry.subject, entry.raw)
+                terminal.give(
+                    {"index": entry.index, "subject": entry.subject, "data": body},
+                    _line(entry.subject, body, f"#{entry.index}"),
+                )
+        start = entries[-1].index + 1
+    return Exit.OK
+
+
+async def _show(bus: Bus, delivery: Delivery, terminal: Terminal) -> None:
+    lane = lane_of(delivery.subject)
+    if lane is not None:
+        for verdict in await bus.follow(lane):
+            if verdict.entry.raw == delivery.data:
+                _print(verdict, terminal)
+        return
+    body, problem = _decoded(delivery.subject, delivery.data)
+    source = delivery.headers.get("ce-source", "?")
+    shown = {"subject": delivery.subject, "source": source, "reply": delivery.reply, "data": body} | (
+        {"problem": problem} if problem else {}
+    )
+    terminal.give(shown, _line(delivery.subject, body, f"{source}{f' ✗ {problem}' if problem else ''}"))
+
+
+def _print(verdict: Verdict, terminal: Terminal) -> None:
+    """Print every event of a judged entry, admitted or void."""
+    entry, sealed = verdict.entry, verdict.sealed
+    source = f"{sealed.attributes.source} {sealed.attributes.version}" if sealed else "?"
+    for offset, event in verdict.admitted():
+        body = msgspec.msgpack.decode(event.data)
+        shown = {
+            "index": entry.index,
+            "offset": offset,
+            "subject": entry.subject,
+            "id": event.id.hex(),
+            "source": source,
+            "verified": True,
+            "data": body,
+        }
+        terminal.give(shown, _line(entry.subject, body, f"({entry.index}, {offset}) {source} ✓"))
+    for offset, no in verdict.void():
+        terminal.give(
+            {
+                "index": entry.index,
+                "offset": offset,
+                "subject": entry.subject,
+                "verified": False,
+                "refusal": no.code,
+                "detail": no.detail,
+            },
+            _line(entry.subject, str(no), f"({entry.index}, {offset}) void ✗"),
+        )
+
+
+def _line(subject: str, body: object, about: str) -> Text:
+    shown = body if isinstance(body, str) else msgspec.json.encode(body, enc_hook=str, order="deterministic").decode()
+    return subject_text(subject).append(f"  {about}  ", "bold").append(shown, "default")
+
+
+def _decoded(subject: str, raw: bytes) -> tuple[Any, str]:
+    """Return a message as plain data, through its class where this side knows it, and what is wrong with it."""
+    cls = lookup(subject)
+    try:
+        if cls is not None:
+            return msgspec.to_builtins(decode_any(cls, raw)[0], builtin_types=(bytes,)), ""
+        return (msgspec.json.decode(raw) if raw[:1] == b"{" else msgspec.msgpack.decode(raw)), ""
+    except (Refused, msgspec.DecodeError, UnicodeDecodeError) as problem:
+        return raw[:200].hex(), str(problem)
+
+
+def _check(subject: str, data: str) -> None:
+    """Refuse early what the receiving part would refuse."""
+    cls: type[Message] | None = lookup(subject)
+    if cls is not None and issubclass(cls, Decision):
+        raise Refused(
+            Refusal(
+                "B005", f"{subject} is a decision; decisions are made by parts, signed, and never published by hand"
+            )
+        )
+    if cls is not None:
+        decode_any(cls, data.encode())
+        if issubclass(cls, Request) and not data.startswith("{"):
+            raise Refused(Refusal("B002", "write the message as a JSON object"))
+
+
+def _full(subject: str, env: str) -> str:
+    """Return a subject with its environment: `nervous.cells.math.request` and `dev.nervous…` both work."""
+    first = subject.partition(".")[0]
+    known = first == env or first in (">", "*")
+    return (f"{env}.>" if subject == ">" else subject) if known else f"{env}.{subject}"

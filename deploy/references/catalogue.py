@@ -1,0 +1,135 @@
+"""What the code declares about its subjects: each class, who says it, who hears it, and which streams keep it.
+
+Nothing is written down here that a declaration already says; the one table, GROUND, is what no handler's annotation can
+say: the decisions of the identities that prepare the ground.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import shared.subjects
+from deploy.load import BUILT_IN, find_part
+from organs.steward import StewardOrgan
+from organs.steward.ports import dead_config, log_config
+from shared.bus.wire import stream_name
+from shared.message import Decision, Message, Reply, Request, lookup, registered
+from shared.part import Declaration, declaration
+from shared.subjects.system import GrantRequest, Tick
+
+#: The environment and a part's name, as the references write them.
+ENV = "{env}"
+PART = "{part}"
+EVERY_PART = "every part"
+OPERATOR = "operator"
+
+#: Who appends the decisions under a prefix that no part declares; the longest prefix holds.
+GROUND = {
+    "system.keys": "root",
+    "system.keys.event.{scope}.rotated": "the part that holds the key",
+    "system.steward": "steward",
+}
+#: Decisions that every part folds before it judges anything else.
+FOLDED_BY_ALL = "system.keys."
+
+Speech = dict[str, set[type[Message]]]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One message class with all that the references say about it."""
+
+    cls: type[Message]
+    publishers: tuple[str, ...]
+    listeners: tuple[str, ...]
+    streams: tuple[str, ...]
+
+    @property
+    def address(self) -> str:
+        """The subject with its tokens in braces, the environment first."""
+        return f"{ENV}.{self.cls.template}"
+
+    @property
+    def doc(self) -> str:
+        """The class's docstring."""
+        return inspect.cleandoc(self.cls.__doc__ or "")
+
+
+def message_classes() -> list[type[Message]]:
+    """Return the product's own message classes in subject order; what tests and users declare is not among them."""
+    for module in pkgutil.iter_modules(shared.subjects.__path__, "shared.subjects."):
+        importlib.import_module(module.name)
+    return [cls for cls in registered().values() if cls.__module__.startswith("shared.subjects.")]
+
+
+def parts() -> list[Declaration]:
+    """Return the declarations of the built-in parts and the steward; nothing is built, the classes say it all."""
+    return [declaration(cls.__new__(cls)) for cls in (*map(find_part, BUILT_IN), StewardOrgan)]
+
+
+def catalogue() -> list[Subject]:
+    """Return every subject of the product, in subject order."""
+    declared = parts()
+    said = {part.name: says(part) for part in declared}
+    heard = {part.name: hears(part) for part in declared}
+    traced = {part.name: _classes(part.traces("env")) for part in declared}
+    return [
+        Subject(cls, _publishers(cls, said, heard), _listeners(cls, heard), _streams(cls, traced))
+        for cls in message_classes()
+    ]
+
+
+def says(part: Declaration) -> set[type[Message]]:
+    """Return every class a part is permitted to publish, its heartbeat and its like included."""
+    return _classes(part.publish("env"))
+
+
+def hears(part: Declaration) -> set[type[Message]]:
+    """Return every class that reaches a part's handlers; a part that hears the whole log hears each decision."""
+    logged = [cls for cls in message_classes() if issubclass(cls, Decision)] if part.whole_log else []
+    return {*part.hears, *logged}
+
+
+def _classes(patterns: Iterable[str]) -> set[type[Message]]:
+    """Return the classes that patterns of the environment `env` stand for; others, such as `$JS.…`, stand for none."""
+    return {cls for pattern in patterns if pattern.startswith("env.") and (cls := lookup(pattern))}
+
+
+def _publishers(cls: type[Message], said: Speech, heard: Speech) -> tuple[str, ...]:
+    if cls is Tick:
+        return ("the part's own runner",)
+    names = _named(cls, said)
+    if not names and issubclass(cls, Decision):
+        names = [GROUND[p] for p in sorted(GROUND, key=len, reverse=True) if cls.template.startswith(p)][:1]
+    asked = issubclass(cls, Request) and (cls is GrantRequest or _named(cls, heard))
+    return (*names, OPERATOR) if asked else tuple(names)
+
+
+def _listeners(cls: type[Message], heard: Speech) -> tuple[str, ...]:
+    if cls.template.startswith(FOLDED_BY_ALL):
+        return (EVERY_PART,)
+    names = _named(cls, heard)
+    return (*names, "whoever asked") if issubclass(cls, Reply) else tuple(names)
+
+
+def _streams(cls: type[Message], traced: Speech) -> tuple[str, ...]:
+    """Return the names of the streams that keep a class."""
+    kept = [c["name"] for c in (log_config(ENV), dead_config(ENV)) if any(_covers(p, cls) for p in c["subjects"])]
+    names = [PART if name == EVERY_PART else name for name in _named(cls, traced)]
+    return (*kept, *(stream_name("traces", ENV, name) for name in names))
+
+
+def _covers(pattern: str, cls: type[Message]) -> bool:
+    wanted, found = pattern.split("."), cls.pattern(ENV).split(".")
+    if wanted[-1] == ">":
+        wanted, found = wanted[:-1], found[: len(wanted) - 1]
+    return len(wanted) == len(found) and all(w in ("*", f) for w, f in zip(wanted, found, strict=True))
+
+
+def _named(cls: type[Message], speech: Speech) -> list[str]:
+    names = sorted(name for name, classes in speech.items() if cls in classes)
+    return [EVERY_PART] if len(names) == len(speech) else names

@@ -1,0 +1,283 @@
+"""The tour: starts everything, lets the organism feel, answer and decide, then checks all of it against its own log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from deploy.attach import living
+from deploy.host import EmbeddedHost, RemoteHost
+from deploy.load import BUILT_IN
+from deploy.organism import Organism
+from deploy.recheck import Recheck, recheck
+from deploy.terminal import Terminal
+from organs.records import DecisionRow, PostgresRecords, RecordsOrgan, rebuild
+from shared.bus import Bus, Delivery
+from shared.codec import decode
+from shared.config import Loaded
+from shared.constant import constant
+from shared.errors import Fault, NotPermitted, Refusal, Refused
+from shared.files import storing
+from shared.subjects.nervous import AssessRequest, LoadAssessed, MathRequest, MathResponse, VitalsWave
+from shared.subjects.system import PHASES, Decided
+from shared.version import VERSION
+from shared.world import RealWorld
+
+READINGS = constant(4, "readings", "NIM-12")
+PATIENCE_S = constant(30.0, "s", "X-07")
+QUESTION = "2 + 3 * 4"
+
+
+class StepFailed(Fault):
+    """A step of the tour did not hold; the sentence says what was found."""
+
+
+@dataclass
+class Step:
+    """One step of the tour as the report tells it."""
+
+    name: str
+    ok: bool
+    seconds: float
+    detail: str
+
+
+@dataclass
+class Report:
+    """The machine-readable report: whether every step held, and the log it left; the root is null until the tree is."""
+
+    ok: bool = False
+    steps: list[Step] = field(default_factory=list[Step])
+    log: dict[str, Any] = field(default_factory=lambda: {"size": 0, "root": None})
+
+
+class Tour:
+    """Walks through one living organism, step by step; stops at the first that does not hold."""
+
+    def __init__(self, loaded: Loaded, terminal: Terminal, question: str | None) -> None:
+        self.loaded, self.settings, self.terminal, self.question = loaded, loaded.settings, terminal, question
+        self.report = Report()
+        self.world = RealWorld(loaded.settings.env)
+        self.waves: list[VitalsWave] = []
+        self.position = -1
+
+    async def walk(self, host: EmbeddedHost | RemoteHost, organism: Organism, *, started_s: float) -> None:
+        """Take every step in order; StepFailed (told and recorded before) if one does not hold."""
+        self.host, self.organism = host, organism
+        self.bus = Bus(self.world, await host.wire("operator"), "operator", VERSION, [])
+        hearing = await self.bus.subscribe(VitalsWave.pattern(self.settings.env), self._hear)
+        steps: list[tuple[str, Callable[[], Awaitable[str]]]] = [
+            ("greet", self._greet),
+            ("sense", self._sense),
+            ("ask", self._ask),
+            ("decide", self._decide),
+            ("intrude", self._intrude),
+            ("replay", self._replay),
+        ]
+        if host.database_url:
+            steps[-1:-1] = [("view", self._view), ("rebuild", self._rebuild)]
+        self._record(Step("start", ok=True, seconds=started_s, detail=self._servers()))
+        try:
+            for name, work in steps:
+                await self._step(name, work)
+        finally:
+            await hearing.close()
+            await self.bus.drain()
+        self.report.ok = True
+
+    # The steps: each returns what it found, or raises StepFailed
+
+    async def _greet(self) -> str:
+        greeted = {name: r.greeted for name, r in self.organism.runners.items() if name != "steward"}
+        odd = {name: how for name, how in greeted.items() if how != "accepted"}
+        _hold(not odd, f"the five-phase handshake was not accepted: {odd}")
+        return f"{len(greeted)} parts passed {', '.join(PHASES)}: {', '.join(greeted)}"
+
+    async def _sense(self) -> str:
+        await self._until(lambda: len(self.waves) >= READINGS, f"{READINGS} readings of this machine")
+        last = self.waves[-1]
+        return f"{len(self.waves)} waves felt; the newest: {last.content} (confidence {last.confidence_ppm / 1e6:.1f})"
+
+    async def _ask(self) -> str:
+        text = self.question or QUESTION
+        answer = await self.bus.request(MathRequest(text))
+        if isinstance(answer, Refusal):
+            return f"{text!r} was refused by name: {answer}"
+        assert isinstance(answer, MathResponse)
+        return f"{text} = {answer.exact}" + ("" if answer.exact == f"{answer.value:g}" else f" ≈ {answer.value}")
+
+    async def _decide(self) -> str:
+        answer = await self.bus.request(AssessRequest(self.settings.site))
+        _hold(isinstance(answer, Decided), f"the overload nerve did not decide: {answer}")
+        assert isinstance(answer, Decided)
+        self.position = answer.index
+        position = f"log position ({answer.index}, {answer.offset}), proof {answer.proof}"
+        return f"the overload nerve assessed {self.settings.site} at {position}"
+
+    async def _intrude(self) -> str:
+        """Try what must not work: writing a decision as somebody who owns none."""
+        if isinstance(self.host, RemoteHost):
+            return "skipped: permissions on this server are administered elsewhere"
+        subject = f"{self.settings.env}.nervous.overload.event.{self.settings.site}.assessed"
+        try:
+            await self.bus.wire.publish(subject, b"forged")
+            await self.bus.wire.confirm(subject)
+        except NotPermitted as refusal:
+            return f"a forged decision was refused by the server: {refusal}"
+        raise StepFailed(f"the server let the operator write on {subject}")
+
+    async def _view(self) -> str:
+        records = self._records()
+        await self._until_async(self._view_has_read, f"the view to reach log position {self.position}")
+        newest = next(
+            row for row in await records.newest(50) if row.index <= self.position and "overload" in row.subject
+        )
+        return f"PostgreSQL shows entry {newest.index} of {newest.source}: {_in_words(newest)}"
+
+    async def _rebuild(self) -> str:
+        live = self._records()
+        await self._until_async(self._view_has_read, "the view to settle")
+        again = PostgresRecords(live.dsn, "rebuilt")
+        try:
+            await again.open()
+            for _ in range(5):  # the log may grow while it is compared
+                stop, before = await live.next_index(), await live.digest()
+                after = await rebuild(again, self.bus, stop)
+                if await live.next_index() == stop:
+                    _hold(before == after, f"the live view's digest is {before}, rebuilt from the log it is {after}")
+                    return f"dropped, rebuilt from {stop} entries, and identical: digest {after[:16]}…"
+        finally:
+            await again.remove()
+            await again.close()
+        raise StepFailed("the log never stood still long enough to compare")
+
+    async def _replay(self) -> str:
+        found: Recheck = await recheck(
+            self.bus, self.organism.fingerprint, [r.part for r in self.organism.runners.values()]
+        )
+        self.report.log["size"] = found.entries
+        _hold(
+            not found.void, f"{len(found.void)} entries of the log are void, the first: {next(iter(found.void), None)}"
+        )
+        _hold(not found.differing, f"decisions differ when run again: {found.differing[:3]}")
+        _hold(self.position < found.entries, f"the log ends before position {self.position}")
+        return (
+            f"{found.entries} entries read back from the genesis, every signature and chain admitted; "
+            f"{found.rerun} decisions run again from their evidence, all the same"
+        )
+
+    # How a step is taken and told
+
+    async def _step(self, name: str, work: Callable[[], Awaitable[str]]) -> None:
+        before = self.world.elapsed_s()
+        try:
+            async with asyncio.timeout(2 * PATIENCE_S):
+                detail, ok = await work(), True
+        except (Fault, Refused, TimeoutError) as failure:
+            detail, ok = str(failure) or f"no end within {2 * PATIENCE_S:g} s", False
+        self._record(Step(name, ok, round(self.world.elapsed_s() - before, 3), detail))
+        if not ok:
+            raise StepFailed(f"the step `{name}` did not hold: {detail}")
+
+    def _record(self, step: Step) -> None:
+        self.report.steps.append(step)
+        mark, style = ("✓", "green") if step.ok else ("✗", "red")
+        self.terminal.say(
+            f"  [{style}]{mark}[/] [bold]{step.name:<8}[/] [dim]{step.seconds:6.2f} s[/]  {_escape(step.detail)}"
+        )
+
+    def _servers(self) -> str:
+        where = self.host.url
+        kind = "nats-server and PostgreSQL, embedded" if isinstance(self.host, EmbeddedHost) else "configured servers"
+        return f"{kind}, at {where}; log of {self.settings.env}, trust {self.organism.fingerprint[:16]}…"
+
+    def _hear(self, delivery: Delivery) -> None:
+        self.waves.append(decode(VitalsWave, delivery.data))
+
+    def _records(self) -> PostgresRecords:
+        part = self.organism.runners["records"].part
+        assert isinstance(part, RecordsOrgan)
+        assert isinstance(part.records, PostgresRecords)
+        return part.records
+
+    async def _view_has_read(self) -> bool:
+        return await self._records().next_index() > self.position
+
+    async def _until(self, holds: Callable[[], bool], what: str) -> None:
+        async def check() -> bool:
+            return holds()
+
+        await self._until_async(check, what)
+
+    async def _until_async(self, holds: Callable[[], Awaitable[bool]], what: str) -> None:
+        give_up = self.world.elapsed_s() + PATIENCE_S
+        while not await holds():
+            if self.world.elapsed_s() > give_up:
+                raise StepFailed(f"waited {PATIENCE_S:g} s for {what}")
+            await self.world.sleep(0.02)
+
+
+async def take(loaded: Loaded, terminal: Terminal, *, question: str | None, stay: bool, report: Path | None) -> Report:
+    """Start an organism, walk through it, write the report; with `stay`, keep it alive until interrupted."""
+    world = RealWorld(loaded.settings.env)
+    terminal.say("\n[bold]Nimmerverse[/] — a nervous system whose every decision is signed, stored and replayable\n")
+    terminal.say("  starting the servers; the first time makes keys and a database …", "dim")
+    tour = Tour(loaded, terminal, question)
+    before = world.elapsed_s()
+    try:
+        async with living(loaded, BUILT_IN) as (host, organism):
+            await tour.walk(host, organism, started_s=round(world.elapsed_s() - before, 3))
+            _write(report, tour.report)
+            terminal.say(_NEXT)
+            if stay:
+                terminal.say("  [bold]The organism stays alive.[/] Ctrl-C stops it.\n")
+                await _stay(organism, world)
+    except (Fault, Refused) as failure:
+        if not isinstance(failure, StepFailed):
+            seconds = round(world.elapsed_s() - before, 3)
+            tour.report.steps.append(Step("start", ok=False, seconds=seconds, detail=str(failure)))
+        _write(report, tour.report)
+        raise
+    return tour.report
+
+
+async def _stay(organism: Organism, world: RealWorld) -> None:
+    while True:
+        organism.raise_if_broken()
+        await world.sleep(0.5)
+
+
+def _write(path: Path | None, report: Report) -> None:
+    if path is not None:
+        with storing(path):
+            path.write_text(json.dumps(msgspec.to_builtins(report), indent=2) + "\n")
+
+
+def _in_words(row: DecisionRow) -> str:
+    decided = msgspec.json.decode(row.data, type=LoadAssessed)
+    return f"{decided.site} is {decided.level} (cpu {decided.cpu_ppm // 10_000} %, from {decided.readings} readings)"
+
+
+def _hold(truth: object, otherwise: str) -> None:
+    if not truth:
+        raise StepFailed(otherwise)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+_NEXT = """
+  [bold]Try next[/], in another terminal while an organism runs (this one, or `./run up`):
+    ./run ask "17 * 23 / 4"             ask the math cell
+    ./run watch                         see every message, decoded and verified
+    ./run request nervous.overload.assess.request '{"site": "…"}'
+    ./run replay                        the whole log, every entry admitted again
+    ./run part ./my_cell.py             your own cell (README has one in 25 lines)
+"""
