@@ -43,7 +43,8 @@ _UNWRITABLE = (OverflowError, UnicodeEncodeError, RecursionError)
 def encode(message: msgspec.Struct) -> bytes:
     """Return the canonical MessagePack of a struct.
 
-    Raises Refused B002 for a non-finite float, an integer beyond 64 bits or a text that is not Unicode, B003 for oversize.
+    Raises Refused B002 for a non-finite float, an integer beyond 64 bits or a text that is not Unicode; B003 for
+    oversize.
     """
     name = type(message).__name__
     try:

@@ -46,12 +46,28 @@ def _codes(*rows: tuple[str, str, str]) -> dict[str, Code]:
 
 #: Refusals in the order admission judges them (R005 leads when bytes cannot be read at all), then the bus's own (B…).
 CODES = _codes(
-    ("R001", "EXPIRED", "The entry's time plus its ttl lies before, or its time more than 30 s after, the judging clock."),
-    ("R002", "BAD_SIGNATURE", "No registered key signed these bytes: the key is unknown or the signature does not verify."),
+    (
+        "R001",
+        "EXPIRED",
+        "The entry's time plus its ttl lies before, or its time more than 30 s after, the judging clock.",
+    ),
+    (
+        "R002",
+        "BAD_SIGNATURE",
+        "No registered key signed these bytes: the key is unknown or the signature does not verify.",
+    ),
     ("R003", "IHSAN_TOO_LOW", "The class requires scores and ihsan is missing or below 0.95."),
     ("R004", "SNR_TOO_LOW", "The class requires scores and snr is missing or below 0.85."),
-    ("R005", "MALFORMED", "The bytes are not exactly one canonical envelope, its events do not match its root, or an event is not its class."),
-    ("R006", "REPLAYED", "The same signer and event id were admitted earlier in this lane, or `prev` is not the lane's last index."),
+    (
+        "R005",
+        "MALFORMED",
+        "The bytes are not exactly one canonical envelope, or its events are not canonical or do not match its root.",
+    ),
+    (
+        "R006",
+        "REPLAYED",
+        "The same signer and event id were admitted earlier in this lane, or `prev` is not the lane's last index.",
+    ),
     ("R007", "NOT_ENTITLED", "The signing key is not valid at this index, or not entitled to this subject."),
     ("R008", "SUBJECT_MISMATCH", "The signed subject is not the subject of delivery, or not a decision's subject."),
     ("R009", "TOO_FEW_OWNERS", "Fewer distinct owners signed than the class or the genesis demands."),
@@ -63,7 +79,11 @@ CODES = _codes(
     ("B006", "UNANSWERED", "Nobody listens on the request subject, or no answer came in time."),
     ("B007", "LANE_MOVED", "Another writer appended to the lane first; decide again on the evolved state."),
     ("B008", "BUSY", "The bounded queue of this part is full; try later."),
-    ("B009", "HANDLER_FAILED", "The part's own code failed on this message; the message is dead-lettered with the error."),
+    (
+        "B009",
+        "HANDLER_FAILED",
+        "The part's own code failed on this message; the message is dead-lettered with the error.",
+    ),
     ("B010", "STALE", "The request's own deadline had passed when it arrived."),
     ("B011", "NO_MODEL", "This organ has no model or device configured; it never invents a result."),
     ("B012", "NOT_COMPUTABLE", "The input is well formed, but the capability has no answer for it."),
@@ -77,7 +97,8 @@ class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     detail: str = ""
 
     def __post_init__(self) -> None:
-        assert self.code in CODES, f"undeclared refusal code {self.code!r}"
+        if self.code not in CODES:
+            raise ValueError(f"{self.code!r} is no refusal code")
 
     @property
     def name(self) -> str:

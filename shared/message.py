@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, dataclass_transform
+from typing import Any, ClassVar, Literal, dataclass_transform
 
 import msgspec
 from msgspec import inspect as schema
@@ -21,6 +21,7 @@ from shared.constant import constant
 MAX_MESSAGE_BYTES = constant(60_000, "bytes", "X-12")
 MAX_ENTITY_CHARS = constant(128, "characters", "X-01")
 EVENT_TOKEN = constant("event", "token", "X-01")
+EVENT_TOKENS = constant(5, "tokens", "X-01")
 
 Kind = Literal["signal", "request", "reply", "decision"]
 Stream = Literal["log", "traces"]
@@ -34,10 +35,11 @@ class DeclarationError(TypeError):
     """A message class or a part is declared wrongly; the sentence says what was found and what is expected."""
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class _MessageMeta(msgspec.StructMeta):
     """Takes the declaration's keywords off before msgspec builds the struct, then registers the class."""
 
-    def __new__(
+    def __new__(  # noqa: PLR0913 - a declaration's keywords, each with its default
         mcls,
         name: str,
         bases: tuple[type, ...],
@@ -49,7 +51,7 @@ class _MessageMeta(msgspec.StructMeta):
         requires_scores: bool = False,
         owners: int = 1,
         ttl_ms: int | None = None,
-        **options: Any,
+        **options: Any,  # noqa: ANN401 - msgspec's own keywords
     ) -> type:
         options.setdefault("frozen", True)
         options.setdefault("forbid_unknown_fields", True)
@@ -65,28 +67,7 @@ class _MessageMeta(msgspec.StructMeta):
         return cls
 
 
-if TYPE_CHECKING:
-
-    @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
-    class _Struct(msgspec.Struct, frozen=True):
-        def __init_subclass__(
-            cls,
-            *,
-            subject: str | None = None,
-            stream: Stream | None = None,
-            reply: type[Reply] | None = None,
-            requires_scores: bool = False,
-            owners: int = 1,
-            ttl_ms: int | None = None,
-        ) -> None: ...
-
-else:
-
-    class _Struct(msgspec.Struct, metaclass=_MessageMeta):
-        pass
-
-
-class Message(_Struct):
+class Message(msgspec.Struct, metaclass=_MessageMeta):
     """Base of everything on the bus: a frozen, typed struct that forbids unknown fields."""
 
     template: ClassVar[str] = ""
@@ -166,7 +147,7 @@ def lookup(subject: str) -> type[Message] | None:
     """Return the class whose declaration matches a full subject (environment included), or None."""
     tokens = tuple(subject.split(".")[1:])
     found = _BY_SHAPE.get(tokens)
-    if found is None and len(tokens) == 5 and tokens[2] == EVENT_TOKEN:
+    if found is None and _is_event(tokens):
         found = _BY_SHAPE.get((tokens[0], tokens[1], EVENT_TOKEN, "*", tokens[4]))
     if found is None:
         found = next((cls for shape, cls in _BY_SHAPE.items() if "*" in shape and _overlap(shape, tokens)), None)
@@ -175,10 +156,7 @@ def lookup(subject: str) -> type[Message] | None:
 
 def lane_of(subject: str) -> str | None:
     """Return the lane of a decision's full subject, or None when it is not shaped like one."""
-    tokens = subject.split(".")
-    if len(tokens) != 6 or tokens[3] != EVENT_TOKEN:
-        return None
-    return subject.rsplit(".", 1)[0]
+    return subject.rsplit(".", 1)[0] if _is_event(tuple(subject.split(".")[1:])) else None
 
 
 def check_env(env: str) -> str:
@@ -215,14 +193,12 @@ def _register(cls: type[Message]) -> None:
     for token in cls.tokens:
         if token[0] == "{" and token[1:-1] not in fields:
             raise DeclarationError(f"{name}: subject token {token} is not a field of the message")
-    is_event = len(cls.tokens) == 5 and cls.tokens[2] == EVENT_TOKEN
-    if cls.kind == "decision":
-        if not (is_event and cls.tokens[3][0] == "{" and cls.tokens[4][0] != "{"):
-            raise DeclarationError(f"{name}: a decision's subject is domain.service.event.{{entity}}.type, found {template!r}")
-    elif len(cls.tokens) > 2 and cls.tokens[2] == EVENT_TOKEN:
-        raise DeclarationError(f"{name}: the third token 'event' is reserved for decisions")
-    if cls.stream == "traces" and cls.tokens[2][0] == "{":
-        raise DeclarationError(f"{name}: the third token of a traced subject is fixed, or its stream would overlap the log's; found {template!r}")
+    for field in fields:
+        if field in vars(Message) or field in vars(Decision):
+            raise DeclarationError(
+                f"{name}: field {field!r} would hide what every message class says of itself; rename it"
+            )
+    _check_place(cls, name)
     if cls.kind == "request" and cls.reply is None:
         raise DeclarationError(f"{name}: a request declares its reply class")
     has_float = _check_types(cls, name)
@@ -235,6 +211,27 @@ def _register(cls: type[Message]) -> None:
     _BY_SHAPE[shape] = cls
 
 
+def _check_place(cls: type[Message], name: str) -> None:
+    """Refuse a subject that a decision must not have, or that only a decision may have."""
+    if cls.kind == "decision":
+        if not (_is_event(cls.tokens) and cls.tokens[3][0] == "{" and cls.tokens[4][0] != "{"):
+            raise DeclarationError(
+                f"{name}: a decision's subject is domain.service.event.{{entity}}.type, found {cls.template!r}"
+            )
+    elif cls.tokens[2:3] == (EVENT_TOKEN,):
+        raise DeclarationError(f"{name}: the third token 'event' is reserved for decisions")
+    if cls.stream == "traces" and cls.tokens[2][0] == "{":
+        raise DeclarationError(
+            f"{name}: the third token of a traced subject is fixed, or its stream would overlap the log's; "
+            f"found {cls.template!r}"
+        )
+
+
+def _is_event(tokens: tuple[str, ...]) -> bool:
+    """Say whether a subject without its environment is domain.service.event.entity.type."""
+    return len(tokens) == EVENT_TOKENS and tokens[2] == EVENT_TOKEN
+
+
 def _fields(cls: type[Message]) -> tuple[schema.Field, ...]:
     described = schema.type_info(cls)
     assert isinstance(described, schema.StructType)
@@ -243,7 +240,15 @@ def _fields(cls: type[Message]) -> tuple[schema.Field, ...]:
 
 #: Types with one canonical MessagePack form that any reader knows; a decision holds nothing else.
 _EXACT = (
-    *(schema.NoneType, schema.BoolType, schema.IntType, schema.StrType, schema.BytesType, schema.LiteralType, schema.EnumType),
+    *(
+        schema.NoneType,
+        schema.BoolType,
+        schema.IntType,
+        schema.StrType,
+        schema.BytesType,
+        schema.LiteralType,
+        schema.EnumType,
+    ),
     *(schema.ListType, schema.VarTupleType, schema.TupleType, schema.DictType, schema.UnionType, schema.StructType),
 )
 _MAY_BE_FLOAT = (schema.FloatType, schema.AnyType)
@@ -254,12 +259,20 @@ def _check_types(cls: type[Message], name: str) -> bool:
     found = [node for field in _fields(cls) for node in _nodes(field.type, set())]
     has_float = any(isinstance(node, _MAY_BE_FLOAT) for node in found)
     if cls.kind == "decision" and has_float:
-        raise DeclarationError(f"{name}: decisions carry integers only (ppm, ms, micro-credits); a float differs between processors")
+        raise DeclarationError(
+            f"{name}: decisions carry integers only (ppm, ms, micro-credits); a float differs between processors"
+        )
     for node in found:
         if not isinstance(node, (*_EXACT, *_MAY_BE_FLOAT)):
-            raise DeclarationError(f"{name}: {type(node).__name__} is not plain MessagePack; a set has no order, a time is ms")
-        if isinstance(node, schema.DictType) and not isinstance(node.key_type, (schema.StrType, schema.LiteralType, schema.EnumType)):
-            raise DeclarationError(f"{name}: the keys of a dict are text in plain MessagePack, found {type(node.key_type).__name__}")
+            raise DeclarationError(
+                f"{name}: {type(node).__name__} is not plain MessagePack; a set has no order, a time is ms"
+            )
+        if isinstance(node, schema.DictType) and not isinstance(
+            node.key_type, (schema.StrType, schema.LiteralType, schema.EnumType)
+        ):
+            raise DeclarationError(
+                f"{name}: the keys of a dict are text in plain MessagePack, found {type(node.key_type).__name__}"
+            )
     return has_float
 
 
@@ -290,4 +303,4 @@ def _inside(node: schema.Type) -> tuple[schema.Type, ...]:
 
 
 def _overlap(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
-    return len(a) == len(b) and all(x == y or x == "*" or y == "*" for x, y in zip(a, b, strict=True))
+    return len(a) == len(b) and all(x == y or "*" in (x, y) for x, y in zip(a, b, strict=True))

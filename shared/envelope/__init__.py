@@ -1,5 +1,7 @@
 """The signed envelope every decision travels in, and the one function that judges it. SPEC.md has the grammar."""
 
+from __future__ import annotations
+
 from shared.envelope.admission import Lane as Lane
 from shared.envelope.admission import Prefix as Prefix
 from shared.envelope.admission import Verdict as Verdict

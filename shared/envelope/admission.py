@@ -1,23 +1,26 @@
 """Admission: one pure function of the log before an entry and the entry itself, used by every reader alike.
 
-Refusals in order: R005 unreadable, R001 expired or future by the broker's time, R002 signature, R003 ihsan, R004 snr, R005
-root or event, R006 repeated or wrong `prev`, R007 key or entitlement, R008 subject, R009 owners. R006 by repetition judges
-each event, everything else the entry. Whatever the rules depend on stands in the log (grants), never in the reader's code.
+Refusals in order: R005 unreadable, R001 expired or future by the broker's time, R002 signature, R003 ihsan, R004 snr,
+R005 root or event, R006 repeated or wrong `prev`, R007 key or entitlement, R008 subject, R009 owners. R006 by
+repetition judges each event, everything else the entry. Whatever the rules depend on stands in the log (grants), never
+in the reader's code.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from blake3 import blake3
+
 from shared.constant import constant
 from shared.envelope.envelope import Event, Sealed, parse_rfc3339, read, read_event
-from shared.envelope.keybook import KEY_EVENTS, ROOT_PART, Key, KeyBook
+from shared.envelope.keybook import KEY_EVENTS, ROOT_PART, Key, KeyBook, KeyEvent, scope_of
 from shared.errors import Refusal, Refused
 from shared.keys import verify
 from shared.log.entry import Entry
 from shared.log.tree import root_of
-from shared.message import Message, lane_of, lookup
-from shared.subjects.keys import KeyRotated
+from shared.message import lane_of, lookup
+from shared.subjects.keys import KEYS_ENTITY, KEYS_LANE, Genesis, KeyRotated
 
 CLOCK_SKEW_MS = constant(30_000, "ms", "BIZ-01")
 IHSAN_FLOOR_PPM = constant(950_000, "ppm", "BIZ-01")
@@ -37,7 +40,11 @@ class Verdict:
 
     def admitted(self) -> list[tuple[int, Event]]:
         """Return (offset, event) of every admitted event."""
-        return [] if self.refusal else [(i, e) for i, (e, no) in enumerate(zip(self.events, self.repeats, strict=True)) if no is None]
+        return (
+            []
+            if self.refusal
+            else [(i, e) for i, (e, no) in enumerate(zip(self.events, self.repeats, strict=True)) if no is None]
+        )
 
     def void(self) -> list[tuple[int, Refusal]]:
         """Return (offset, refusal) of every void event; an inadmissible entry is void at offset 0."""
@@ -52,7 +59,8 @@ class Lane:
 
     last: int = -1
     seen: dict[tuple[str, bytes], tuple[int, int]] = field(default_factory=dict[tuple[str, bytes], tuple[int, int]])
-    batch: tuple[str, int, int] | None = None  #: (source, prev, place) of the last admitted entry
+    batch: tuple[str, int, int] | None = None  #: (source, prev, place) of the last entry, unless it was refused
+    digests: dict[int, bytes] = field(default_factory=dict[int, bytes])  #: of each entry that was not refused, by index
 
 
 @dataclass
@@ -70,21 +78,23 @@ class Prefix:
 
     def fold(self, verdict: Verdict) -> None:
         """Take one judged entry into the prefix; a void entry moves its lane's chain and nothing else."""
-        name = lane_of(verdict.entry.subject)
+        entry, name = verdict.entry, lane_of(verdict.entry.subject)
+        if verdict.refusal is not None:
+            self.void[entry.index] = verdict.refusal
+            if len(self.void) > MAX_VOID_KEPT:
+                del self.void[next(iter(self.void))]
         if name is None:
             return
         lane = self.lanes.setdefault(name, Lane())
-        lane.last, lane.batch = verdict.entry.index, None
+        lane.last, lane.batch = entry.index, None
         if verdict.refusal is not None or verdict.sealed is None:
-            self.void[verdict.entry.index] = verdict.refusal or Refusal("R005")
-            if len(self.void) > MAX_VOID_KEPT:
-                del self.void[next(iter(self.void))]
             return
-        attributes, cls = verdict.sealed.attributes, lookup(verdict.entry.subject)
+        attributes, cls = verdict.sealed.attributes, lookup(entry.subject)
         lane.batch = (attributes.source, attributes.prev, attributes.batch)
+        lane.digests[entry.index] = _digest(entry)
         for offset, event in verdict.admitted():
-            lane.seen[attributes.source, event.id] = (verdict.entry.index, offset)
-            self.keys.learn(self.env, cls, bytes(event.data), verdict.entry.index)
+            lane.seen[attributes.source, event.id] = (entry.index, offset)
+            self.keys.learn(self.env, cls, bytes(event.data), entry.index)
 
 
 _EMPTY = Lane()
@@ -100,6 +110,8 @@ def admit(prefix: Prefix, entry: Entry) -> Verdict:
         events = _events(sealed)
         repeats = _unrepeated(prefix, sealed, events, entry)
         _entitled(prefix, sealed, keys, events, entry)
+        _placed(prefix, sealed, events, entry)
+        _owned(prefix, sealed, keys, events, entry)
     except Refused as no:
         ours = no.refusal if no.refusal.code[0] == "R" else Refusal("R005", str(no.refusal))
         return Verdict(entry, ours)
@@ -107,33 +119,50 @@ def admit(prefix: Prefix, entry: Entry) -> Verdict:
 
 
 def recall(prefix: Prefix, entry: Entry) -> Verdict:
-    """Return the verdict of an entry that `prefix` has folded already: what it admitted stands in its lane."""
-    refusal = prefix.void.get(entry.index)
-    try:
-        sealed = read(entry.raw)
-        events = _events(sealed)
-    except Refused as no:
-        return Verdict(entry, refusal or no.refusal)
-    seen = prefix.lane(lane_of(entry.subject) or "").seen
-    places = [seen.get((sealed.attributes.source, event.id)) for event in events]
-    known = [place == (entry.index, offset) for offset, place in enumerate(places)]
-    if refusal is not None or not any(known):
-        return Verdict(entry, refusal or Refusal("R006", "void when it was judged; `audit verify` names the reason"))
-    repeats = tuple(None if here else Refusal("R006", f"event {e.id.hex()} was admitted earlier") for here, e in zip(known, events, strict=True))
-    return Verdict(entry, None, sealed, events, repeats)
+    """Return the verdict of an entry that `prefix` has folded already: what it admitted stands in its lane.
+
+    Only the very bytes that were judged are recalled; what is delivered in their place is R005, whoever signed it.
+    """
+    lane = prefix.lane(lane_of(entry.subject) or "")
+    digest = lane.digests.get(entry.index)
+    if digest is None:
+        forgotten = Refusal("R006", "void when it was judged; `audit verify` names the reason")
+        return Verdict(entry, prefix.void.get(entry.index, forgotten))
+    if digest != _digest(entry):
+        return Verdict(entry, Refusal("R005", f"these are not the bytes that were judged as entry {entry.index}"))
+    sealed = read(entry.raw)
+    events = tuple(read_event(raw) for raw in sealed.events)
+    places = [lane.seen.get((sealed.attributes.source, event.id)) for event in events]
+    admitted = [place == (entry.index, offset) for offset, place in enumerate(places)]
+    return Verdict(
+        entry,
+        None,
+        sealed,
+        events,
+        tuple(None if here else _repeated(e) for here, e in zip(admitted, events, strict=True)),
+    )
 
 
 def _in_time(sealed: Sealed, entry: Entry) -> None:
     written, judged = parse_rfc3339(sealed.attributes.time), entry.time_ns // 1_000_000
     if judged > written + sealed.attributes.ttlms:
-        raise Refused(Refusal("R001", f"written {sealed.attributes.time}, expired {judged - written - sealed.attributes.ttlms} ms before"))
+        raise Refused(
+            Refusal(
+                "R001",
+                f"written {sealed.attributes.time}, expired {judged - written - sealed.attributes.ttlms} ms before",
+            )
+        )
     if written > judged + CLOCK_SKEW_MS:
-        raise Refused(Refusal("R001", f"written {written - judged} ms in the future, at most {CLOCK_SKEW_MS} ms of skew are allowed"))
+        raise Refused(
+            Refusal(
+                "R001", f"written {written - judged} ms in the future, at most {CLOCK_SKEW_MS} ms of skew are allowed"
+            )
+        )
 
 
 def _proven(prefix: Prefix, sealed: Sealed, entry: Entry) -> list[Key]:
-    cls = _key_event(entry.subject)
-    data = _first_data(sealed) if cls else b""
+    cls = _key_event(prefix, entry.subject)
+    data = _first_data(sealed) if cls is Genesis and prefix.keys.fingerprint is None else b""
     known = prefix.keys.candidates(prefix.env, cls, data)
     keys: list[Key] = []
     for signature in sealed.signatures:
@@ -168,44 +197,63 @@ def _events(sealed: Sealed) -> tuple[Event, ...]:
 def _unrepeated(prefix: Prefix, sealed: Sealed, events: tuple[Event, ...], entry: Entry) -> tuple[Refusal | None, ...]:
     lane = prefix.lane(lane_of(entry.subject) or "")
     a = sealed.attributes
-    follows = a.prev == lane.last if a.batch == 0 else lane.batch == (a.source, a.prev, a.batch - 1)
-    if not follows:
-        raise Refused(Refusal("R006", f"prev is {a.prev} (batch place {a.batch}), the lane's last index is {lane.last}"))
+    goes_on = lane.batch == (a.source, a.prev, a.batch - 1) and entry.index == lane.last + 1
+    if not (goes_on if a.batch else a.prev == lane.last):
+        raise Refused(Refusal("R006", f"prev is {a.prev} (batch place {a.batch}), the lane ends at {lane.last}"))
     here, out = set[bytes](), list[Refusal | None]()
     for event in events:
         repeated = (a.source, event.id) in lane.seen or event.id in here
-        out.append(Refusal("R006", f"event {event.id.hex()} was admitted earlier in this lane") if repeated else None)
+        out.append(_repeated(event) if repeated else None)
         here.add(event.id)
     return tuple(out)
 
 
 def _entitled(prefix: Prefix, sealed: Sealed, keys: list[Key], events: tuple[Event, ...], entry: Entry) -> None:
-    subject, cls = sealed.attributes.subject, _key_event(entry.subject)
-    needed = 1
+    source, subject, cls = sealed.attributes.source, sealed.attributes.subject, _key_event(prefix, entry.subject)
     for key in keys:
         if not key.valid_at(entry.index):
-            raise Refused(Refusal("R007", f"key {key.key_id} is valid from {key.first} to {key.last}, the entry is {entry.index}"))
-        if key.part not in (sealed.attributes.source, ROOT_PART):
-            raise Refused(Refusal("R007", f"key {key.key_id} speaks for {key.part}, the envelope for {sealed.attributes.source}"))
-        grant = key.grant_for(subject)
-        if grant is None and cls is not KeyRotated:
+            raise Refused(
+                Refusal("R007", f"key {key.key_id} is valid from {key.first} to {key.last}, not {entry.index}")
+            )
+        if key.part not in (source, ROOT_PART):
+            raise Refused(Refusal("R007", f"key {key.key_id} speaks for {key.part}, the envelope for {source}"))
+        if key.grant_for(subject) is None and cls is not KeyRotated:
             raise Refused(Refusal("R007", f"key {key.key_id} of {key.part} is not entitled to {subject}"))
-        needed = max(needed, grant.owners if grant else 1)
     if cls is not None:
         if len(events) != 1:
             raise Refused(Refusal("R007", "a key event stands alone in its envelope"))
-        data = bytes(events[0].data)
-        no = prefix.keys.check(cls, data, entry.index, keys)
+        no = prefix.keys.check(cls, bytes(events[0].data), entry.index, keys)
         if no is not None:
             raise Refused(no)
-        needed = max(needed, prefix.keys.owners_needed(cls, data))
+
+
+def _placed(prefix: Prefix, sealed: Sealed, events: tuple[Event, ...], entry: Entry) -> None:
+    subject, cls = sealed.attributes.subject, _key_event(prefix, entry.subject)
     if subject != entry.subject or lane_of(subject) is None or not subject.startswith(prefix.env + "."):
         raise Refused(Refusal("R008", f"signed for {subject}, delivered on {entry.subject}"))
+    if lookup(subject) in KEY_EVENTS and (cls is None or scope_of(cls, bytes(events[0].data)) != KEYS_ENTITY):
+        raise Refused(Refusal("R008", f"key events stand on the lane of {KEYS_ENTITY!r}, found on {subject}"))
     if sealed.attributes.type != type_of(subject):
         raise Refused(Refusal("R008", f"type {sealed.attributes.type} does not belong to {subject}"))
+
+
+def _owned(prefix: Prefix, sealed: Sealed, keys: list[Key], events: tuple[Event, ...], entry: Entry) -> None:
+    grants = [grant for key in keys if (grant := key.grant_for(sealed.attributes.subject))]
+    needed = max([1, *(grant.owners for grant in grants)])
+    cls = _key_event(prefix, entry.subject)
+    if cls is not None:
+        needed = max(needed, prefix.keys.owners_needed(cls, bytes(events[0].data)))
     owners = {key.owner for key in keys}
     if len(owners) < needed:
         raise Refused(Refusal("R009", f"{len(owners)} distinct owners signed, {needed} are needed"))
+
+
+def _repeated(event: Event) -> Refusal:
+    return Refusal("R006", f"event {event.id.hex()} was admitted earlier in this lane")
+
+
+def _digest(entry: Entry) -> bytes:
+    return blake3(entry.subject.encode() + b"\n" + entry.raw).digest()
 
 
 def type_of(subject: str) -> str:
@@ -214,9 +262,10 @@ def type_of(subject: str) -> str:
     return f"nimmerverse.{domain}.{service}.{name}"
 
 
-def _key_event(subject: str) -> type[Message] | None:
-    cls = lookup(subject)
-    return cls if cls in KEY_EVENTS else None
+def _key_event(prefix: Prefix, subject: str) -> type[KeyEvent] | None:
+    """Return the class of a key event on the lane that every reader folds; elsewhere none may be judged by the keys."""
+    cls = lookup(subject) if lane_of(subject) == KEYS_LANE.format(env=prefix.env) else None
+    return next((event for event in KEY_EVENTS if event is cls), None)
 
 
 def _first_data(sealed: Sealed) -> bytes:

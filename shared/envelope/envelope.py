@@ -1,8 +1,8 @@
 """Seal and read the signed envelope; the grammar is in SPEC.md beside this file.
 
-    envelope  = msgpack {t: type, p: attribute bytes, s: [{k: key id, sig}], e: [event bytes, …]}
-    signed    = DSSE PAE(t, p)          root in p = RFC 6962 tree with BLAKE3 over e
-    event     = msgpack {id: 16 bytes, cause: 0 or 16 bytes, evidence: bytes, data: map}
+envelope  = msgpack {t: type, p: attribute bytes, s: [{k: key id, sig}], e: [event bytes, …]}
+signed    = DSSE PAE(t, p)          root in p = RFC 6962 tree with BLAKE3 over e
+event     = msgpack {id: 16 bytes, cause: 0 or 16 bytes, evidence: bytes, data: map}
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal, cast
 
 import msgspec
 from blake3 import blake3
+from msgspec import Meta
 
+from shared.codec import MAX_REASON_CHARS
 from shared.constant import constant
 from shared.errors import Refusal, Refused
 from shared.keys import Signer
+from shared.keys.signer import SIGNATURE_BYTES
 from shared.log.entry import MAX_LEAF_BYTES
 from shared.log.tree import root_of
 
@@ -26,37 +29,51 @@ MAX_ENVELOPE_BYTES = MAX_LEAF_BYTES - 8
 MAX_BLOCK_EVENTS = constant(1_000, "events", "BIZ-01")
 MAX_BATCH_ENTRIES = constant(100, "entries", "X-02")
 MAX_EVIDENCE_BYTES = constant(32_768, "bytes", "X-02")
+MAX_ATTRIBUTE_CHARS = constant(128, "characters", "X-12")
+MAX_SUBJECT_CHARS = constant(2_048, "characters", "X-12")
+MAX_DATA_DEPTH = constant(32, "levels", "X-12")
+EVENT_ID_BYTES = constant(16, "bytes", "X-03")
+ROOT_BYTES = constant(32, "bytes", "BIZ-01")
+MAX_SIGNATURES = constant(64, "signatures", "X-12")
 
 Agent = Literal["USER", "MODEL", "SOVEREIGN"]
 
 
-class Attributes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the signature covers: CloudEvents context attributes, the lane's chain and the commitment to the events."""
+Ppm = Annotated[int, Meta(ge=0, le=1_000_000)]
+Short = Annotated[str, Meta(max_length=MAX_ATTRIBUTE_CHARS)]
+Subject = Annotated[str, Meta(max_length=MAX_SUBJECT_CHARS)]
 
-    id: str  #: hex id of the first event
-    source: str  #: the part, without its version
+
+class Attributes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the signature covers: CloudEvents context attributes, the lane's chain and the commitment to the events.
+
+    An envelope with a field out of its bound is R005.
+    """
+
+    id: Short  #: hex id of the first event
+    source: Short  #: the part, without its version
     specversion: Literal["1.0"]
-    type: str  #: `nimmerverse.{domain}.{service}.{type}`
-    subject: str  #: the full subject, environment included
-    time: str  #: RFC 3339, UTC, milliseconds
+    type: Subject  #: `nimmerverse.{domain}.{service}.{type}`
+    subject: Subject  #: the full subject, environment included
+    time: Short  #: RFC 3339, UTC, milliseconds
     ttlms: int
     agent: Agent
-    boot: str  #: the emitter's start, 16 hex digits
+    boot: Short  #: the emitter's start, 16 hex digits
     sequence: int  #: counts the emitter's envelopes within its boot
-    version: str  #: the part's version
-    correlation: str  #: hex id that runs through one conversation, or empty
+    version: Short  #: the part's version
+    correlation: Short  #: hex id that runs through one conversation, or empty
     prev: int  #: the lane's last index before this entry (before its whole batch), -1 when the lane was empty
     batch: int  #: this entry's place in its atomic batch, 0 first or alone
     count: int  #: number of events
     root: bytes  #: 32 bytes, the tree over the events
-    ihsanppm: int | None = None
-    snrppm: int | None = None
+    ihsanppm: Ppm | None = None
+    snrppm: Ppm | None = None
 
 
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One Ed25519 signature over the pre-authentication encoding, and the id of the key that made it."""
 
-    k: str
+    k: Short
     sig: bytes
 
 
@@ -75,6 +92,9 @@ class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     s: list[Signature]
     e: list[bytes]
 
+
+#: What foreign bytes can make the readers raise; ValueError holds msgspec's own errors, OSError a time out of range.
+_UNREADABLE = (ValueError, TypeError, RecursionError, OverflowError, OSError)
 
 _pack = msgspec.msgpack.Encoder().encode
 _wire = msgspec.msgpack.Decoder(_Wire)
@@ -116,23 +136,55 @@ def parse_rfc3339(text: str) -> int:
 def pack_event(event_id: bytes, data: bytes, *, cause: bytes = b"", evidence: bytes = b"") -> bytes:
     """Return the bytes of one event around an already encoded message."""
     if len(evidence) > MAX_EVIDENCE_BYTES:
-        raise Refused(Refusal("B003", f"evidence has {len(evidence)} bytes, at most {MAX_EVIDENCE_BYTES}; refer to it by digest"))
+        raise Refused(
+            Refusal("B003", f"evidence has {len(evidence)} bytes, at most {MAX_EVIDENCE_BYTES}; refer to it by digest")
+        )
     return _pack(Event(event_id, cause, evidence, msgspec.Raw(data)))
 
 
 def read_event(raw: bytes) -> Event:
-    """Return the event in canonical bytes, its data one canonical MessagePack map, or raise Refused R005."""
+    """Return the event in canonical bytes, its data a plain map of at most MAX_DATA_DEPTH levels; else Refused R005."""
     try:
         event = _event.decode(raw)
-        data = bytes(event.data)
-        canonical = _pack(event) == raw and _pack(msgspec.msgpack.decode(data)) == data
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, TypeError) as error:
-        raise Refused(Refusal("R005", f"event: {error}")) from None
+        data = msgspec.msgpack.decode(event.data)
+        canonical = _pack(event) == raw and _pack(data) == bytes(event.data)
+    except _UNREADABLE as error:
+        raise Refused(Refusal("R005", f"event: {str(error)[:MAX_REASON_CHARS]}")) from None
     if not canonical:
         raise Refused(Refusal("R005", "event: readable but not canonical"))
-    if len(event.id) != 16 or len(event.cause) not in (0, 16) or not 0x80 <= data[0] <= 0xDF or 0x90 <= data[0] < 0xDE:
-        raise Refused(Refusal("R005", "event: id and cause have 16 bytes, data is a map"))
+    if (
+        len(event.id) != EVENT_ID_BYTES
+        or len(event.cause) not in (0, EVENT_ID_BYTES)
+        or len(event.evidence) > MAX_EVIDENCE_BYTES
+    ):
+        raise Refused(Refusal("R005", f"event: id has 16 bytes, cause 0 or 16, evidence at most {MAX_EVIDENCE_BYTES}"))
+    if type(data) is not dict or not _is_plain(cast("object", data), MAX_DATA_DEPTH):
+        raise Refused(
+            Refusal(
+                "R005",
+                f"event: data is a map of nil, bool, int, text, bytes, arrays and maps by text, {MAX_DATA_DEPTH} deep",
+            )
+        )
     return event
+
+
+_SCALARS = frozenset({type(None), bool, int, str, bytes})
+
+
+def _is_plain(value: object, left: int) -> bool:
+    """Say whether every processor and every reader's stack judge a decoded value alike: no float, no extension."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return True
+    if left == 0:
+        return False
+    if kind is list:
+        return all(_is_plain(item, left - 1) for item in cast("list[object]", value))
+    if kind is dict:
+        return all(
+            type(key) is str and _is_plain(item, left - 1) for key, item in cast("dict[object, object]", value).items()
+        )
+    return False
 
 
 def seal(attributes: Attributes, events: Sequence[bytes], signers: Sequence[Signer]) -> bytes:
@@ -146,7 +198,9 @@ def seal(attributes: Attributes, events: Sequence[bytes], signers: Sequence[Sign
     signatures = sorted((Signature(s.key_id, s.sign(message)) for s in signers), key=lambda s: s.k)
     raw = _pack(_Wire(ENVELOPE_TYPE, payload, signatures, list(events)))
     if len(raw) > MAX_ENVELOPE_BYTES:
-        raise Refused(Refusal("B003", f"envelope has {len(raw)} bytes, at most {MAX_ENVELOPE_BYTES}; refer to content by digest"))
+        raise Refused(
+            Refusal("B003", f"envelope has {len(raw)} bytes, at most {MAX_ENVELOPE_BYTES}; refer to content by digest")
+        )
     return raw
 
 
@@ -158,8 +212,8 @@ def read(raw: bytes) -> Sealed:
         wire = _wire.decode(raw)
         attributes = _attributes.decode(wire.p)
         time_is_canonical = parse_rfc3339(attributes.time) >= 0
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, OverflowError, OSError) as error:
-        raise Refused(Refusal("R005", f"envelope: {error}")) from None
+    except _UNREADABLE as error:
+        raise Refused(Refusal("R005", f"envelope: {str(error)[:MAX_REASON_CHARS]}")) from None
     keys = [s.k for s in wire.s]
     shape_ok = (
         _pack(wire) == raw
@@ -167,11 +221,11 @@ def read(raw: bytes) -> Sealed:
         and wire.t == ENVELOPE_TYPE
         and time_is_canonical
         and keys == sorted(set(keys))
-        and 0 < len(keys) <= 64
-        and all(len(s.sig) == 64 for s in wire.s)
+        and 0 < len(keys) <= MAX_SIGNATURES
+        and all(len(s.sig) == SIGNATURE_BYTES for s in wire.s)
         and attributes.count == len(wire.e)
         and 0 < attributes.count <= MAX_BLOCK_EVENTS
-        and len(attributes.root) == 32
+        and len(attributes.root) == ROOT_BYTES
         and attributes.prev >= -1
         and 0 <= attributes.batch < MAX_BATCH_ENTRIES
         and attributes.ttlms > 0
@@ -184,5 +238,7 @@ def read(raw: bytes) -> Sealed:
 
 def derive_event_id(cause: bytes, part: str, handler: str, ordinal: int) -> bytes:
     """Return the 16-byte id of an output, the same after any crash: cause, part without version, handler, ordinal."""
-    material = b"".join(len(item).to_bytes(4, "big") + item for item in (cause, part.encode(), handler.encode(), b"%d" % ordinal))
-    return blake3(material, derive_key_context="nimmerverse 2026 event id v1").digest(16)
+    material = b"".join(
+        len(item).to_bytes(4, "big") + item for item in (cause, part.encode(), handler.encode(), b"%d" % ordinal)
+    )
+    return blake3(material, derive_key_context="nimmerverse 2026 event id v1").digest(EVENT_ID_BYTES)

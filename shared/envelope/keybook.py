@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field, replace
 
 from blake3 import blake3
 
 from shared.codec import decode
-from shared.errors import KeyFault, Refusal
+from shared.errors import KeyFault, Refusal, Refused
 from shared.keys import check_public, key_id_of
 from shared.message import Message
 from shared.subjects.keys import Genesis, Grant, KeyIntroduced, KeyRevoked, KeyRotated
 
 ROOT_PART = "root"
-KEY_EVENTS: tuple[type[Genesis | KeyIntroduced | KeyRotated | KeyRevoked], ...] = (Genesis, KeyIntroduced, KeyRotated, KeyRevoked)
+KeyEvent = Genesis | KeyIntroduced | KeyRotated | KeyRevoked
+KEY_EVENTS: tuple[type[KeyEvent], ...] = (Genesis, KeyIntroduced, KeyRotated, KeyRevoked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +57,31 @@ class KeyBook:
         return {root.key_id: Key(root.key_id, root.public, ROOT_PART, root.owner, grants, 0) for root in genesis.roots}
 
     def owners_needed(self, cls: type[Message] | None, data: bytes) -> int:
-        """Return how many distinct owners must sign a key event; 1 for everything else."""
+        """Return how many distinct owners must sign a key event; 1 for everything else.
+
+        Raises Refused R009 for a genesis whose threshold its own owners could never reach, or need not.
+        """
         if cls is Genesis:
-            return decode(Genesis, data).threshold
+            genesis = decode(Genesis, data)
+            owners = len({root.owner for root in genesis.roots})
+            if not 1 <= genesis.threshold <= owners:
+                raise Refused(Refusal("R009", f"the threshold is {genesis.threshold}, the root has {owners} owners"))
+            return genesis.threshold
         return self.threshold if cls in (KeyIntroduced, KeyRevoked) else 1
 
     def check(self, cls: type[Message] | None, data: bytes, index: int, signers: list[Key]) -> Refusal | None:
         """Judge what a key event says, beyond who signed it; None for every other class."""
-        if cls not in KEY_EVENTS:
-            return None
         if cls is Genesis:
             return self._check_genesis(decode(Genesis, data), data, index)
-        if any(key.part != ROOT_PART for key in signers) and cls is not KeyRotated:
-            return Refusal("R007", "only root keys introduce and revoke")
+        if cls is KeyRotated:
+            return self._check_rotation(decode(KeyRotated, data), signers)
         if cls is KeyIntroduced:
             introduced = decode(KeyIntroduced, data)
-            return _check_new_key(introduced.key_id, introduced.public, self.keys)
-        if cls is KeyRotated:
-            rotated = decode(KeyRotated, data)
-            if [key.key_id for key in signers] != [rotated.old_key_id]:
-                return Refusal("R007", "a rotation is signed by its predecessor alone")
-            return _check_new_key(rotated.key_id, rotated.public, self.keys)
-        revoked = decode(KeyRevoked, data)
-        return None if revoked.key_id in self.keys else Refusal("R007", f"key {revoked.key_id} is not registered")
+            return _check_root(signers) or _check_new_key(introduced.key_id, introduced.public, self.keys)
+        if cls is KeyRevoked:
+            known = decode(KeyRevoked, data).key_id in self.keys
+            return _check_root(signers) or (None if known else Refusal("R007", "the revoked key is not registered"))
+        return None
 
     def learn(self, env: str, cls: type[Message] | None, data: bytes, index: int) -> None:
         """Fold one admitted key event; every other class changes nothing."""
@@ -102,16 +106,24 @@ class KeyBook:
         alive = [key for key in self.keys.values() if key.part == part and key.last is None]
         return max(alive, key=lambda key: key.first, default=None)
 
+    def _check_rotation(self, rotated: KeyRotated, signers: list[Key]) -> Refusal | None:
+        if [key.key_id for key in signers] != [rotated.old_key_id]:
+            return Refusal("R007", "a rotation is signed by its predecessor alone")
+        return _check_new_key(rotated.key_id, rotated.public, self.keys)
+
     def _check_genesis(self, genesis: Genesis, data: bytes, index: int) -> Refusal | None:
         if self.fingerprint is not None or index != 0:
             return Refusal("R007", "a log has one genesis, its first entry")
         found = fingerprint_of(data)
         if self.trusted not in (None, found):
             return Refusal("R007", f"genesis fingerprint is {found}, trusted is {self.trusted}")
-        if not 1 <= genesis.threshold <= len({root.owner for root in genesis.roots}):
-            return Refusal("R009", "the genesis threshold needs as many distinct root owners")
-        seen: dict[str, Key] = {}
-        return next((no for root in genesis.roots if (no := _check_new_key(root.key_id, root.public, seen))), None)
+        seen: set[str] = set()
+        for root in genesis.roots:
+            no = _check_new_key(root.key_id, root.public, seen)
+            if no is not None:
+                return no
+            seen.add(root.key_id)
+        return None
 
 
 def fingerprint_of(genesis: bytes) -> str:
@@ -119,23 +131,34 @@ def fingerprint_of(genesis: bytes) -> str:
     return blake3(genesis, derive_key_context="nimmerverse 2026 genesis fingerprint v1").hexdigest()
 
 
+def scope_of(cls: type[KeyEvent], data: bytes) -> str:
+    """Return the lane's entity that a key event itself names."""
+    return decode(cls, data).scope
+
+
 def covers(pattern: str, subject: str) -> bool:
     """Say whether a NATS pattern (`*` one token, `>` the rest) covers a subject."""
     wanted, found = pattern.split("."), subject.split(".")
     for i, token in enumerate(wanted):
-        if token == ">":
+        if token == ">":  # noqa: S105 - a wildcard, not a password
             return len(found) > i
         if i >= len(found) or token not in ("*", found[i]):
             return False
     return len(wanted) == len(found)
 
 
-def _check_new_key(key_id: str, public: bytes, known: dict[str, Key]) -> Refusal | None:
+def _check_root(signers: list[Key]) -> Refusal | None:
+    if all(key.part == ROOT_PART for key in signers):
+        return None
+    return Refusal("R007", "only root keys introduce and revoke")
+
+
+def _check_new_key(key_id: str, public: bytes, known: Container[str]) -> Refusal | None:
     """Refuse a key that is malformed, weak, misnamed or already known."""
     try:
         check_public(public)
     except KeyFault as fault:
         return Refusal("R007", str(fault))
     if key_id != key_id_of(public):
-        return Refusal("R007", f"key id {key_id} is not the id of its public key")
+        return Refusal("R007", f"the key id is not {key_id_of(public)}, the id of its public key")
     return Refusal("R007", f"key {key_id} is already registered") if key_id in known else None

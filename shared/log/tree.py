@@ -1,6 +1,6 @@
 """The RFC 6962 Merkle tree: leaves and nodes hashed under different prefixes, and no leaf duplicated.
 
-    leaf = H(0x00 ‖ bytes)        node = H(0x01 ‖ left ‖ right)        left holds the largest power of two below n leaves
+    leaf = H(0x00 ‖ bytes)      node = H(0x01 ‖ left ‖ right)      left holds the largest power of two below n leaves
 
 BLAKE3 inside an envelope (its events). The log's own tree over leaves uses the same shape.
 Source: RFC 6962 section 2.1.

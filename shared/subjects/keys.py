@@ -7,6 +7,7 @@ import msgspec
 from shared.message import Decision
 
 KEYS_ENTITY = "root"
+KEYS_LANE = "{env}.system.keys.event." + KEYS_ENTITY
 
 
 class Grant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -89,13 +89,14 @@ class GrantRequest(Request, subject="system.steward.grant.request", reply=Grante
     grants: list[str]
     scored: list[str]
     consumers: dict[str, list[str]]  #: durable name → filters on the log
+    traces: list[str]  #: the subjects of its own that are kept for a while
 
 
 class StreamsChanged(Decision, subject="system.steward.event.{scope}.streams"):
     """The steward is about to create a stream or a durable consumer; logged before it happens."""
 
     scope: str
-    stream: str
+    stream_name: str
     change: Literal["create", "consumer"]
     config: str  #: canonical JSON
 

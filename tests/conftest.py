@@ -1,0 +1,85 @@
+"""What every test may use, and `./run test --spec`: the specification's rows, each with the tests that prove it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ROW = re.compile(r"[A-Z]+-\d\d")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option `--spec`."""
+    parser.addoption("--spec", action="store_true", help="list each specification row with its tests, and run nothing")
+
+
+def rows_of(item: pytest.Item) -> list[str]:
+    """The rows that a test is marked with."""
+    return sorted({row for mark in item.iter_markers("spec") for row in mark.args})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A mark that names no row, or something that is not a row, ends the run."""
+    for item in items:
+        for mark in item.iter_markers("spec"):
+            if not mark.args or not all(isinstance(row, str) and ROW.fullmatch(row) for row in mark.args):
+                message = f"{item.nodeid}: spec takes rows such as X-14, found {mark.args!r}"
+                raise pytest.UsageError(message)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """With `--spec`, the listing stands in the place of the run."""
+    if not session.config.getoption("spec"):
+        return None
+    claims: dict[str, dict[str, str]] = defaultdict(dict)
+    for item in session.items:
+        doc = getattr(getattr(item, "function", None), "__doc__", None) or ""
+        for row in rows_of(item):
+            claims[row][item.nodeid.split("[")[0]] = " ".join(doc.split())
+    lines = [
+        line
+        for row in sorted(claims)
+        for line in ("", row, *(f"  {claim or 'no claim'}\n    {test}" for test, claim in claims[row].items()))
+    ]
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    assert reporter is not None
+    for line in lines:
+        reporter.write_line(line)
+    return True
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def repository_files(root: Path) -> list[Path]:
+    """Every file that is in the repository or about to be: what git tracks or does not ignore, as relative paths.
+
+    Where git is absent, as in an unpacked archive, the folder itself is read and .gitignore's names are left out.
+    """
+    try:
+        listing = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=root,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        ignored = [".git", *(line.strip("/") for line in (root / ".gitignore").read_text().splitlines())]
+        found = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
+        return sorted(path for path in found if not any(_matches(path, name) for name in ignored))
+    return sorted(Path(name) for name in listing.split("\0") if name and (root / name).exists())
+
+
+def _matches(path: Path, ignored: str) -> bool:
+    return any(Path(part).match(ignored) for part in path.parts) if ignored and ignored[0] != "#" else False
