@@ -1,5 +1,7 @@
 """The bus: one behaviour over two wires, a real nats-server and a simulated one."""
 
+from __future__ import annotations
+
 from shared.bus.bus import Bus as Bus
 from shared.bus.bus import Context as Context
 from shared.bus.bus import Draft as Draft

@@ -8,14 +8,14 @@ reports it. On a conflict or a lost answer it reads the lane: its own id admitte
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.bus.wire import INBOX, Delivery, Outcome, Sink, Subscription, Wire, stream_name
 from shared.codec import decode, encode, encode_json
 from shared.constant import constant
 from shared.envelope import Attributes, Lane, Prefix, Verdict, admit, pack_event, recall, rfc3339, seal, type_of
-from shared.envelope.envelope import Agent
+from shared.envelope.envelope import MAX_BATCH_ENTRIES, MAX_BLOCK_EVENTS, Agent
 from shared.errors import Fault, LogFault, NotPermitted, Refusal, Refused, Unreachable, Unresolved
 from shared.keys import Signer
 from shared.log.entry import Entry
@@ -29,6 +29,7 @@ REQUEST_TIMEOUT_S = constant(5.0, "s", "NIM-07")
 RETRY_S = constant(0.05, "s", "X-07")
 DEAD_PER_SECOND = constant(50, "letters/s", "X-12")
 DEAD_DATA_BYTES = constant(48_000, "bytes", "X-12")
+DEAD_HEADER_BYTES = constant(3_000, "bytes", "X-12")
 ERROR_CODE = "Nats-Service-Error-Code"
 ERROR_TEXT = "Nats-Service-Error"
 
@@ -81,14 +82,20 @@ class Counters:
 class Bus:
     """One part's voice and ears. The lane locks and the prefix belong to this object alone."""
 
-    def __init__(self, world: World, wire: Wire, part: str, version: str, signers: Sequence[Signer], agent: Agent = "SOVEREIGN") -> None:
-        self.world, self.wire, self.part, self.version, self.signers, self.agent = world, wire, part, version, signers, agent
+    def __init__(  # noqa: PLR0913, PLR0917 - who speaks, over what, with which keys: each is its own fact
+        self, world: World, wire: Wire, part: str, version: str, signers: Sequence[Signer], agent: Agent = "SOVEREIGN"
+    ) -> None:
+        self.world, self.wire, self.part, self.version = world, wire, part, version
+        self.signers = signers
+        self.agent: Agent = agent
         self.env = world.env
         self.log = stream_name("log", world.env)
         self.prefix = Prefix(world.env)
         self.counters = Counters()
         self.deadline_s = APPEND_DEADLINE_S
-        self.observers: list[Callable[[Verdict], None]] = []  #: called with every verdict as it is folded, in lane order
+        self.observers: list[
+            Callable[[Verdict], None]
+        ] = []  #: called with every verdict as it is folded, in lane order
         self._sequence = 0
         self._keys_read = 0  #: every key event below this index is folded
         self._locks: dict[str, asyncio.Lock] = {}
@@ -99,7 +106,9 @@ class Bus:
 
     # Signals and requests
 
-    async def emit(self, message: Signal | Reply, context: Context | None = None, message_id: bytes | None = None) -> None:
+    async def emit(
+        self, message: Signal | Reply, context: Context | None = None, message_id: bytes | None = None
+    ) -> None:
         """Publish at most once. A lost link counts a drop; NotPermitted if the server refuses the subject.
 
         The first emission on a subject waits until the server has judged it, so that a refusal is never silence.
@@ -118,7 +127,9 @@ class Bus:
         except Unreachable:
             self.counters.dropped += 1
 
-    async def request(self, request: Request, timeout_s: float = REQUEST_TIMEOUT_S, context: Context | None = None) -> Reply | Refusal:
+    async def request(
+        self, request: Request, timeout_s: float = REQUEST_TIMEOUT_S, context: Context | None = None
+    ) -> Reply | Refusal:
         """Ask and return the declared reply or the typed refusal. Raises NotPermitted and Unreachable."""
         declared = type(request).reply
         assert declared is not None
@@ -149,12 +160,19 @@ class Bus:
 
         async def later() -> None:
             await self.world.sleep(delay_s)
-            await self.emit(message)
+            try:
+                await self.emit(message)
+            except (NotPermitted, Refused):
+                self.counters.dropped += 1  # nobody waits here who could be told
 
         task = asyncio.get_running_loop().create_task(later())
         self._scheduled.add(task)
         task.add_done_callback(self._scheduled.discard)
-        return lambda: None if task.cancel() else None
+
+        def cancel() -> None:
+            task.cancel()
+
+        return cancel
 
     # Decisions
 
@@ -163,16 +181,21 @@ class Bus:
         return (await self.append_many([draft], context))[0]
 
     async def append_many(self, drafts: Sequence[Draft], context: Context | None = None) -> list[Receipt]:
-        """Append decisions of one lane atomically: all are admitted, or none is stored."""
+        """Append decisions of one lane atomically: all are admitted, or none is stored. Refused B003 if too many."""
+        _bounded(len(drafts), MAX_BATCH_ENTRIES, "atomic batch")
         return await self._settle([[draft] for draft in drafts], context or Context(), None)
 
     async def append_block(self, drafts: Sequence[Draft], context: Context | None = None) -> list[Receipt]:
         """Append decisions that share one subject as one sealed block: one signature, one entry, many offsets."""
+        _bounded(len(drafts), MAX_BLOCK_EVENTS, "sealed block")
         assert len({draft.decision.subject(self.env) for draft in drafts}) == 1, "a sealed block shares one subject"
         return await self._settle([list(drafts)], context or Context(), None)
 
-    async def append_at(self, last: int, drafts: Sequence[Draft], context: Context | None = None) -> list[Receipt] | None:
+    async def append_at(
+        self, last: int, drafts: Sequence[Draft], context: Context | None = None
+    ) -> list[Receipt] | None:
         """Append atomically only if the lane's last index is `last`; None when it moved: the caller decides again."""
+        _bounded(len(drafts), MAX_BATCH_ENTRIES, "atomic batch")
         try:
             return await self._settle([[draft] for draft in drafts], context or Context(), last)
         except Refused as no:
@@ -200,14 +223,20 @@ class Bus:
         return verdict
 
     async def replay(self, trusted: str | None = None) -> AsyncIterator[Verdict]:
-        """Yield the verdict of every entry from the genesis to the log's present end; LogFault at a gap."""
-        end = await self.wire.last(self.log, f"{self.env}.>")
+        """Yield the verdict of every entry from the genesis to the log's present end.
+
+        LogFault at a gap, and where the log ends before what it says itself or what this bus has read already.
+        """
+        newest = await self.wire.last(self.log, f"{self.env}.>")
+        end = max([newest.index if newest else -1, *(lane.last for lane in self.prefix.lanes.values())])
+        if newest is None and await self.wire.read(self.log, 0, limit=1):
+            raise LogFault("the log has entries, but the newest one cannot be read")
         prefix, index = Prefix(self.env), 0
         prefix.keys.trusted = trusted
-        while end is not None and index <= end.index:
+        while index <= end:
             entries = await self.wire.read(self.log, index)
             if not entries:
-                raise LogFault(f"the log ends at {index - 1}, but entry {end.index} was acknowledged")
+                raise LogFault(f"the log ends at {index - 1}, but entry {end} was acknowledged")
             for entry in entries:
                 if entry.index != index:
                     raise LogFault(f"entry {index} is missing: the next readable one is {entry.index}")
@@ -216,10 +245,12 @@ class Bus:
                 yield verdict
                 index += 1
 
-    async def consume(self, durable: str, handle: Callable[[Verdict], Awaitable[None]], stream: str = "") -> Subscription:
+    async def consume(
+        self, durable: str, handle: Callable[[Verdict], Awaitable[None]], stream: str = ""
+    ) -> Subscription:
         """Receive a durable consumer's entries, judged, at least once.
 
-        A Fault that allows a retry comes back later; another Fault or a Refused is dead-lettered and settled for good.
+        A Fault that allows a retry comes back later; any other failure is dead-lettered and settled for good.
         """
 
         async def consumer(entry: Entry, deliveries: int) -> Outcome:
@@ -233,6 +264,9 @@ class Bus:
             except Refused as no:
                 await self.dead(Delivery(entry.subject, entry.raw), no.refusal)
                 return Outcome("term")
+            except Exception as error:  # noqa: BLE001 - one poison entry must not end the consumption in silence
+                await self.dead(Delivery(entry.subject, entry.raw), Refusal("B009", f"{type(error).__name__}: {error}"))
+                return Outcome("term")
             return Outcome("ack")
 
         return await self.wire.consume(stream or self.log, durable, consumer)
@@ -240,7 +274,7 @@ class Bus:
     # Dead letters and health
 
     async def dead(self, delivery: Delivery, refusal: Refusal) -> None:
-        """Send what nobody could use to the dead-letter subject, at most DEAD_PER_SECOND of them; the rest is counted."""
+        """Send what nobody could use to the dead-letter subject, at most DEAD_PER_SECOND; the rest is counted."""
         second = int(self.world.elapsed_s())
         if second != self._dead_second:
             self._dead_second, self._dead_in_second = second, 0
@@ -250,7 +284,7 @@ class Bus:
             self.counters.dead_dropped += 1
             return
         data = delivery.data[:DEAD_DATA_BYTES]
-        headers = {k: v[:256] for k, v in list(delivery.headers.items())[:16]}
+        headers = _first_of(delivery.headers, DEAD_HEADER_BYTES)
         whole = len(data) == len(delivery.data)
         letter = DeadLetter(self.part, delivery.subject, refusal.code, refusal.detail[:1000], data, whole, headers)
         try:
@@ -259,9 +293,14 @@ class Bus:
             self.counters.dead_dropped += 1
 
     async def redrive(self, letter: DeadLetter) -> None:
-        """Publish a dead letter's message again where it first arrived; Refused B003 if it was too large to keep whole."""
+        """Publish a dead letter's message again where it first arrived.
+
+        Refused B003 if it was too large to keep whole, R006 if it is a decision: the log holds it, and a copy is void.
+        """
         if not letter.whole:
             raise Refused(Refusal("B003", "the dead letter holds only the beginning of its message"))
+        if lane_of(letter.original) is not None:
+            raise Refused(Refusal("R006", f"{letter.original} stands in the log; its reader finds it there"))
         await self.wire.publish(letter.original, letter.data, letter.headers)
         await self.wire.confirm(letter.original)
 
@@ -269,7 +308,7 @@ class Bus:
         """Wait for appends in flight, drop what is scheduled, and disconnect."""
         for task in self._scheduled:
             task.cancel()
-        for lock in self._locks.values():
+        for lock in list(self._locks.values()):
             async with lock:
                 pass
         await self.wire.close()
@@ -280,34 +319,68 @@ class Bus:
         """Append until every draft has a position. `only_at` forbids appending after any other last index (B007)."""
         lane = blocks[0][0].decision.lane(self.env)
         assert all(draft.decision.lane(self.env) == lane for block in blocks for draft in block), "one lane per append"
-        give_up_s = self.world.elapsed_s() + self.deadline_s
-        async with self._lock(lane):
-            known = lane in self.prefix.lanes
-            while True:
-                try:
-                    if not known:
-                        await self._follow(lane)
-                    missing = [left for block in blocks if (left := [d for d in block if not self._position(lane, d)])]
-                    if missing:
-                        if only_at not in (None, self.prefix.lane(lane).last):
-                            raise Refused(Refusal("B007", f"{lane} moved past {only_at}"))
-                        await self._append_once(lane, missing, context)
-                    fresh = {draft.event_id for block in missing for draft in block}
-                    self.counters.appended += len(fresh)
-                    return [self._receipt(lane, d, duplicate=d.event_id not in fresh) for block in blocks for d in block]
-                except Refused as no:
-                    if no.refusal.code != "B007" or (only_at not in (None, self.prefix.lane(lane).last)):
-                        raise
-                except (Unreachable, Unresolved) as fault:
-                    if self.world.elapsed_s() > give_up_s:
-                        raise Unresolved(f"{lane}: {fault}; the same event id makes a retry safe") from fault
-                    await self.world.sleep(RETRY_S)
-                known = False
+        trouble: Exception | None = None
+        stuck_at: int | None = None
+        try:
+            async with asyncio.timeout(self.deadline_s), self._lock(lane):
+                known = lane in self.prefix.lanes
+                while True:
+                    try:
+                        return await self._attempt(lane, blocks, context, only_at, known=known)
+                    except Refused as no:
+                        last = self.prefix.lane(lane).last
+                        if no.refusal.code != "B007" or only_at not in (None, last):
+                            raise
+                        if stuck_at == last:  # refused again although nothing new stands on the lane
+                            trouble = LogFault(
+                                f"{lane} ends before {last}, which was read already: {no.refusal.detail}"
+                            )
+                            await self.world.sleep(RETRY_S)
+                        stuck_at = last
+                    except (Unreachable, Unresolved) as fault:
+                        trouble = fault
+                        await self.world.sleep(RETRY_S)
+                    known = False
+        except TimeoutError:
+            if isinstance(trouble, LogFault):
+                raise trouble from None
+            why = trouble or "other appends to the lane took all the time"
+            raise Unresolved(f"{lane}: {why}; the same event id makes a retry safe") from trouble
+
+    async def _attempt(
+        self, lane: str, blocks: list[list[Draft]], context: Context, only_at: int | None, *, known: bool
+    ) -> list[Receipt]:
+        """Append once what the lane, read anew unless `known`, does not hold yet; Refused B007 where it moved."""
+        if not known:
+            await self._follow(lane)
+        missing = self._missing(lane, blocks)
+        if missing:
+            if only_at not in (None, self.prefix.lane(lane).last):
+                raise Refused(Refusal("B007", f"{lane} moved past {only_at}"))
+            await self._append_once(lane, missing, context)
+        fresh = {draft.event_id for block in missing for draft in block}
+        self.counters.appended += len(fresh)
+        return [self._receipt(lane, d, duplicate=d.event_id not in fresh) for block in blocks for d in block]
+
+    def _missing(self, lane: str, blocks: list[list[Draft]]) -> list[list[Draft]]:
+        """Return the drafts that the lane does not hold, each event once."""
+        asked, out = set[bytes](), list[list[Draft]]()
+        for block in blocks:
+            left: list[Draft] = []
+            for draft in block:
+                if draft.event_id not in asked and self._position(lane, draft) is None:
+                    asked.add(draft.event_id)
+                    left.append(draft)
+            if left:
+                out.append(left)
+        return out
 
     async def _append_once(self, lane: str, blocks: list[list[Draft]], context: Context) -> None:
         """Seal, compare-and-set, read back, admit and fold; Refused if our own entry is void."""
         prev = self.prefix.lane(lane).last
-        batch = [(b[0].decision.subject(self.env), self._seal(b, prev, place, context)) for place, b in enumerate(blocks)]
+        batch = [
+            (b[0].decision.subject(self.env), self._seal(b, prev, place, context)) for place, b in enumerate(blocks)
+        ]
         index = await self.wire.append(batch, lane, prev, APPEND_TIMEOUT_S)
         for verdict in await self._follow(lane, index):
             if verdict.entry.index > index - len(batch) and verdict.refusal:
@@ -336,7 +409,10 @@ class Bus:
             count=0,
             root=b"",
         )
-        events = [pack_event(d.event_id, encode(d.decision), cause=d.cause or context.cause, evidence=d.evidence) for d in block]
+        events = [
+            pack_event(d.event_id, encode(d.decision), cause=d.cause or context.cause, evidence=d.evidence)
+            for d in block
+        ]
         return seal(attributes, events, self.signers)
 
     async def _follow(self, lane: str, until: int | None = None) -> list[Verdict]:
@@ -404,3 +480,19 @@ class Bus:
         if context.cause:
             headers["ce-causation"] = context.cause.hex()
         return headers
+
+
+def _bounded(count: int, limit: int, what: str) -> None:
+    if not 0 < count <= limit:
+        raise Refused(Refusal("B003", f"{count} decisions for one {what}, 1 to {limit} may be"))
+
+
+def _first_of(headers: Mapping[str, str], size: int) -> dict[str, str]:
+    """Return whole headers from the first on, as many as fit into `size` bytes."""
+    kept: dict[str, str] = {}
+    for name, value in headers.items():
+        size -= len(name.encode()) + len(value.encode())
+        if size < 0:
+            break
+        kept[name] = value
+    return kept

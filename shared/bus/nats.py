@@ -1,37 +1,41 @@
 """The wire to a real nats-server, over nats-py.
 
-Traps of the client that this module steps around, each with a test in tests/faults: ordered consumers that lose messages,
-`publish_async` futures that never resolve, pull requests that die on reconnect, publishes buffered while disconnected and
-then gone, frozen links noticed after minutes, permission violations that reach only the error callback.
+Traps of the client that this module steps around, each with a test in tests/faults: ordered consumers that lose
+messages, `publish_async` futures that never resolve, pull requests that die on reconnect, publishes buffered while
+disconnected and then gone, frozen links noticed after minutes, permission violations that reach only the error
+callback, a read loop that ends when a pong finds its waiter gone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
 from nats.errors import Error as NatsError
-from nats.errors import NoRespondersError
+from nats.errors import NoRespondersError, SlowConsumerError
 from nats.errors import TimeoutError as NatsTimeout
 
 from shared.bus.pull import Pull
+from shared.bus.refusals import Refusals
 from shared.bus.wire import INBOX, READ_BATCH, Consumer, Delivery, Sink, Subscription, inbox_prefix
 from shared.constant import constant
-from shared.errors import NotPermitted, Refusal, Refused, StorageFault, Unreachable, Unresolved
+from shared.errors import Fault, Refusal, Refused, StorageFault, Unreachable, Unresolved
 from shared.log.entry import Entry
 
 PING_S = constant(2, "s", "X-07")
 CONNECT_S = constant(5, "s", "X-07")
-WRONG_LAST_SEQUENCE = 10071
+RECONNECT_S = constant(0.05, "s", "X-07")
+PONG_S = constant(60, "s", "X-07")  #: longer than a silent link lives
+MOVED = (10071, 10164)  #: wrong last sequence; the second when another append to the lane is in flight
 FULL = (10023, 10047, 10077, 10122)  #: insufficient resources, storage or account limits, maximum messages or bytes
 MISSING_STREAM = 10059
 
@@ -41,7 +45,7 @@ class _Closing:
     subscription: NatsSubscription
 
     async def close(self) -> None:
-        if not self.subscription._closed:  # noqa: SLF001 - nats-py raises when asked twice and offers no question
+        with suppress(NatsError):  # closed before, or the link is gone: nothing is received either way
             await self.subscription.unsubscribe()
 
 
@@ -51,9 +55,9 @@ class NatsWire:
     def __init__(self, client: Client, identity: str) -> None:
         self.client, self.identity = client, identity
         self.slow = 0  #: messages dropped because a subscription's queue was full
-        self._refused: dict[str, str] = {}
-        self._watching: dict[str, list[asyncio.Future[None]]] = {}
+        self.refusals = Refusals(identity)
         self._pulls: list[Pull] = []
+        self._pings: set[asyncio.Task[None]] = set()
 
     @property
     def connected(self) -> bool:
@@ -62,31 +66,36 @@ class NatsWire:
     def inbox(self) -> str:
         return self.client.new_inbox()
 
-    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None, reply: str = "") -> None:
+    async def publish(
+        self, subject: str, data: bytes, headers: Mapping[str, str] | None = None, reply: str = ""
+    ) -> None:
         self._check_link()
-        if subject.lower() in self._refused:
-            raise NotPermitted(f"the server refuses {self.identity} to publish on {subject}")
-        await self.client.publish(subject, data, reply, dict(headers) if headers else None)
+        self.refusals.check("publish", subject)
+        try:
+            await self.client.publish(subject, data, reply, dict(headers) if headers else None)
+        except NatsError as error:
+            raise Unreachable(f"{self.identity} cannot publish on {subject}: {error}") from error
 
     async def confirm(self, subject: str) -> None:
-        await self._flush()
-        if subject.lower() in self._refused:
-            raise NotPermitted(f"the server refuses {self.identity} to publish on {subject}")
+        await self.refusals.race("publish", [subject], self._flush())
+        self.refusals.check("publish", subject)
 
     async def subscribe(self, pattern: str, sink: Sink, queue: str = "") -> Subscription:
         async def receive(message: Msg) -> None:
             sink(_delivery(message))
 
         self._check_link()
-        subscription = await self.client.subscribe(pattern, queue, cb=receive)
-        await self._flush()
-        if pattern.lower() in self._refused:
-            raise NotPermitted(f"the server refuses {self.identity} to subscribe to {pattern}")
-        return _Closing(subscription)
+        subscription = _Closing(await self.client.subscribe(pattern, queue, cb=receive))  # pyright: ignore[reportUnknownMemberType] - untyped in nats-py
+        try:
+            await self.refusals.race("subscribe", [pattern], self._flush())
+        except Fault:
+            await subscription.close()
+            raise
+        return subscription
 
     async def request(self, subject: str, data: bytes, headers: Mapping[str, str] | None, timeout_s: float) -> Delivery:
         try:
-            return _delivery(await self._ask(subject, data, headers, timeout_s))
+            return _delivery(await self._ask([subject], data, headers, timeout_s))
         except NoRespondersError:
             raise Refused(Refusal("B006", f"nobody listens on {subject}")) from None
         except NatsTimeout:
@@ -100,7 +109,7 @@ class NatsWire:
         subject = batch[-1][0]
         try:
             if len(batch) == 1:
-                answer = await self._ask(subject, batch[0][1], expected, timeout_s)
+                answer = await self._ask([subject], batch[0][1], expected, timeout_s)
             else:
                 answer = await self._ask_batch(batch, expected, timeout_s)
         except NoRespondersError:
@@ -113,35 +122,40 @@ class NatsWire:
         body: dict[str, Any] = {"seq": start + 1, "batch": limit}
         if pattern:
             body["next_by_subj"] = pattern
+        self._check_link()
+        subject = f"$JS.API.DIRECT.GET.{stream}"
+        found, status = await self.refusals.race("publish", [subject], self._read(subject, json.dumps(body).encode()))
+        if status[:3] not in ("204", "404"):
+            raise Unreachable(f"reading {stream} from {start}: {status}")
+        return found
+
+    async def _read(self, subject: str, body: bytes) -> tuple[list[Entry], str]:
+        """Return the entries of one direct get and the status that ended it."""
         found: list[Entry] = []
-        done = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
         def collect(delivery: Delivery) -> None:
             status = delivery.headers.get("Status", "")
             if not status:
                 found.append(_entry(delivery))
             elif not done.done():
-                done.set_result((status, delivery.headers.get("Description", "")))
+                done.set_result(f"{status} {delivery.headers.get('Description', 'no stream answers')}")
 
-        self._check_link()
         inbox = self.inbox()
-        subscription = await self.client.subscribe(inbox, cb=_adapt(collect))
+        subscription = _Closing(await self.client.subscribe(inbox, cb=_adapt(collect)))  # pyright: ignore[reportUnknownMemberType] - untyped in nats-py
         try:
-            await self.client.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(body).encode(), inbox)
+            await self.client.publish(subject, body, inbox)
             async with asyncio.timeout(CONNECT_S):
-                status, description = await done
-        except TimeoutError:
-            raise Unreachable(f"reading {stream} from {start} was not answered within {CONNECT_S} s") from None
+                return found, await done
+        except (TimeoutError, NatsError):
+            return found, f"not answered within {CONNECT_S} s"
         finally:
-            await subscription.unsubscribe()
-        if status in ("204", "404"):
-            return found
-        raise Unreachable(f"reading {stream} from {start}: {status} {description or 'no stream answers'}")
+            await subscription.close()
 
     async def last(self, stream: str, pattern: str) -> Entry | None:
         body = json.dumps({"last_by_subj": pattern}).encode()
         try:
-            message = _delivery(await self._ask(f"$JS.API.DIRECT.GET.{stream}", body, None, CONNECT_S))
+            message = _delivery(await self._ask([f"$JS.API.DIRECT.GET.{stream}"], body, None, CONNECT_S))
         except (NoRespondersError, NatsTimeout):
             raise Unreachable(f"there is no stream {stream}, or it does not answer") from None
         if message.headers.get("Status") == "404":
@@ -149,68 +163,67 @@ class NatsWire:
         return _entry(message)
 
     async def consume(self, stream: str, durable: str, consumer: Consumer) -> Subscription:
+        self._check_link()
         pull = Pull(self.client, stream, durable, consumer)
-        await pull.start()
         self._pulls.append(pull)
+        try:
+            await self.refusals.race("publish", [pull.subject], self._start(pull))
+        except Fault:
+            await pull.close()
+            raise
         return pull
+
+    async def _start(self, pull: Pull) -> None:
+        await pull.start()
+        await self._flush()
+        if pull.unanswered:
+            raise Unreachable(f"no durable consumer {pull.durable} on {pull.stream}; the steward creates it")
 
     async def close(self) -> None:
         """Stop pulling first (nats-py's drain stalls on unfetched messages), then flush and close."""
         for pull in self._pulls:
             await pull.close()
-        if self.client.is_connected:
-            try:
-                await self.client.flush(timeout=CONNECT_S)
-            except NatsError:
-                pass  # the link went down while closing: nothing is left that could be flushed
+        with suppress(Unreachable):  # the link went down while closing: nothing is left that could be flushed
+            await self._flush()
         await self.client.close()
 
     async def on_error(self, error: Exception) -> None:
         """Learn what the server refused; nats-py reports it here alone, in lower case."""
-        text = str(error).lower()
-        if "permissions violation" in text and '"' in text:
-            subject = text.split('"')[1]
-            self._refused[subject] = text
-            for waiting in self._watching.pop(subject, []):
-                if not waiting.done():
-                    waiting.set_exception(NotPermitted(f"the server refuses {self.identity}: {text.strip()}"))
-        elif "slow consumer" in text:
+        self.refusals.hear(str(error))
+        if isinstance(error, SlowConsumerError):
             self.slow += 1
 
+    async def on_disconnect(self) -> None:
+        """Tell whoever waits for an answer that none can come."""
+        self.refusals.lose()
+
     async def on_reconnect(self) -> None:
-        """Pull again: the server forgot the requests. Permissions may have changed: forget the refusals."""
-        self._refused.clear()
+        """Pull again: the server forgot the requests."""
         for pull in self._pulls:
             await pull.again()
 
-    async def _ask(self, subject: str, data: bytes, headers: Mapping[str, str] | None, timeout_s: float) -> Msg:
+    async def _ask(
+        self, subjects: Sequence[str], data: bytes, headers: Mapping[str, str] | None, timeout_s: float
+    ) -> Msg:
+        """Request on the last of `subjects`; a refusal of any of them ends the wait."""
         self._check_link()
-        refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        watching = self._watching.setdefault(subject.lower(), [])
-        watching.append(refused)
-        asking = asyncio.ensure_future(self.client.request(subject, data, timeout_s, headers=dict(headers) if headers else None))
+        asking = self.client.request(subjects[-1], data, timeout_s, headers=dict(headers) if headers else None)
         try:
-            await asyncio.wait((asking, refused), return_when=asyncio.FIRST_COMPLETED)
-            if refused.done():
-                asking.cancel()
-                refused.result()
-            return await asking
-        finally:
-            asking.cancel()
-            refused.cancel()
-            if refused in watching:
-                watching.remove(refused)
-            if not watching:
-                self._watching.pop(subject.lower(), None)
+            return await self.refusals.race("publish", subjects, asking)
+        except (NoRespondersError, NatsTimeout):
+            raise
+        except NatsError as error:
+            raise Unreachable(f"{self.identity} cannot ask on {subjects[-1]}: {error}") from error
 
     async def _ask_batch(self, batch: Sequence[tuple[str, bytes]], expected: dict[str, str], timeout_s: float) -> Msg:
         name = self.client.new_inbox().rsplit(".", 1)[1]
         for place, (subject, raw) in enumerate(batch, 1):
             headers = {"Nats-Batch-Id": name, "Nats-Batch-Sequence": str(place)} | (expected if place == 1 else {})
             if place == len(batch):
-                return await self._ask(subject, raw, headers | {"Nats-Batch-Commit": "1"}, timeout_s)
+                subjects = [sent for sent, _ in batch]
+                return await self._ask(subjects, raw, headers | {"Nats-Batch-Commit": "1"}, timeout_s)
             if place == 1:
-                opened = await self._ask(subject, raw, headers, timeout_s)
+                opened = await self._ask([subject], raw, headers, timeout_s)
                 if opened.data:
                     return opened
             else:
@@ -218,11 +231,24 @@ class NatsWire:
         raise AssertionError("an atomic batch has at least one entry")
 
     async def _flush(self) -> None:
+        """Return when the server has seen what was sent.
+
+        The ping itself is never given up while the link lives: a pong whose waiter is gone ends nats-py's read loop.
+        """
         self._check_link()
+        ping = asyncio.ensure_future(self.client.flush(timeout=PONG_S))
+        self._pings.add(ping)
+        ping.add_done_callback(self._ponged)
         try:
-            await self.client.flush(timeout=CONNECT_S)
-        except NatsError:
+            async with asyncio.timeout(CONNECT_S):
+                await asyncio.shield(ping)
+        except (TimeoutError, NatsError):
             raise Unreachable("the bus does not answer; it may be restarting") from None
+
+    def _ponged(self, ping: asyncio.Task[None]) -> None:
+        self._pings.discard(ping)
+        if not ping.cancelled():
+            ping.exception()  # looked at: whoever waited has given up already
 
     def _check_link(self) -> None:
         if not self.client.is_connected:
@@ -239,11 +265,15 @@ async def connect(
         for wire in wires:
             await wire.on_error(error)
 
+    async def on_disconnect() -> None:
+        for wire in wires:
+            await wire.on_disconnect()
+
     async def on_reconnect() -> None:
         for wire in wires:
             await wire.on_reconnect()
 
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"reconnect_time_wait": RECONNECT_S}  # a float, which nats-py takes and types as int
     if nkey is not None:
         options["nkeys_seed"] = str(nkey)
     if creds is not None:
@@ -256,8 +286,8 @@ async def connect(
                 url,
                 name=identity,
                 error_cb=on_error,
+                disconnected_cb=on_disconnect,
                 reconnected_cb=on_reconnect,
-                reconnect_time_wait=0.05,
                 max_reconnect_attempts=-1,
                 ping_interval=PING_S,
                 max_outstanding_pings=2,
@@ -269,13 +299,15 @@ async def connect(
     except (TimeoutError, OSError, NatsError) as error:
         await client.close()
         why = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise Unreachable(f"no usable nats-server at {url} for {identity} ({why}); start one with `nimmerverse up`") from None
+        raise Unreachable(
+            f"no usable nats-server at {url} for {identity} ({why}); start one with `nimmerverse up`"
+        ) from None
     wire = NatsWire(client, identity)
     wires.append(wire)
     return wire
 
 
-def _adapt(sink: Sink) -> Any:
+def _adapt(sink: Sink) -> Callable[[Msg], Awaitable[None]]:
     async def receive(message: Msg) -> None:
         sink(_delivery(message))
 
@@ -303,11 +335,15 @@ def _stored(data: bytes, lane: str, last: int) -> int:
     error = answer.get("error")
     if error is None:
         return int(answer["seq"]) - 1
-    if error.get("err_code") == WRONG_LAST_SEQUENCE:
+    if error.get("err_code") in MOVED:
         raise Refused(Refusal("B007", f"{lane} moved past {last}: {error.get('description')}"))
-    if error.get("err_code") in FULL or "storage" in error.get("description", "") or "resource" in error.get("description", ""):
-        raise StorageFault(f"the log cannot be written: {error.get('description')} ({error.get('err_code')}); free disk space or raise the quota")
+    if (
+        error.get("err_code") in FULL
+        or "storage" in error.get("description", "")
+        or "resource" in error.get("description", "")
+    ):
+        raise StorageFault(
+            f"the log cannot be written: {error.get('description')} ({error.get('err_code')}); "
+            "free disk space or raise the quota"
+        )
     raise Unresolved(f"the server refused an append on {lane}: {error.get('description')} ({error.get('err_code')})")
-
-
-

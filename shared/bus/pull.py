@@ -1,7 +1,8 @@
 """An overlapping pull of a durable JetStream consumer: explicit acks, and new pulls before the last one is empty.
 
-nats-py's own `fetch` waits for a batch to end before it asks for the next, and its pull requests die on reconnect; here the
-next request is sent while messages of the previous one still arrive, and a reconnect or a missed heartbeat asks again.
+nats-py's own `fetch` waits for a batch to end before it asks for the next, and its pull requests die on reconnect; here
+the next request is sent while messages of the previous one still arrive, and a reconnect or a missed heartbeat asks
+again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from shared.log.entry import Entry
 
 BATCH = constant(200, "messages", "X-07")
 EXPIRES_S = constant(30, "s", "X-07")
-HEARTBEAT_S = constant(2, "s", "X-07")
+IDLE_S = constant(2, "s", "X-07")
+NOBODY = "503"
+SHORT_ACK_TOKENS = 9
 
 
 class Pull:
@@ -27,6 +30,8 @@ class Pull:
 
     def __init__(self, client: Client, stream: str, durable: str, consumer: Consumer) -> None:
         self.client, self.stream, self.durable, self.consumer = client, stream, durable, consumer
+        self.subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
+        self.unanswered = False  #: the newest answer was that nobody answers: there is no such consumer
         self._inbox = client.new_inbox()
         self._queue: asyncio.Queue[Msg] = asyncio.Queue()
         self._wanted = 0  #: messages asked for and not yet delivered
@@ -36,7 +41,7 @@ class Pull:
 
     async def start(self) -> None:
         """Subscribe the private inbox and ask for the first batch."""
-        subscription = await self.client.subscribe(self._inbox, cb=self._receive)
+        subscription = await self.client.subscribe(self._inbox, cb=self._receive)  # pyright: ignore[reportUnknownMemberType] - untyped in nats-py
         self._close_subscription = subscription.unsubscribe
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._work()), loop.create_task(self._watch())]
@@ -57,15 +62,16 @@ class Pull:
         self._tasks = []
 
     async def _ask(self) -> None:
-        if self._wanted > BATCH // 2 or not self.client.is_connected:
+        if self._wanted > BATCH // 2 or not self.client.is_connected or not self._tasks:
             return
-        body = {"batch": BATCH, "expires": EXPIRES_S * 10**9, "idle_heartbeat": HEARTBEAT_S * 10**9}
+        body = {"batch": BATCH, "expires": EXPIRES_S * 10**9, "idle_heartbeat": IDLE_S * 10**9}
         self._wanted += BATCH
-        await self.client.publish(f"$JS.API.CONSUMER.MSG.NEXT.{self.stream}.{self.durable}", json.dumps(body).encode(), self._inbox)
+        await self.client.publish(self.subject, json.dumps(body).encode(), self._inbox)
 
     async def _receive(self, message: Msg) -> None:
         self._heard.set()
         status = (message.headers or {}).get("Status")
+        self.unanswered = status == NOBODY
         if status is None:
             self._wanted -= 1
             self._queue.put_nowait(message)
@@ -81,7 +87,7 @@ class Pull:
         while True:
             self._heard.clear()
             try:
-                async with asyncio.timeout(3 * HEARTBEAT_S):
+                async with asyncio.timeout(3 * IDLE_S):
                     await self._heard.wait()
             except TimeoutError:
                 try:
@@ -109,7 +115,7 @@ def _settle(outcome: Outcome) -> bytes:
 
 
 def _read_ack(message: Msg) -> tuple[Entry, int]:
-    """Read index, broker nanoseconds and delivery count from the acknowledgement subject (8 or 11 tokens after $JS.ACK)."""
+    """Read index, broker nanoseconds and delivery count from the acknowledgement subject, short or with a domain."""
     tokens = message.reply.split(".")
-    delivered, sequence, _, stamp = tokens[4:8] if len(tokens) == 9 else tokens[6:10]
+    delivered, sequence, _, stamp = tokens[4:8] if len(tokens) == SHORT_ACK_TOKENS else tokens[6:10]
     return Entry(int(sequence) - 1, message.subject, int(stamp), message.data), int(delivered)

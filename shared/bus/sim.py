@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -13,6 +13,7 @@ from shared.bus.wire import INBOX, READ_BATCH, Consumer, Delivery, Sink, Subscri
 from shared.envelope.keybook import covers
 from shared.errors import NotPermitted, Refusal, Refused, Unreachable, Unresolved
 from shared.log.entry import Entry
+from shared.message import lane_of
 from shared.world import SimWorld
 
 
@@ -65,7 +66,9 @@ class SimDurable:
     pattern: str
     ack_wait_s: float = 30.0
     next: int = 0
-    waiting: dict[int, tuple[float, int]] = field(default_factory=dict[int, tuple[float, int]])  #: index → (due, deliveries)
+    waiting: dict[int, tuple[float, int]] = field(
+        default_factory=dict[int, tuple[float, int]]
+    )  #: index → (due, deliveries)
 
 
 @dataclass
@@ -92,6 +95,7 @@ class SimServer:
         self.wires: list[SimWire] = []
         self.lanes: dict[str, int] = {}
         self.stored = asyncio.Condition()
+        self.witness: Callable[[Entry], None] | None = None  #: sees every entry of the log as it is stored
         self._turns = 0
 
     def wire(self, identity: str, publish: tuple[str, ...] = (">",), subscribe: tuple[str, ...] = (">",)) -> SimWire:
@@ -122,7 +126,9 @@ class SimServer:
         for listener in chosen:
             copies = 1
             if faulty:
-                copies = 0 if self.world.chance() < self.faults.drop else 1 + (self.world.chance() < self.faults.duplicate)
+                copies = (
+                    0 if self.world.chance() < self.faults.drop else 1 + (self.world.chance() < self.faults.duplicate)
+                )
             for _ in range(copies):
                 self._later(listener, delivery)
         return bool(chosen)
@@ -140,6 +146,8 @@ class SimServer:
             if any(covers(pattern, subject) for pattern in stream.patterns):
                 index = stream.add(subject, data, self.world.now_ns())
                 self.lanes[subject.rsplit(".", 1)[0]] = index
+                if self.witness is not None and stream.limit is None and lane_of(subject) is not None:
+                    self.witness(stream.entries[-1])
                 return index
         return None
 
@@ -150,7 +158,7 @@ class SimServer:
 
 
 class SimWire:
-    """A connection to a SimServer. `linked` False is a cut: nothing arrives, nothing leaves, appends stay unresolved."""
+    """A connection to a SimServer; `linked` False is a cut: nothing arrives or leaves, appends stay unresolved."""
 
     def __init__(self, server: SimServer, identity: str, publish: tuple[str, ...], subscribe: tuple[str, ...]) -> None:
         self.server, self.identity = server, identity
@@ -167,9 +175,10 @@ class SimWire:
     def inbox(self) -> str:
         return f"{inbox_prefix(self.identity)}.{self.server.world.entropy(11).hex()}"
 
-    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None, reply: str = "") -> None:
-        if not self.linked:
-            raise Unreachable(f"{self.identity} has no link to the bus")
+    async def publish(
+        self, subject: str, data: bytes, headers: Mapping[str, str] | None = None, reply: str = ""
+    ) -> None:
+        self._check_link()
         self._check_publish(subject)
         self.server.deliver(Delivery(subject, data, dict(headers or {}), reply), faulty=not subject.startswith(INBOX))
         if self.server.keep(subject, data) is not None:
@@ -179,6 +188,7 @@ class SimWire:
         self._check_publish(subject)
 
     async def subscribe(self, pattern: str, sink: Sink, queue: str = "") -> Subscription:
+        self._check_link()
         own = f"{inbox_prefix(self.identity)}.>"
         if not any(covers(allowed, pattern) or allowed == pattern for allowed in (*self.may_subscribe, own)):
             raise NotPermitted(f"{self.identity} may not subscribe to {pattern}")
@@ -199,8 +209,6 @@ class SimWire:
         inbox = self.inbox()
         listening = await self.subscribe(inbox, lambda d: None if answer.done() else answer.set_result(d))
         try:
-            if not self.linked:
-                raise Unreachable(f"{self.identity} has no link to the bus")
             if not self.server.deliver(Delivery(subject, data, dict(headers or {}), inbox), faulty=True):
                 raise Refused(Refusal("B006", f"nobody listens on {subject}"))
             async with asyncio.timeout(timeout_s):
@@ -235,14 +243,16 @@ class SimWire:
         return index
 
     async def read(self, stream: str, start: int, pattern: str = "", limit: int = READ_BATCH) -> list[Entry]:
-        await self._round_trip()
+        await self._round_trip(f"$JS.API.DIRECT.GET.{stream}")
         return self._stream(stream).read(start, pattern, limit)
 
     async def last(self, stream: str, pattern: str) -> Entry | None:
-        await self._round_trip()
+        await self._round_trip(f"$JS.API.DIRECT.GET.{stream}")
         return next((e for e in reversed(self._stream(stream).entries) if covers(pattern, e.subject)), None)
 
     async def consume(self, stream: str, durable: str, consumer: Consumer) -> Subscription:
+        self._check_link()
+        self._check_publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}")
         state = self.server.durables.get((stream, durable))
         if state is None:
             raise Unreachable(f"no durable consumer {durable} on {stream}; the steward creates it")
@@ -258,6 +268,8 @@ class SimWire:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.linked = False
+        if self in self.server.wires:
+            self.server.wires.remove(self)
 
     async def _pull(self, state: SimDurable, consumer: Consumer) -> None:
         world, stream = self.server.world, self._stream(state.stream)
@@ -301,8 +313,12 @@ class SimWire:
             raise Unreachable(f"there is no stream {name}; the steward creates it")
         return stream
 
-    async def _round_trip(self) -> None:
+    async def _round_trip(self, subject: str) -> None:
+        self._check_publish(subject)
         await self.server.world.sleep(self.server.world.chance() * self.server.faults.delay_s)
+        self._check_link()
+
+    def _check_link(self) -> None:
         if not self.linked:
             raise Unreachable(f"{self.identity} has no link to the bus")
 

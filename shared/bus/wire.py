@@ -1,7 +1,7 @@
 """The wire under the bus: raw subjects and bytes, streams and durable consumers. One protocol, two implementations.
 
-`NatsWire` speaks to a real server, `SimWire` to a simulated one in the same process. Everything above (envelopes, lanes,
-admission, dead letters) is written once, in `bus.py`.
+`NatsWire` speaks to a real server, `SimWire` to a simulated one in the same process. Everything above (envelopes,
+lanes, admission, dead letters) is written once, in `bus.py`.
 """
 
 from __future__ import annotations
@@ -57,8 +57,10 @@ class Wire(Protocol):
         """Return a fresh subject under this identity's private inbox."""
         ...
 
-    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None, reply: str = "") -> None:
-        """Send at most once. Raises NotPermitted when the server is known to refuse, Unreachable when there is no link."""
+    async def publish(
+        self, subject: str, data: bytes, headers: Mapping[str, str] | None = None, reply: str = ""
+    ) -> None:
+        """Send at most once. NotPermitted when the server refused this subject before, Unreachable without a link."""
         ...
 
     async def confirm(self, subject: str) -> None:
@@ -102,6 +104,6 @@ def inbox_prefix(identity: str) -> str:
     return f"{INBOX}_{encode_token(identity)}"
 
 
-def stream_name(kind: Literal["log", "traces", "dead"], env: str) -> str:
-    """Return the JetStream stream's name of an environment, for instance LOG_dev."""
-    return f"{kind.upper()}_{env}"
+def stream_name(kind: Literal["log", "dead", "traces"], env: str, part: str = "") -> str:
+    """Return a JetStream stream's name: LOG_dev and DEAD_dev of an environment, TRACES_dev_math_cell of a part."""
+    return f"{kind.upper()}_{env}" + (f"_{part}" if part else "")

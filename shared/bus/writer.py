@@ -11,7 +11,8 @@ import asyncio
 from shared.bus.bus import Bus, Context, Draft, Receipt
 from shared.codec import encode
 from shared.constant import constant
-from shared.errors import Fault, Refusal, Refused
+from shared.envelope.envelope import MAX_EVIDENCE_BYTES
+from shared.errors import Refusal, Refused
 
 MAX_BLOCK = constant(100, "events", "BIZ-01")
 MAX_BLOCK_BYTES = constant(48_000, "bytes", "BIZ-01")
@@ -29,7 +30,13 @@ class Writer:
     async def put(self, draft: Draft) -> Receipt:
         """Return the decision's admitted position; Refused B008 when too much waits already."""
         if len(self._waiting) >= MAX_WAITING:
-            raise Refused(Refusal("B008", f"{len(self._waiting)} decisions wait to be written, at most {MAX_WAITING} may"))
+            raise Refused(
+                Refusal("B008", f"{len(self._waiting)} decisions wait to be written, at most {MAX_WAITING} may")
+            )
+        if len(draft.evidence) > MAX_EVIDENCE_BYTES:  # here, so that it does not take its neighbours' block along
+            raise Refused(
+                Refusal("B003", f"evidence has {len(draft.evidence)} bytes, at most {MAX_EVIDENCE_BYTES} may")
+            )
         done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._waiting.append((draft, len(encode(draft.decision)) + len(draft.evidence) + 64, done))
         if self._work is None or self._work.done():
@@ -41,7 +48,7 @@ class Writer:
             block = self._take()
             try:
                 receipts = await self.bus.append_block([draft for draft, _, _ in block], self.context)
-            except (Fault, Refused) as failure:
+            except Exception as failure:  # noqa: BLE001 - whoever waits learns it, also a broken assertion
                 for _, _, done in block:
                     if not done.done():
                         done.set_exception(failure)
