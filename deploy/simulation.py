@@ -18,7 +18,7 @@ from deploy.recheck import Rerun, reruns_of
 from organs.records import MemoryRecords, RecordsOrgan, rebuild
 from organs.steward import Door, Ground, SimGround
 from shared.bus import Bus, Wire
-from shared.bus.bus import APPEND_DEADLINE_S
+from shared.bus.ledger import APPEND_DEADLINE_S
 from shared.bus.sim import Faults, SimServer, SimWire
 from shared.config import load
 from shared.constant import constant

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from shared.bus.bus import Bus as Bus
-from shared.bus.bus import Context as Context
-from shared.bus.bus import Draft as Draft
-from shared.bus.bus import Receipt as Receipt
+from shared.bus.ledger import Context as Context
+from shared.bus.ledger import Draft as Draft
+from shared.bus.ledger import Receipt as Receipt
 from shared.bus.wire import Delivery as Delivery
 from shared.bus.wire import Outcome as Outcome
 from shared.bus.wire import Wire as Wire

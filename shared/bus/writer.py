@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from shared.bus.bus import Bus, Context, Draft, Receipt
+from shared.bus.ledger import Context, Draft, Ledger, Receipt
 from shared.codec import encode
 from shared.constant import constant
 from shared.envelope.envelope import MAX_EVIDENCE_BYTES
@@ -22,7 +22,7 @@ MAX_WAITING = constant(10_000, "events", "X-12")
 class Writer:
     """Coalesces the decisions of one subject. The queue belongs to `put`, the sealing to one task."""
 
-    def __init__(self, bus: Bus, context: Context | None = None) -> None:
+    def __init__(self, bus: Ledger, context: Context | None = None) -> None:
         self.bus, self.context = bus, context
         self._waiting: list[tuple[Draft, int, asyncio.Future[Receipt]]] = []
         self._work: asyncio.Task[None] | None = None
