@@ -1,0 +1,1 @@
+"""Cells: one folder each, a pure function of one message."""

@@ -1,0 +1,1 @@
+"""Nerves: one folder each, deciders that record their evidence."""

@@ -1,0 +1,1 @@
+"""Organs: one folder each, what touches the world through ports."""

@@ -65,7 +65,7 @@ class BatteryCell(Cell):
         self.battery, self.site = battery, site
 
     @classmethod
-    def build(cls, settings: Settings, world: World) -> BatteryCell:
+    def build(cls, settings: Settings, world: World) -> BatteryCell:  # noqa: ARG003 - as declared
         return cls(MachineBattery(), settings.site)
 
     @classmethod

@@ -24,7 +24,7 @@ _BINARY: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
     ast.Div: lambda a, b: a / b,
     ast.FloorDiv: lambda a, b: Fraction(a // b),
     ast.Mod: lambda a, b: a % b,
-    ast.Pow: lambda a, b: _power(a, b),
+    ast.Pow: lambda a, b: _power(a, b),  # noqa: PLW0108 - defined below
 }
 
 
@@ -49,29 +49,40 @@ class MathCell(Cell):
 
 
 def evaluate(text: str) -> Fraction:
-    """Return the exact value of an arithmetic text; ValueError, ZeroDivisionError or OverflowError for anything else."""
+    """Return an arithmetic text's exact value; ValueError, ZeroDivisionError or OverflowError for anything else."""
     if len(text) > MAX_TEXT:
         raise ValueError(f"{len(text)} characters, at most {MAX_TEXT} are allowed")
+    text = text.strip()
     try:
-        return _value(ast.parse(text.strip(), mode="eval").body)
+        return _value(ast.parse(text, mode="eval").body, text)
     except (SyntaxError, RecursionError, MemoryError):
         raise ValueError(f"{text[:60]!r} cannot be read as arithmetic") from None
 
 
-def _value(node: ast.expr) -> Fraction:
+def _value(node: ast.expr, text: str) -> Fraction:
     match node:
         case ast.Constant(value=bool()):
             raise ValueError("a truth value is no number")
-        case ast.Constant(value=int() | float() as number):
-            return _bounded(Fraction(repr(number)))
+        case ast.Constant(value=int(number)):
+            return _bounded(Fraction(number))
+        case ast.Constant(value=float()):
+            return _bounded(_decimal(ast.get_source_segment(text, node) or ""))
         case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_value(operand)
+            return -_value(operand, text)
         case ast.UnaryOp(op=ast.UAdd(), operand=operand):
-            return _value(operand)
+            return _value(operand, text)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-            return _bounded(_BINARY[type(op)](_value(left), _value(right)))
+            return _bounded(_BINARY[type(op)](_value(left, text), _value(right, text)))
         case _:
             raise ValueError(f"{type(node).__name__} is not arithmetic")
+
+
+def _decimal(digits: str) -> Fraction:
+    """Return a decimal number as written, not as the nearest double; ValueError if its power of ten is too large."""
+    _, _, exponent = digits.lower().partition("e")
+    if abs(int(exponent or 0)) > MAX_BITS:
+        raise ValueError(f"{digits[:60]} is too large or too small")
+    return Fraction(digits)
 
 
 def _power(base: Fraction, exponent: Fraction) -> Fraction:

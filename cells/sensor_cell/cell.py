@@ -30,7 +30,7 @@ class SensorCell(Cell):
         self.vitals, self.site = vitals, site
 
     @classmethod
-    def build(cls, settings: Settings, world: World) -> SensorCell:
+    def build(cls, settings: Settings, world: World) -> SensorCell:  # noqa: ARG003 - as declared
         return cls(MachineVitals(settings.home), settings.site)
 
     @classmethod
@@ -41,7 +41,9 @@ class SensorCell(Cell):
         """Read the vitals; the first readings after a start are noisy, later ones stable."""
         v = self.vitals.read()
         confidence = NOISY_PPM if tick.beat == 1 else NORMAL_PPM if tick.beat <= STEADY_BEATS else STABLE_PPM
-        content = f"cpu {v.cpu_ppm // 10_000} %, memory {v.memory_ppm // 10_000} %, load {v.load_ppm / 1e6:.2f} per core"
+        content = (
+            f"cpu {v.cpu_ppm // 10_000} %, memory {v.memory_ppm // 10_000} %, load {v.load_ppm / 1e6:.2f} per core"
+        )
         yield VitalsWave(
             "vitals", confidence, content, self.cost_ulf, self.site, tick.boot, tick.now_ms,
             v.cpu_ppm, v.memory_ppm, v.disk_ppm, v.load_ppm,

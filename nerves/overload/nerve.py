@@ -7,15 +7,17 @@ from typing import ClassVar
 import msgspec
 
 from shared.constant import constant
+from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import Refusal
 from shared.part import Nerve
 from shared.subjects.nervous import AssessRequest, LoadAssessed, LoadLevel, Reason, VitalsWave
 from shared.subjects.system import Tick
 
 SUSTAINED = constant(3, "readings", "NIM-12")
-REMEMBERED = constant(30, "readings", "NIM-01")
+WINDOW_READINGS = constant(30, "readings", "NIM-01")
 FORGET_MS = constant(60_000, "ms", "NIM-01")
 SILENT_MS = constant(15_000, "ms", "NIM-01")
+BOOT_CHARS = constant(32, "characters", "X-12")
 
 #: (level, processor, memory, run queue per core): a level is reached when any of its three is
 LEVELS: tuple[tuple[LoadLevel, int, int, int], ...] = (
@@ -74,7 +76,10 @@ class OverloadNerve(Nerve[LoadState, Window]):
                 level = sustained(window)
                 if level == "UNKNOWN":
                     found = len(window.readings)
-                    return window, Refusal("B012", f"{found} readings of {message.site} so far, {SUSTAINED} are needed; ask again in a few beats")
+                    return window, Refusal(
+                        "B012",
+                        f"{found} readings of {message.site} so far, {SUSTAINED} are needed; ask again in a few beats",
+                    )
                 return window, [assessed(message.site, level, state, window, "asked")]
             case Tick():
                 if not window.readings or now_ms - window.readings[-1].taken_ms < SILENT_MS:
@@ -85,13 +90,20 @@ class OverloadNerve(Nerve[LoadState, Window]):
 
 
 def remember(window: Window, wave: VitalsWave, now_ms: int) -> Window:
-    """Return the window with one more reading; another boot begins anew, old and repeated readings fall out."""
-    kept = window.readings if window.boot == wave.boot else ()
+    """Return the window with one more reading. Another boot begins anew; old and repeated readings fall out.
+
+    A reading from the future would never fall out, and one of an earlier boot that comes late says nothing new.
+    """
+    boot = wave.boot[:BOOT_CHARS]
+    late = boot != window.boot and any(reading.taken_ms >= wave.taken_ms for reading in window.readings)
+    if late or wave.taken_ms > now_ms + CLOCK_SKEW_MS:
+        return window
+    kept = window.readings if window.boot == boot else ()
     new = Reading(wave.taken_ms, wave.cpu_ppm, wave.memory_ppm, wave.disk_ppm, wave.load_ppm)
     if any(reading.taken_ms == new.taken_ms for reading in kept):
         return window
     fresh = [r for r in (*kept, new) if now_ms - r.taken_ms <= FORGET_MS]
-    return Window(wave.site, wave.boot, tuple(sorted(fresh, key=lambda r: r.taken_ms)[-REMEMBERED:]))
+    return Window(wave.site, boot, tuple(sorted(fresh, key=lambda r: r.taken_ms)[-WINDOW_READINGS:]))
 
 
 def sustained(window: Window) -> LoadLevel:

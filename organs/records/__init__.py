@@ -1,5 +1,7 @@
 """The records organ: the log in, a PostgreSQL view of it out."""
 
+from __future__ import annotations
+
 from organs.records.memory import MemoryRecords as MemoryRecords
 from organs.records.organ import RecordsOrgan as RecordsOrgan
 from organs.records.organ import catch_up as catch_up

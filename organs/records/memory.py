@@ -34,7 +34,7 @@ class MemoryRecords:
         return True
 
     async def newest(self, limit: int) -> list[DecisionRow]:
-        return self.rows[-limit:][::-1]
+        return self.rows[::-1][:limit]
 
     async def digest(self) -> str:
         return digest_of(self.rows, self.next)

@@ -10,6 +10,7 @@ from organs.records.postgres import PostgresRecords
 from shared.config import Settings
 from shared.constant import constant
 from shared.envelope import Verdict
+from shared.errors import LogFault, Unreachable
 from shared.part.organ import Log, Organ
 from shared.world import SimWorld, World
 
@@ -42,9 +43,14 @@ class RecordsOrgan(Organ):
 
     async def on_entry(self, verdict: Verdict) -> None:
         """Apply one entry once; a view that was dropped meanwhile catches up from the log first."""
-        if verdict.entry.index > await self.records.next_index():
-            await catch_up(self.records, self.log)
-        await self.records.apply(verdict.entry.index, rows_of(verdict))
+        try:
+            if verdict.entry.index > await self.records.next_index():
+                await catch_up(self.records, self.log)
+            await self.records.apply(verdict.entry.index, rows_of(verdict))
+        except LogFault as gap:
+            if verdict.entry.index <= await self.records.next_index():
+                raise
+            raise Unreachable(f"the view was dropped while entry {verdict.entry.index} was applied") from gap
 
 
 async def catch_up(records: Records, log: Log, stop: int | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import Protocol
@@ -11,7 +12,7 @@ from blake3 import blake3
 
 from shared.envelope import Verdict
 from shared.envelope.envelope import parse_rfc3339
-from shared.message import decode_token
+from shared.message import decode_token, lane_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +63,19 @@ class Records(Protocol):
 
 
 def rows_of(verdict: Verdict) -> list[DecisionRow]:
-    """Return the rows of one judged entry: its admitted events, and its void ones with their codes."""
+    """Return the rows of one judged entry: its admitted events, and its void ones with their codes. Total: no entry fails."""
     entry, out = verdict.entry, list[DecisionRow]()
-    tokens = entry.subject.split(".")
-    entity = _entity(tokens[4]) if len(tokens) == 6 else ""
+    subject, entity = _text(entry.subject), _entity(entry.subject)
     if verdict.sealed is not None:
         a = verdict.sealed.attributes
-        written_ms = parse_rfc3339(a.time)
+        signed = (_text(a.source), _text(a.version))
         for place, event in verdict.admitted():
-            data = msgspec.json.encode(msgspec.msgpack.decode(event.data), order="deterministic").decode()
-            head = (entry.index, place, entry.subject, entity, a.source, a.version, event.id.hex(), event.cause.hex())
-            out.append(DecisionRow(*head, written_ms, entry.time_ns, data, len(event.evidence), ""))
+            ids = (event.id.hex(), event.cause.hex())
+            rest = (parse_rfc3339(a.time), entry.time_ns, _json(bytes(event.data)), len(event.evidence), "")
+            out.append(DecisionRow(entry.index, place, subject, entity, *signed, *ids, *rest))
     for place, refusal in verdict.void():
-        out.append(DecisionRow(entry.index, place, entry.subject, entity, "", "", "", "", 0, entry.time_ns, "null", 0, refusal.code))
+        nothing = ("", "", "", "", 0, entry.time_ns, "null", 0)
+        out.append(DecisionRow(entry.index, place, subject, entity, *nothing, refusal.code))
     return sorted(out, key=lambda row: row.place)
 
 
@@ -86,8 +87,23 @@ def digest_of(rows: Sequence[DecisionRow], next_index: int) -> str:
     return hasher.hexdigest()
 
 
-def _entity(token: str) -> str:
+def _entity(subject: str) -> str:
+    """Return the entity that a decision's subject names, as it is written where it is not canonical."""
+    token = subject.split(".")[4] if lane_of(subject) is not None else ""
     try:
-        return decode_token(token)
+        return _text(decode_token(token) if token else "")
     except ValueError:
-        return token
+        return _text(token)
+
+
+def _text(text: str) -> str:
+    """Return a text that every database can hold."""
+    return text.replace("\0", "\\0")
+
+
+def _json(data: bytes) -> str:
+    """Return a message as canonical JSON, or its bytes in it where JSON has no word for them."""
+    try:
+        return msgspec.json.encode(msgspec.msgpack.decode(data), order="deterministic").decode()
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return json.dumps({"msgpack": data.hex()})

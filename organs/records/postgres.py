@@ -1,7 +1,10 @@
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownLambdaType=false, reportUnknownVariableType=false
+# asyncpg ships no types: what it returns is Any here and typed at the port.
 """The real adapter of the records port: PostgreSQL through asyncpg, rows and inbox in one transaction."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import astuple
 from typing import Any
@@ -15,16 +18,33 @@ _SCHEMA = """
 create schema if not exists {schema};
 create table if not exists {schema}.decisions (
     index bigint not null, place integer not null, subject text not null, entity text not null, source text not null,
-    version text not null, event_id text not null, cause text not null, written_ms bigint not null, broker_ns bigint not null,
-    data text not null, evidence_bytes integer not null, refusal text not null, primary key (index, place));
+    version text not null, event_id text not null, cause text not null, written_ms bigint not null,
+    broker_ns bigint not null, data text not null, evidence_bytes integer not null, refusal text not null,
+    primary key (index, place));
 create index if not exists decisions_by_subject on {schema}.decisions (subject, index);
 create index if not exists decisions_by_event on {schema}.decisions (event_id);
 create table if not exists {schema}.inbox (view text primary key, next_index bigint not null);
 insert into {schema}.inbox values ('decisions', 0) on conflict do nothing;
 """
 _COLUMNS = "index, place, subject, entity, source, version, event_id, cause, written_ms, broker_ns, data, evidence_bytes, refusal"
-_TROUBLE = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError, asyncpg.AdminShutdownError,
-            asyncpg.CrashShutdownError, TimeoutError)  # fmt: skip
+_GONE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+#: What another process's rebuild of the same view looks like from here; it is over in a moment.
+_REBUILT = (
+    asyncpg.UndefinedTableError,
+    asyncpg.InvalidSchemaNameError,
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.OutdatedSchemaCacheError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.InternalServerError,
+)
 
 
 class PostgresRecords:
@@ -35,9 +55,10 @@ class PostgresRecords:
             raise ValueError(f"{schema!r} is not a schema name")
         self.dsn, self.schema = dsn, schema
         self._connection: Any = None
+        self._one_at_a_time = asyncio.Lock()  #: asyncpg refuses a second operation on one connection
 
     async def open(self) -> None:
-        await self._run(lambda c: c.execute(_SCHEMA.format(schema=self.schema)))
+        await self._run(lambda c: self._make(c, anew=False))
 
     async def close(self) -> None:
         if self._connection is not None and not self._connection.is_closed():
@@ -45,22 +66,29 @@ class PostgresRecords:
         self._connection = None
 
     async def next_index(self) -> int:
-        return await self._run(lambda c: c.fetchval(f"select next_index from {self.schema}.inbox where view = 'decisions'"))
+        return await self._run(
+            lambda c: c.fetchval(f"select next_index from {self.schema}.inbox where view = 'decisions'")
+        )
 
     async def apply(self, index: int, rows: Sequence[DecisionRow]) -> bool:
         places = ", ".join(f"${i}" for i in range(1, 14))
 
         async def change(connection: Any) -> bool:
             async with connection.transaction():
-                expected = await connection.fetchval(f"select next_index from {self.schema}.inbox where view = 'decisions' for update")
+                expected = await connection.fetchval(
+                    f"select next_index from {self.schema}.inbox where view = 'decisions' for update"
+                )
                 if index < expected:
                     return False
                 if index > expected:
                     raise LogFault(f"the view expects entry {expected}, entry {index} came")
                 await connection.executemany(
-                    f"insert into {self.schema}.decisions ({_COLUMNS}) values ({places})", [astuple(row) for row in rows]
+                    f"insert into {self.schema}.decisions ({_COLUMNS}) values ({places})",
+                    [astuple(row) for row in rows],
                 )
-                await connection.execute(f"update {self.schema}.inbox set next_index = $1 where view = 'decisions'", index + 1)
+                await connection.execute(
+                    f"update {self.schema}.inbox set next_index = $1 where view = 'decisions'", index + 1
+                )
                 return True
 
         return await self._run(change)
@@ -79,23 +107,36 @@ class PostgresRecords:
         return await self._run(read)
 
     async def drop(self) -> None:
-        await self._run(lambda c: c.execute(f"drop schema if exists {self.schema} cascade"))
-        await self.open()
+        await self._run(lambda c: self._make(c, anew=True))
 
     async def remove(self) -> None:
         """Drop the schema and do not make it again."""
         await self._run(lambda c: c.execute(f"drop schema if exists {self.schema} cascade"))
 
+    async def _make(self, connection: Any, *, anew: bool) -> None:
+        """Make the tables, all at once and nobody else meanwhile; nobody ever sees the view half made."""
+        async with connection.transaction():
+            await connection.execute(f"select pg_advisory_xact_lock(hashtext('view {self.schema}'))")
+            if anew:
+                await connection.execute(f"drop schema if exists {self.schema} cascade")
+            await connection.execute(_SCHEMA.format(schema=self.schema))
+
     async def _run(self, work: Any) -> Any:
-        try:
-            if self._connection is None or self._connection.is_closed():
-                self._connection = await asyncpg.connect(self.dsn, timeout=5, command_timeout=30)
-            return await work(self._connection)
-        except _TROUBLE as error:
-            await self._forget()
-            raise Unreachable(f"PostgreSQL does not answer ({type(error).__name__}: {error})") from error
-        except (asyncpg.DiskFullError, asyncpg.OutOfMemoryError) as error:
-            raise StorageFault(f"PostgreSQL cannot write: {error}") from error
+        async with self._one_at_a_time:
+            try:
+                if self._connection is None or self._connection.is_closed():
+                    self._connection = await asyncpg.connect(self.dsn, timeout=5, command_timeout=30)
+                return await work(self._connection)
+            except _GONE as error:
+                await self._forget()
+                raise Unreachable(f"PostgreSQL does not answer ({type(error).__name__}: {error})") from error
+            except _REBUILT as error:
+                await self._forget()
+                raise Unreachable(
+                    f"the view {self.schema} is being rebuilt ({type(error).__name__}: {error})"
+                ) from error
+            except (asyncpg.DiskFullError, asyncpg.OutOfMemoryError) as error:
+                raise StorageFault(f"PostgreSQL cannot write: {error}") from error
 
     async def _forget(self) -> None:
         if self._connection is not None:

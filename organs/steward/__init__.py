@@ -1,7 +1,7 @@
 """The steward: creates streams, consumers and keys, each change logged first; greets every part."""
+from __future__ import annotations
 
 from organs.steward.organ import StewardOrgan as StewardOrgan
-from organs.steward.organ import grant_request as grant_request
 from organs.steward.ports import Door as Door
 from organs.steward.ports import Ground as Ground
 from organs.steward.ports import NatsGround as NatsGround

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from organs.steward.ports import STREAM_KINDS, Door, Ground, StreamKind, consumer_config, stream_config
+from organs.steward.entitlement import objections, same_needs
+from organs.steward.ports import Door, Ground, consumer_config, dead_config, log_config, traces_config
 from shared.bus import Bus, Draft
 from shared.bus.wire import stream_name
-from shared.codec import decode
+from shared.codec import MAX_REASON_CHARS, decode
 from shared.config import Loaded
+from shared.constant import constant
 from shared.envelope import Verdict, derive_event_id
-from shared.errors import LogFault, Refusal, Refused
-from shared.keys import Signer
+from shared.errors import KeyFault, LogFault, Refusal, Refused
 from shared.message import Decision, lookup, registered
-from shared.part.declare import Declaration
 from shared.part.handshake import shape_digest
 from shared.part.organ import Organ
-from shared.subjects.keys import KEYS_ENTITY, Genesis, Grant, KeyIntroduced, KeyRevoked, RootKey
+from shared.subjects.keys import KEYS_ENTITY, KEYS_LANE, Genesis, Grant, KeyIntroduced, KeyRevoked, RootKey
 from shared.subjects.system import (
     Granted,
     GrantRequest,
@@ -33,6 +33,9 @@ from shared.subjects.system import (
     StreamsChanged,
 )
 from shared.world import new_id
+
+ECHOES = constant(5, "attempts", "NIM-22")
+ECHO_S = constant(0.8, "s", "NIM-22")
 
 
 class StewardOrgan(Organ):
@@ -52,21 +55,23 @@ class StewardOrgan(Organ):
 
     async def prepare(self, roots: Sequence[RootKey], threshold: int, steward: GrantRequest) -> str:
         """Make the log and its genesis, the steward's own key and the other streams exist; return the fingerprint."""
-        if not await self.ground.has_stream("log"):
-            await self.ground.create_stream(stream_config("log", self.env))
+        if await self.ground.subjects_of(self.bus.log) is None:
+            await self.ground.create_stream(log_config(self.env))
         await self.root.follow(self._keys_lane())
         if self.root.prefix.keys.fingerprint is None:
-            streams = [stream_name(kind, self.env) for kind in STREAM_KINDS]
-            genesis = Genesis(KEYS_ENTITY, list(roots), threshold, len({r.owner for r in roots}) == 1, streams)
+            genesis = Genesis(KEYS_ENTITY, list(roots), threshold, len({r.owner for r in roots}) == 1, [self.bus.log])
             await self.root.append(Draft(genesis, derive_event_id(b"", "root", "genesis", 0)))
         known = {key.key_id for key in self.root.prefix.keys.keys.values() if key.part == "root"}
         if known != {root.key_id for root in roots}:
-            raise LogFault(f"the log of {self.env} was begun with other root keys than this keyring's; use its own keyring or another home")
+            raise LogFault(
+                f"the log of {self.env} was begun with other root keys than this keyring's; use its own keyring or another home"
+            )
         await self._introduce(steward)
         self.granted[steward.part] = steward
         await self.bus.follow(f"{self.env}.system.steward.event.{KEYS_ENTITY}")
-        for kind in STREAM_KINDS[1:]:
-            await self._stream(kind)
+        dead = dead_config(self.env)
+        if await self.ground.subjects_of(dead["name"]) is None:
+            await self._create_stream(dead)
         fingerprint = self.root.prefix.keys.fingerprint
         assert fingerprint is not None
         return fingerprint
@@ -83,10 +88,13 @@ class StewardOrgan(Organ):
         for durable, filters in asked.consumers.items():
             config = consumer_config(durable, sorted(filters))
             if not await self.ground.has_consumer(self.bus.log, config):
-                await self._log(StreamsChanged(KEYS_ENTITY, self.bus.log, "consumer", json.dumps(config, sort_keys=True)))
+                await self._log(
+                    StreamsChanged(KEYS_ENTITY, self.bus.log, "consumer", json.dumps(config, sort_keys=True))
+                )
                 await self.ground.create_consumer(self.bus.log, config)
-        await self.door.admit(asked.part, asked.nkey, asked.publish, asked.subscribe, answers=asked.answers)
+        await self._keep_traces(asked)
         index = await self._introduce(asked)
+        await self.door.admit(asked.part, asked.nkey, asked.publish, asked.subscribe, answers=asked.answers)
         self.granted[asked.part] = asked
         return index
 
@@ -94,13 +102,13 @@ class StewardOrgan(Organ):
 
     async def on_grant(self, request: GrantRequest) -> Granted | Refusal:
         """Admit a part at once in dev; elsewhere a part is admitted by `up` from the deployed declarations alone."""
-        if self.env != "dev" and request.part not in self.granted:
-            return Refusal("B005", f"in {self.env} parts are admitted from the deployed set; {request.part} is not in it")
-        if request.part in ("root", "steward", "operator"):
-            return Refusal("B005", f"{request.part} is a reserved identity")
-        foreign = [pattern for pattern in request.publish if not self._may_be_granted(pattern, request.part)]
-        if foreign:
-            return Refusal("B005", f"{request.part} may not be granted {', '.join(foreign)}")
+        deployed = self.granted.get(request.part)
+        if self.env != "dev" and (deployed is None or not same_needs(request, deployed)):
+            found = "not in it" if deployed is None else "in it with other needs"
+            return Refusal("B005", f"in {self.env} parts are admitted from the deployed set; {request.part} is {found}")
+        unlawful = objections(request, self.env, self.granted.values())
+        if unlawful:
+            return Refusal("B005", f"{request.part} may not be granted {'; '.join(unlawful)}"[:MAX_REASON_CHARS])
         return Granted(request.part, await self.grant(request))
 
     async def on_handshake(self, request: Handshake) -> HandshakeAck:
@@ -114,12 +122,13 @@ class StewardOrgan(Organ):
             case "identity":
                 granted = self.granted.get(request.part)
                 if granted is None:
-                    return f"{request.part} was never granted; run it with `nimmerverse part` or add it to the deployed set"
+                    return f"{request.part} was never granted; run it with `nimmerverse part`, or deploy it"
                 key = self.root.prefix.keys.current(request.part)
-                expected = key.key_id if key else ""
-                return "" if claims.get("key") in ("", expected) else f"its key is {claims.get('key')}, the log knows {expected or 'none'}"
+                known, claimed = key.key_id if key else "", claims.get("key", "")
+                return "" if claimed in ("", known) else f"its key is {claimed}, the log knows {known or 'none'}"
             case "environment":
-                return "" if claims.get("env") == self.env else f"it runs for {claims.get('env')!r}, this is {self.env!r}"
+                env = claims.get("env", "")
+                return "" if env == self.env else f"it runs for {env!r}, this is {self.env!r}"
             case "vocabulary":
                 return self._judge_vocabulary(claims)
             case "connection":
@@ -131,24 +140,38 @@ class StewardOrgan(Organ):
     def _judge_vocabulary(self, claims: dict[str, str]) -> str:
         known = registered()
         differing = sorted(t for t, digest in claims.items() if t in known and shape_digest(known[t]) != digest)
-        return f"its schema differs for {', '.join(differing)}; deploy both sides from one version" if differing else ""
+        return f"its schema differs for {', '.join(differing)}; deploy one version on both sides" if differing else ""
 
     async def _judge_connection(self, ping: str, part: str) -> str:
         if not ping.startswith(f"$SRV.PING.{part}."):
             return f"{ping!r} is not its own discovery subject"
-        try:
-            await self.bus.wire.request(ping, b"", None, 2.0)
-        except Refused as no:
-            return f"it does not hear its own discovery subject: {no.refusal}"
-        return ""
+        no = Refusal("B006")
+        for _ in range(ECHOES):
+            try:
+                await self.bus.wire.request(ping, b"", None, ECHO_S)
+            except Refused as refused:
+                no = refused.refusal
+            else:
+                return ""
+        return f"it does not hear its own discovery subject: {no}"
 
     # Logging and keys
 
-    async def _stream(self, kind: StreamKind) -> None:
-        if not await self.ground.has_stream(kind):
-            config = stream_config(kind, self.env)
-            await self._log(StreamsChanged(KEYS_ENTITY, config["name"], "create", json.dumps(config, sort_keys=True)))
-            await self.ground.create_stream(config)
+    async def _keep_traces(self, asked: GrantRequest) -> None:
+        """Make a stream for what the part traces; a stream is never changed, so new subjects get one more."""
+        missing, place = set(asked.traces), 0
+        while missing:
+            place += 1
+            name = stream_name("traces", self.env, asked.part) + (f"_{place}" if place > 1 else "")
+            kept = await self.ground.subjects_of(name)
+            if kept is None:
+                await self._create_stream(traces_config(name, sorted(missing)))
+                return
+            missing -= set(kept)
+
+    async def _create_stream(self, config: dict[str, Any]) -> None:
+        await self._log(StreamsChanged(KEYS_ENTITY, config["name"], "create", json.dumps(config, sort_keys=True)))
+        await self.ground.create_stream(config)
 
     async def _introduce(self, asked: GrantRequest) -> int:
         """Make the log know the part's key with the grants it needs now; another key of the part ends."""
@@ -157,6 +180,12 @@ class StewardOrgan(Organ):
         current = self.root.prefix.keys.current(asked.part)
         if current is not None and current.key_id == asked.key_id and list(current.grants) == grants:
             return current.first
+        ended = self.root.prefix.keys.keys.get(asked.key_id)
+        if ended is not None and ended.last is not None:
+            raise KeyFault(
+                f"the key of {asked.part} in this keyring ended in the log at {ended.last}, but no new one was sealed here; "
+                f"finish with `nimmerverse keys rotate {asked.part}`, or `keys revoke` if it was revoked"
+            )
         if current is not None:
             await self._key_event(KeyRevoked(KEYS_ENTITY, current.key_id, None, "replaced at a new grant"))
         new = KeyIntroduced(KEYS_ENTITY, asked.key_id, asked.public, asked.part, asked.owner, ["part"], grants)
@@ -175,35 +204,5 @@ class StewardOrgan(Organ):
                 granted = decode(PartGranted, bytes(event.data))
                 self._logged[granted.part] = (granted.version, granted.publish, granted.subscribe)
 
-    def _may_be_granted(self, pattern: str, part: str) -> bool:
-        """Say whether a part that asks for itself may publish here: never on the system's or another part's subjects."""
-        owned = {p for name, granted in self.granted.items() if name != part for p in granted.publish if p.startswith(self.env)}
-        if pattern.startswith(("$JS.API.DIRECT.GET.", f"$JS.API.CONSUMER.MSG.NEXT.{self.bus.log}.{part}", f"$JS.ACK.{self.bus.log}.{part}.")):
-            return True
-        if pattern.startswith(f"{self.env}.system."):
-            return pattern.endswith((f".parts.heartbeat.{part}", f".dead.letter.{part}", ".spark.handshake.request"))
-        return pattern.startswith(f"{self.env}.") and pattern not in owned
-
     def _keys_lane(self) -> str:
-        return f"{self.env}.system.keys.event.{KEYS_ENTITY}"
-
-
-
-def grant_request(declared: Declaration, env: str, nkey: str, signer: Signer, owner: str) -> GrantRequest:
-    """Return what a part must be granted, derived from its declaration alone."""
-    decided = declared.decides()
-    return GrantRequest(
-        part=declared.name,
-        version=declared.version,
-        owner=owner,
-        nkey=nkey,
-        key_id=signer.key_id,
-        public=signer.public,
-        publish=declared.publish(env),
-        subscribe=declared.subscribe(env),
-        answers=True,
-        grants=sorted(cls.pattern(env) for cls in decided),
-        scored=sorted(cls.pattern(env) for cls in decided if cls.requires_scores),
-        consumers=declared.consumers(env),
-    )
-
+        return KEYS_LANE.format(env=self.env)

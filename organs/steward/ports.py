@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
@@ -13,22 +13,20 @@ from shared.bus.sim import SimDurable, SimServer, SimStream
 from shared.bus.wire import stream_name
 from shared.constant import constant
 from shared.errors import StorageFault, Unreachable
-from shared.message import registered
-
-StreamKind = Literal["log", "traces", "dead"]
-STREAM_KINDS: tuple[StreamKind, ...] = ("log", "traces", "dead")
+from shared.log.entry import MAX_LEAF_BYTES
 
 TRACE_AGE_S = constant(7 * 24 * 3600, "s", "NIM-09")
 DEAD_AGE_S = constant(7 * 24 * 3600, "s", "X-12")
 DEAD_LETTERS = constant(10_000, "letters", "X-12")
 ACK_WAIT_S = constant(30, "s", "X-07")
-MAX_RECORD_BYTES = constant(65_535, "bytes", "X-04")
 
 
 class Ground(Protocol):
     """Where streams and durable consumers live. Only the steward holds one."""
 
-    async def has_stream(self, kind: StreamKind) -> bool: ...
+    async def subjects_of(self, stream: str) -> list[str] | None:
+        """Return the subjects a stream stores, None where it does not exist."""
+        ...
 
     async def create_stream(self, config: dict[str, Any]) -> None: ...
 
@@ -52,27 +50,38 @@ class OpenDoor:
         return
 
 
-def stream_config(kind: StreamKind, env: str) -> dict[str, Any]:
-    """Return a stream's JetStream configuration (durations in ns). The log keeps everything and allows no rewriting."""
-    base: dict[str, Any] = {"name": stream_name(kind, env), "storage": "file", "retention": "limits", "num_replicas": 1, "allow_direct": True}
-    if kind == "log":
-        return base | {
-            "subjects": [f"{env}.*.*.event.>"],
-            "max_msg_size": MAX_RECORD_BYTES,
-            "discard": "new",
-            "deny_delete": True,
-            "deny_purge": True,
-            "allow_atomic": True,
-        }
-    if kind == "dead":
-        return base | {
-            "subjects": [f"{env}.system.dead.letter.>"],
-            "max_msgs": DEAD_LETTERS,
-            "max_age": DEAD_AGE_S * 10**9,
-            "discard": "old",
-        }
-    traced = sorted(cls.pattern(env) for cls in registered().values() if cls.stream == "traces")
-    return base | {"subjects": traced, "max_age": TRACE_AGE_S * 10**9, "discard": "old", "persist_mode": "async"}
+def log_config(env: str) -> dict[str, Any]:
+    """Return the log's JetStream configuration: one fixed tree of subjects, everything kept, no rewriting."""
+    return _base(stream_name("log", env), [f"{env}.*.*.event.>"]) | {
+        "max_msg_size": MAX_LEAF_BYTES,
+        "discard": "new",
+        "deny_delete": True,
+        "deny_purge": True,
+        "allow_atomic": True,
+    }
+
+
+def dead_config(env: str) -> dict[str, Any]:
+    """Return the dead letters' configuration: bounded in number and age, the oldest go first."""
+    bounds = {"max_msgs": DEAD_LETTERS, "max_age": DEAD_AGE_S * 10**9, "discard": "old"}
+    return _base(stream_name("dead", env), [f"{env}.system.dead.letter.>"]) | bounds
+
+
+def traces_config(stream: str, subjects: list[str]) -> dict[str, Any]:
+    """Return the configuration of a part's traces: kept seven days, written without waiting for the disk."""
+    return _base(stream, subjects) | {"max_age": TRACE_AGE_S * 10**9, "discard": "old", "persist_mode": "async"}
+
+
+def _base(name: str, subjects: list[str]) -> dict[str, Any]:
+    """Return what every stream has in common (durations are in nanoseconds)."""
+    shape: dict[str, Any] = {
+        "name": name,
+        "subjects": subjects,
+        "storage": "file",
+        "retention": "limits",
+        "num_replicas": 1,
+    }
+    return shape | {"allow_direct": True}
 
 
 def consumer_config(durable: str, filters: list[str]) -> dict[str, Any]:
@@ -92,11 +101,12 @@ def consumer_config(durable: str, filters: list[str]) -> dict[str, Any]:
 class NatsGround:
     """The JetStream API of a real server, over the steward's own connection."""
 
-    def __init__(self, client: Client, env: str) -> None:
-        self.client, self.env = client, env
+    def __init__(self, client: Client) -> None:
+        self.client = client
 
-    async def has_stream(self, kind: StreamKind) -> bool:
-        return "error" not in await self._call(f"STREAM.INFO.{stream_name(kind, self.env)}", None)
+    async def subjects_of(self, stream: str) -> list[str] | None:
+        found = await self._call(f"STREAM.INFO.{stream}", None)
+        return None if "error" in found else found["config"].get("subjects", [])
 
     async def create_stream(self, config: dict[str, Any]) -> None:
         await self._checked(f"STREAM.CREATE.{config['name']}", config)
@@ -121,18 +131,21 @@ class NatsGround:
         try:
             answer = await self.client.request(f"$JS.API.{call}", data, timeout=5)
         except (NatsError, APIError) as error:
-            raise Unreachable(f"JetStream does not answer {call} ({type(error).__name__}); is it enabled on the server?") from error
+            raise Unreachable(
+                f"JetStream does not answer {call} ({type(error).__name__}); is it enabled on the server?"
+            ) from error
         return json.loads(answer.data)
 
 
 class SimGround:
     """The same on a simulated server."""
 
-    def __init__(self, server: SimServer, env: str) -> None:
-        self.server, self.env = server, env
+    def __init__(self, server: SimServer) -> None:
+        self.server = server
 
-    async def has_stream(self, kind: StreamKind) -> bool:
-        return stream_name(kind, self.env) in self.server.streams
+    async def subjects_of(self, stream: str) -> list[str] | None:
+        found = self.server.streams.get(stream)
+        return None if found is None else list(found.patterns)
 
     async def create_stream(self, config: dict[str, Any]) -> None:
         self.server.streams[config["name"]] = SimStream(tuple(config["subjects"]), config.get("max_msgs"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
 
 from shared.bus.ledger import Context, Ledger
 from shared.bus.wire import INBOX, Delivery, Outcome, Sink, Subscription, Wire
@@ -170,6 +171,10 @@ class Bus(Ledger):
             raise Refused(Refusal("R006", f"{letter.original} stands in the log; its reader finds it there"))
         await self.wire.publish(letter.original, letter.data, letter.headers)
         await self.wire.confirm(letter.original)
+
+    def health(self) -> dict[str, int]:
+        """Return whether the link is up (1 or 0) and what this bus sent, lost, refused and dead-lettered so far."""
+        return {"connected": int(self.wire.connected), **asdict(self.counters)}
 
     async def drain(self) -> None:
         """Wait for appends in flight, drop what is scheduled, and disconnect."""

@@ -4,6 +4,7 @@ from shared.part.cell import Cell as Cell
 from shared.part.declare import Declaration as Declaration
 from shared.part.declare import Part as Part
 from shared.part.declare import declaration as declaration
+from shared.part.grant import grant_request as grant_request
 from shared.part.nerve import Nerve as Nerve
 from shared.part.organ import Organ as Organ
 from shared.part.runner import Runner as Runner

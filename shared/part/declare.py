@@ -7,10 +7,11 @@ The annotation of a handler's message is the subscription, its return annotation
 from __future__ import annotations
 
 import inspect
+import re
 import types
 import typing
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Literal, Union
@@ -25,6 +26,8 @@ from shared.world import SimWorld, World
 
 PartKind = Literal["cell", "nerve", "organ"]
 
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+
 
 class Part:
     """Base of cells, nerves and organs: a name that is one subject token, a version, and a declared cost per message."""
@@ -32,15 +35,18 @@ class Part:
     kind: ClassVar[PartKind]
     name: ClassVar[str]
     version: ClassVar[str]
-    cost_ulf: ClassVar[int] = 0  #: declared lifeforce per message, in millionths; the measured cost is published beside it
+    cost_ulf: ClassVar[int] = (
+        0  #: declared lifeforce per message, in millionths; measured besides
+    )
+    unchecked: ClassVar[Mapping[str, str]] = {}  #: generic checks this part is excused from, each with its reason
 
     @classmethod
-    def build(cls, settings: Settings, world: World) -> Part:
+    def build(cls, settings: Settings, world: World) -> Part:  # noqa: ARG003 - for those with ports
         """Return the part with its real adapters; override it where the constructor takes ports."""
         return cls()
 
     @classmethod
-    def simulate(cls, world: SimWorld) -> Part:
+    def simulate(cls, world: SimWorld) -> Part:  # noqa: ARG003 - for those with ports
         """Return the part with its simulated adapters; override it where the constructor takes ports."""
         return cls()
 
@@ -78,7 +84,11 @@ class Declaration:
         """Return the subjects this part may publish to: its own, its durable consumer's, and reading the log."""
         log = stream_name("log", env)
         own = [cls.pattern(env) for cls in self.says]
-        own += [Heartbeat.pattern(env).replace("*", self.name), DeadLetter.pattern(env).replace("*", self.name), Handshake.pattern(env)]
+        own += [
+            Heartbeat.pattern(env).replace("*", self.name),
+            DeadLetter.pattern(env).replace("*", self.name),
+            Handshake.pattern(env),
+        ]
         own += [f"$JS.API.DIRECT.GET.{log}", f"$JS.API.DIRECT.GET.{log}.>"]
         if self.consumers(env):
             own += [f"$JS.API.CONSUMER.MSG.NEXT.{log}.{self.name}", f"$JS.ACK.{log}.{self.name}.>"]
@@ -96,33 +106,63 @@ class Declaration:
         heard = [cls.pattern(env) for cls in self.hears if issubclass(cls, Decision)]
         return {self.name: sorted(heard)} if heard and self.kind == "organ" else {}
 
+    def traces(self, env: str) -> list[str]:
+        """Return the subjects of this part's own signals that a trace stream keeps for a while."""
+        own = [cls.pattern(env) for cls in self.says if cls.stream == "traces"]
+        return sorted([*own, Heartbeat.pattern(env).replace("*", self.name)])
+
     def decides(self) -> tuple[type[Decision], ...]:
         """Return the decision classes this part's key may sign."""
         return tuple(cls for cls in self.says if issubclass(cls, Decision))
 
 
 def declaration(part: Part) -> Declaration:
-    """Read a part's declaration off its handlers; DeclarationError says what is missing."""
+    """Read a part's declaration off its handlers; DeclarationError says what is missing or contradicts."""
     cls = type(part)
+    where = f"{cls.__module__}.{cls.__qualname__}"
     for attribute in ("name", "version"):
         if not isinstance(getattr(cls, attribute, None), str):
-            raise DeclarationError(f"{cls.__module__}.{cls.__qualname__} declares no `{attribute}`")
+            raise DeclarationError(f"{where} declares no `{attribute}`")
+    if not NAME.fullmatch(cls.name):
+        raise DeclarationError(f"{where}: name {cls.name!r} is not one token of lower-case letters, digits, '_' or '-'")
     handlers = part.handlers()
     if not handlers:
-        raise DeclarationError(f"{cls.__module__}.{cls.__qualname__} has no handler; write `def on_something(self, message: …)`")
+        raise DeclarationError(f"{where} has no handler; write `def on_something(self, message: …)`")
+    _check_hearing(cls, where, [heard for handler in handlers for heard in handler.hears])
     heard = {c.template: c for h in handlers for c in h.hears if issubclass(c, Message)}
     said = {c.template: c for h in handlers for c in h.says if issubclass(c, Message)}
     for request in [c for c in heard.values() if issubclass(c, Request)]:
         assert request.reply is not None
         said.setdefault(request.reply.template, request.reply)
+    _check_deciding(cls, where, [c for c in said.values() if issubclass(c, Decision)])
     whole_log = any(c is Verdict for h in handlers for c in h.hears)
     return Declaration(cls.name, cls.kind, cls.version, tuple(heard.values()), tuple(said.values()), whole_log)
+
+
+def _check_hearing(cls: type[Part], where: str, heard: list[type[Any]]) -> None:
+    """Refuse a class that two handlers hear, one of them deaf, and a decision heard by anyone but an organ."""
+    for c in heard:
+        if heard.count(c) > 1:
+            raise DeclarationError(f"{where}: two handlers hear {c.__name__}; one of them would never be called")
+        if cls.kind != "organ" and issubclass(c, Decision | Verdict):
+            raise DeclarationError(
+                f"{where}: a {cls.kind} cannot hear {c.__name__}; organs alone are driven by the log"
+            )
+
+
+def _check_deciding(cls: type[Part], where: str, decided: list[type[Decision]]) -> None:
+    """Refuse decisions of anything but a nerve or an organ, and a nerve's decisions on more than one kind of lane."""
+    if decided and cls.kind == "cell":
+        raise DeclarationError(f"{where}: a cell decides nothing, it may not say {decided[0].__name__}")
+    if cls.kind == "nerve" and len({c.tokens[:2] for c in decided}) > 1:
+        stems = sorted({".".join(c.tokens[:2]) for c in decided})
+        raise DeclarationError(f"{where}: a nerve decides on the lanes of one service, found {', '.join(stems)}")
 
 
 def read_handler(call: Callable[..., Any], name: str, parameter: int = 0) -> Handler:
     """Return a handler from a bound method, its message the parameter at `parameter`."""
     hints = _hints(getattr(call, "__func__", call))
-    names = [p for p in inspect.signature(call).parameters]
+    names = list(inspect.signature(call).parameters)
     if len(names) <= parameter or names[parameter] not in hints:
         raise DeclarationError(f"{call.__qualname__}: annotate the message it hears")
     says = tuple(c for c in _classes(hints.get("return")) if issubclass(c, Message))
@@ -142,7 +182,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     return typing.get_type_hints(function)
 
 
-def _classes(annotation: Any) -> list[type[Any]]:
+def _classes(annotation: object) -> list[type[Any]]:
     """Return every class an annotation mentions, through unions, iterators, lists and tuples."""
     if annotation is None or annotation is type(None) or annotation is Refusal:
         return []

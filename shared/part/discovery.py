@@ -7,6 +7,7 @@ import json
 from shared.envelope.envelope import rfc3339
 from shared.message import Request, Signal
 from shared.part.declare import Declaration
+from shared.subjects.system import Tick
 from shared.world import World, now_ms
 
 
@@ -16,10 +17,13 @@ class Discovery:
     def __init__(self, declared: Declaration, world: World, env: str) -> None:
         self.declared, self.world = declared, world
         self._started = rfc3339(now_ms(world))
+        nothing: dict[str, str] = {}
+        self._metadata, self._data = {"metadata": nothing}, {"data": nothing}  # nats-py's reader insists on both
+        queue = "" if declared.kind == "nerve" else declared.name
         self._endpoints = [
-            {"name": cls.__name__, "subject": cls.pattern(env), "queue_group": "" if declared.kind == "nerve" else declared.name}
+            {"name": cls.__name__, "subject": cls.pattern(env), "queue_group": queue}
             for cls in declared.hears
-            if issubclass(cls, Request | Signal)
+            if issubclass(cls, Request | Signal) and cls is not Tick
         ]
 
     def answer(self, subject: str, handled: int, errors: int) -> bytes | None:
@@ -27,15 +31,19 @@ class Discovery:
         verb, *to = subject.split(".")[1:]
         if to not in ([], [self.declared.name], [self.declared.name, self.world.boot]):
             return None
-        base = {"name": self.declared.name, "id": self.world.boot, "version": self.declared.version, "metadata": {"kind": self.declared.kind}}
+        name, version = self.declared.name, self.declared.version
+        base = {"name": name, "id": self.world.boot, "version": version, "metadata": {"kind": self.declared.kind}}
         match verb:
             case "PING":
                 said = base
             case "INFO":
-                said = base | {"description": f"{self.declared.kind} {self.declared.name}", "endpoints": self._endpoints}
+                endpoints = [endpoint | self._metadata for endpoint in self._endpoints]
+                said = base | {"description": f"{self.declared.kind} {name}", "endpoints": endpoints}
             case "STATS":
-                counts = {"num_requests": handled, "num_errors": errors, "last_error": "", "processing_time": 0, "average_processing_time": 0}
-                said = base | {"started": self._started, "endpoints": [e | counts for e in self._endpoints]}
+                counts = {"num_requests": handled, "num_errors": errors, "last_error": ""}
+                times = {"processing_time": 0, "average_processing_time": 0}
+                endpoints = [endpoint | counts | times | self._data for endpoint in self._endpoints]
+                said = base | {"started": self._started, "endpoints": endpoints}
             case _:
                 return None
         return json.dumps(said | {"type": f"io.nats.micro.v1.{verb.lower()}_response"}).encode()

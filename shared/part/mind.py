@@ -1,7 +1,7 @@
 """A nerve's mind: its states folded from the log, its windows, and the loop decide → append → evolve.
 
-A decision is appended only where the lane still stands as it stood when `decide` looked; when another replica was faster
-the mind folds what happened and decides again. State evolves while the lane is folded, never before admission.
+A decision is appended only where the lane still stands as it stood when `decide` looked; when another replica was
+faster the mind folds what happened and decides again. State evolves while the lane is folded, never before admission.
 """
 
 from __future__ import annotations
@@ -10,17 +10,22 @@ from collections import OrderedDict
 from typing import Any
 
 from shared.bus import Bus, Context, Draft, Receipt
-from shared.codec import decode
+from shared.codec import decode, encode
 from shared.constant import constant
 from shared.envelope import Verdict, derive_event_id
-from shared.errors import LogFault, Refusal
+from shared.envelope.envelope import MAX_EVIDENCE_BYTES
+from shared.errors import Fault, LogFault, Refusal, Refused
 from shared.message import EVENT_TOKEN, Decision, Message, decode_token, encode_token, lane_of, lookup
 from shared.part.declare import declaration
 from shared.part.nerve import Nerve
+from shared.part.own_code import HandlerFailed
 from shared.subjects.system import Tick
+from shared.world import now_ms
 
 MAX_ENTITIES = constant(10_000, "entities", "X-12")
 MAX_ROUNDS = constant(50, "rounds", "X-07")
+
+Decided = tuple[list[Receipt], list[Any]]
 
 
 class Mind:
@@ -30,86 +35,148 @@ class Mind:
         self.nerve, self.bus = nerve, bus
         self.states: dict[str, Any] = {}
         self.windows: OrderedDict[str, Any] = OrderedDict()
-        decisions = declaration(nerve).decides()
-        self._stem = f"{bus.env}.{decisions[0].tokens[0]}.{decisions[0].tokens[1]}.{EVENT_TOKEN}." if decisions else ""
+        self._decides = declaration(nerve).decides()
+        stem = ".".join(self._decides[0].tokens[:2]) if self._decides else ""
+        self._stem = f"{bus.env}.{stem}.{EVENT_TOKEN}." if stem else ""
+        self._unreadable: dict[str, str] = {}  #: why an entity's lane cannot be folded; nothing is decided there
         bus.observers.append(self._evolve)
 
     def lane(self, entity: str) -> str:
-        """Return the lane of an entity."""
-        return self._stem + encode_token(entity)
+        """Return the lane of an entity; Refused B002 if it cannot be one."""
+        try:
+            return self._stem + encode_token(entity)
+        except ValueError as error:
+            raise Refused(Refusal("B002", f"{self.nerve.name}: {error}")) from None
 
-    async def decide(self, message: Message, message_id: bytes, context: Context) -> tuple[list[Receipt], list[Any]]:
+    def state(self, entity: str) -> Any:  # noqa: ANN401 - each nerve has its own state class
+        """Return the state of an entity, folded from its lane so far."""
+        return self.states[entity] if entity in self.states else self.nerve.start()
+
+    async def decide(self, message: Message, message_id: bytes, context: Context) -> Decided:
         """Decide about one message; return the receipts of its decisions and what else it says."""
         if isinstance(message, Tick):
-            said: list[Any] = []
-            receipts: list[Receipt] = []
-            for entity in sorted(self.windows):
-                more, outputs = await self._about(entity, message, derive_event_id(message_id, entity, "tick", 0), context)
+            return await self._about_all(message, message_id, context)
+        entity = self.nerve.entity(message)
+        return await self._about(entity, message, message_id, context) if entity is not None else ([], [])
+
+    async def _about_all(self, tick: Tick, tick_id: bytes, context: Context) -> Decided:
+        """Decide about every entity with a window; trouble with one keeps no other from being looked at."""
+        receipts, said, trouble = list[Receipt](), list[Any](), list[Fault | Refused]()
+        for entity in sorted(self.windows):
+            try:
+                more, outputs = await self._about(entity, tick, derive_event_id(tick_id, entity, "tick", 0), context)
+            except (Fault, Refused) as failure:
+                trouble.append(failure)
+            else:
                 receipts += more
                 said += outputs
-            return receipts, said
-        entity = self.nerve.entity(message)
-        if entity is None:
-            return [], []
-        return await self._about(entity, message, message_id, context)
+        if trouble:
+            raise trouble[0]
+        return receipts, said
 
-    async def _about(self, entity: str, message: Message, message_id: bytes, context: Context) -> tuple[list[Receipt], list[Any]]:
+    async def _about(self, entity: str, message: Message, message_id: bytes, context: Context) -> Decided:
         lane = self.lane(entity)
         if lane not in self.bus.prefix.lanes:
             await self.bus.follow(lane)
         for _ in range(MAX_ROUNDS):
+            if entity in self._unreadable:
+                raise LogFault(self._unreadable[entity])
             last = self.bus.prefix.lane(lane).last
             window = self.windows.get(entity) or self.nerve.empty()
-            at_ms = self.bus.world.now_ns() // 1_000_000
+            at_ms = now_ms(self.bus.world)
             after, outputs = self.nerve.decide(self.state(entity), window, message, at_ms)
+            repeated = await self._done_before(lane, message, message_id)
+            if repeated is not None:  # by a replica, or by this nerve before a crash
+                self._remember(entity, after)
+                return [repeated], []
             if isinstance(outputs, Refusal):
                 self._remember(entity, after)
                 return [], [outputs]
             decisions = [output for output in outputs if isinstance(output, Decision)]
-            repeated = self._done_before(lane, message_id)
-            if not decisions and repeated is None:
-                self._remember(entity, after)
-                return [], outputs
-            if repeated is not None:
-                self._remember(entity, after)
-                return [repeated], []
-            evidence = self.nerve.evidence(window, message, message_id, at_ms)
-            receipts = await self.bus.append_at(last, self._drafts(decisions, message_id, evidence), context)
+            others = [output for output in outputs if not isinstance(output, Decision)]
+            receipts: list[Receipt] | None = []
+            if decisions:
+                self._check(decisions, lane)
+                evidence = self._evidence(window, message, message_id, at_ms)
+                drafts = self._drafts(decisions, message, message_id, evidence)
+                receipts = await self.bus.append_at(last, drafts, context)
             if receipts is not None:
                 self._remember(entity, after)
-                return receipts, [output for output in outputs if not isinstance(output, Decision)]
+                return receipts, others
             await self.bus.follow(lane)
         raise LogFault(f"{lane} moved {MAX_ROUNDS} times while {self.nerve.name} decided about one message")
 
-    def state(self, entity: str) -> Any:
-        """Return the state of an entity, folded from its lane so far."""
-        return self.states[entity] if entity in self.states else self.nerve.start()
+    def _check(self, decisions: list[Decision], lane: str) -> None:
+        """Nothing undeclared, and nothing about another entity, is ever sealed."""
+        for decision in decisions:
+            if type(decision) not in self._decides:
+                what = type(decision).__name__
+                raise HandlerFailed(f"{self.nerve.name} decided an undeclared {what}; add it to the return annotation")
+            if decision.lane(self.bus.env) != lane:
+                raise HandlerFailed(
+                    f"{self.nerve.name} was asked about {lane} and decided about {decision.lane(self.bus.env)}"
+                )
 
-    def _drafts(self, decisions: list[Decision], message_id: bytes, evidence: bytes) -> list[Draft]:
-        return [Draft(d, self._event_id(message_id, i), message_id, evidence) for i, d in enumerate(decisions)]
+    def _evidence(self, window: Any, message: Message, message_id: bytes, at_ms: int) -> bytes:  # noqa: ANN401 - as state
+        evidence = self.nerve.evidence(window, message, message_id, at_ms)
+        if len(evidence) <= MAX_EVIDENCE_BYTES:
+            return evidence
+        what = f"{len(evidence)} bytes of evidence, at most {MAX_EVIDENCE_BYTES} are allowed"
+        if len(evidence) - len(encode(message)) <= MAX_EVIDENCE_BYTES // 2:
+            raise Refused(Refusal("B003", f"{what}; this {type(message).__name__} is too large to decide from"))
+        raise HandlerFailed(f"{self.nerve.name}: {what}; bound the window, or refer to content by digest")
 
-    def _event_id(self, message_id: bytes, ordinal: int) -> bytes:
-        return derive_event_id(message_id, self.nerve.name, "decide", ordinal)
+    def _drafts(self, decisions: list[Decision], message: Message, message_id: bytes, evidence: bytes) -> list[Draft]:
+        return [Draft(d, self._event_id(message, message_id, i), message_id, evidence) for i, d in enumerate(decisions)]
 
-    def _done_before(self, lane: str, message_id: bytes) -> Receipt | None:
-        """Return the receipt of this message's decision if a replica, or this nerve before a crash, made it already."""
-        event_id = self._event_id(message_id, 0)
+    def _event_id(self, message: Message, message_id: bytes, ordinal: int) -> bytes:
+        """Return an event's id; it rests on what the message says too, for anyone can publish a message's id first."""
+        heard = derive_event_id(message_id + encode(message), message.template, "heard", 0)
+        return derive_event_id(heard, self.nerve.name, "decide", ordinal)
+
+    async def _done_before(self, lane: str, message: Message, message_id: bytes) -> Receipt | None:
+        """Return the receipt of this message's first decision if it stands in the log already."""
+        event_id = self._event_id(message, message_id, 0)
         position = self.bus.prefix.lane(lane).seen.get((self.nerve.name, event_id))
-        return Receipt(*position, lane, event_id, duplicate=True) if position else None
+        if position is None:
+            return None
+        entries = await self.bus.wire.read(self.bus.log, position[0], f"{lane}.>", 1)
+        if not entries or entries[0].index != position[0]:
+            raise LogFault(f"entry {position[0]} of {lane} was admitted and is gone")
+        return Receipt(*position, entries[0].subject, event_id, duplicate=True)
 
-    def _remember(self, entity: str, window: Any) -> None:
+    def _remember(self, entity: str, window: Any) -> None:  # noqa: ANN401 - each nerve has its own window class
+        """Keep a window; an empty one is forgotten, so that questions about nobody push no other window out."""
+        if window == self.nerve.empty():
+            self.windows.pop(entity, None)
+            return
         self.windows[entity] = window
         self.windows.move_to_end(entity)
         if len(self.windows) > MAX_ENTITIES:
             self.windows.popitem(last=False)
 
     def _evolve(self, verdict: Verdict) -> None:
+        """Fold one verdict of the nerve's own; what cannot be folded closes its entity, for half a state is none."""
         lane = lane_of(verdict.entry.subject) or ""
-        cls = lookup(verdict.entry.subject)
-        if not self._stem or not lane.startswith(self._stem) or cls is None or verdict.sealed is None:
+        if not self._stem or not lane.startswith(self._stem) or verdict.sealed is None:
             return
         if verdict.sealed.attributes.source != self.nerve.name:
             return
         entity = decode_token(lane.removeprefix(self._stem))
+        try:
+            state = self._folded(self.state(entity), verdict)
+        except AssertionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, this entity's state is not known any more
+            what = f"entry {verdict.entry.index} of {lane}, decided by version {verdict.sealed.attributes.version}"
+            self._unreadable[entity] = f"{self.nerve.name} {self.nerve.version} cannot fold {what}: {error}"
+        else:
+            self.states[entity] = state
+
+    def _folded(self, state: Any, verdict: Verdict) -> Any:  # noqa: ANN401 - each nerve has its own state class
         for _, event in verdict.admitted():
-            self.states[entity] = self.nerve.evolve(self.state(entity), decode(cls, bytes(event.data)))
+            cls = lookup(verdict.entry.subject)
+            if cls is None:
+                raise LogFault(f"no class is declared for {verdict.entry.subject}")
+            state = self.nerve.evolve(state, decode(cls, bytes(event.data)))
+        return state
