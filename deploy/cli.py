@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from typing import Any, cast
 from deploy.terminal import Terminal
 from shared.config import Loaded, load
 from shared.errors import ConfigFault, Exit, Fault, Refused
+from shared.message import DeclarationError
 from shared.version import VERSION
 
 Command = Callable[[argparse.Namespace, Loaded, Terminal], Exit]
@@ -27,8 +29,8 @@ EXITS = """exit codes:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, run one command, and turn every failure into one clear sentence and its exit code."""
-    parser = build_parser()
-    args = parser.parse_args(argv)
+    args = build_parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
     terminal = Terminal(None, as_json=args.json)
     try:
         loaded = load(os.environ, _overrides(args), socket.gethostname())
@@ -40,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(terminal, type(fault).__name__, str(fault), fault.exit)
     except Refused as no:
         return _fail(terminal, no.refusal.code, str(no.refusal), Exit.REFUSED)
+    except DeclarationError as wrong:
+        return _fail(terminal, type(wrong).__name__, str(wrong), Exit.CONFIG)
     except KeyboardInterrupt:
         return int(Exit.INTERRUPTED)
     except BrokenPipeError:
@@ -62,6 +66,49 @@ class Described:
     run: str
     text: str
     options: tuple[Option, ...] = ()
+
+
+def _interrupt(*_: object) -> None:
+    """End in good order at SIGTERM, as at Ctrl-C: what a command started is stopped by it."""
+    raise KeyboardInterrupt
+
+
+def _above_zero(text: str) -> float:
+    """Read a finite number above zero."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number above 0")
+    return number
+
+
+def _natural(text: str, least: int = 0) -> int:
+    """Read a whole number that is not negative."""
+    number = int(text)
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{text} is below {least}")
+    return number
+
+
+def _count(text: str) -> int:
+    """Read a whole number of at least one."""
+    return _natural(text, 1)
+
+
+def _pattern(text: str) -> str:
+    """Read a subject pattern, with or without its environment."""
+    tokens = text.split(".")
+    if not text.isprintable() or " " in text or "" in tokens or ">" in tokens[:-1]:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no subject pattern; tokens are joined by dots, and > stands last"
+        )
+    return text
+
+
+def _subject(text: str) -> str:
+    """Read one subject, with or without its environment."""
+    if {"*", ">"} & set(_pattern(text).split(".")):
+        raise argparse.ArgumentTypeError(f"{text!r} is a pattern, and a message is sent on one subject")
+    return text
 
 
 def _option(*flags: str, **how: Any) -> Option:  # noqa: ANN401 - argparse's own keywords
@@ -103,7 +150,7 @@ COMMANDS: dict[str, Described] = {
         f"{_TALK}:pub",
         "publish a JSON message",
         (
-            _option("subject", help="with or without the environment"),
+            _option("subject", type=_subject, help="with or without the environment"),
             _option("data", help='a JSON object, for instance \'{"text": "2+3"}\''),
         ),
     ),
@@ -111,24 +158,24 @@ COMMANDS: dict[str, Described] = {
         f"{_TALK}:request",
         "send a JSON request and print the answer",
         (
-            _option("subject", help="with or without the environment"),
+            _option("subject", type=_subject, help="with or without the environment"),
             _option("data", nargs="?", default="{}", help="a JSON object"),
-            _option("--timeout", type=float, default=5.0, metavar="S", help="seconds to wait for the answer"),
+            _option("--timeout", type=_above_zero, default=5.0, metavar="S", help="seconds to wait for the answer"),
         ),
     ),
     "watch": Described(
         f"{_TALK}:watch",
         "show messages as they pass, decoded and verified",
         (
-            _option("pattern", nargs="?", default=">", help="a NATS pattern (default: everything)"),
-            _option("--count", type=int, metavar="N", help="end after N messages"),
+            _option("pattern", type=_pattern, nargs="?", default=">", help="a NATS pattern (default: everything)"),
+            _option("--count", type=_count, metavar="N", help="end after N messages"),
         ),
     ),
     "replay": Described(
         f"{_TALK}:replay",
         "read the log from its genesis and admit every entry again",
         (
-            _option("pattern", nargs="?", default=">", help="print only what matches"),
+            _option("pattern", type=_pattern, nargs="?", default=">", help="print only what matches"),
             _option("--trust", metavar="FINGERPRINT", help="the genesis you trust (see `connect`)"),
             _option("--traces", metavar="PART", help="print the kept signals of a part instead"),
         ),
@@ -138,7 +185,11 @@ COMMANDS: dict[str, Described] = {
         "list dead letters, or publish one again",
         (
             _option(
-                "--redrive", dest="index", type=int, metavar="INDEX", help="publish this one where it first arrived"
+                "--redrive",
+                dest="index",
+                type=_natural,
+                metavar="INDEX",
+                help="publish this one where it first arrived",
             ),
         ),
     ),
@@ -168,7 +219,7 @@ COMMANDS: dict[str, Described] = {
         "simulate the organism under virtual time",
         (
             _option("--seed", type=int, required=True, help="the same seed gives the same log, byte for byte"),
-            _option("--minutes", type=float, default=2.0, help="simulated minutes"),
+            _option("--minutes", type=_above_zero, default=2.0, help="simulated minutes"),
             _option(
                 "--faults",
                 default="",
@@ -180,7 +231,7 @@ COMMANDS: dict[str, Described] = {
     "bench": Described(
         f"{_RUN}:bench",
         "measure appends beside raw nats-py in one run",
-        (_option("--events", type=int, default=5_000, metavar="N", help="events per sealed measurement"),),
+        (_option("--events", type=_count, default=5_000, metavar="N", help="events per sealed measurement"),),
     ),
     "doctor": Described(f"{_ADMIN}:doctor", "look at what has to be right, and say what is not"),
     "completion": Described(

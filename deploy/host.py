@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from typing import Protocol
 
-from deploy.embedded import Account, FolderLock, Identity, NatsServer, Postgres, StorageLimits
+from deploy.embedded import Account, Child, FolderLock, Identity, NatsServer, Postgres, StorageLimits
 from organs.steward import Door, Ground, NatsGround, OpenDoor
 from shared.bus import Wire
 from shared.bus.nats import NatsWire, connect
+from shared.bus.wire import INBOX
 from shared.config import Settings
 from shared.errors import Unreachable
-from shared.home import Keys, Running, nkey_path, place
+from shared.home import Keys, Running, born_s, nkey_path, place
+from shared.journal import record
 from shared.keys import Signer
 from shared.message import check_env
 from shared.subjects.system import GrantRequest
@@ -69,10 +71,12 @@ class EmbeddedHost:
                 OPERATOR: self._operator(()),
             }
             self._account_limits = limits
-            self.nats = NatsServer(place(self.settings) / "nats", self._accounts(), port=self.settings.nats_port)
+            self.nats = NatsServer(
+                place(self.settings) / "nats", self._accounts(), port=self.settings.nats_port, on_restart=_tell_restart
+            )
             await self.nats.start()
             if self.settings.database_url is None:
-                self.postgres = Postgres(place(self.settings) / "postgres")
+                self.postgres = Postgres(place(self.settings) / "postgres", on_restart=_tell_restart)
                 await self.postgres.start()
                 self.database_url = await self.postgres.ensure_database(
                     f"nimmerverse_{self.settings.env.replace('-', '_')}"
@@ -86,7 +90,8 @@ class EmbeddedHost:
 
     def announce(self, fingerprint: str) -> None:
         """Tell other processes of this user where to find what runs here."""
-        Running(self.url, os.getpid(), self.settings.env, self.database_url, fingerprint).write(self.settings)
+        pid = os.getpid()
+        Running(self.url, pid, born_s(pid), self.settings.env, self.database_url, fingerprint).write(self.settings)
 
     async def stop(self) -> None:
         """Stop what was started, in reverse."""
@@ -150,10 +155,13 @@ class EmbeddedHost:
         return Identity(OPERATOR, self.keys.nkey(OPERATOR), publish, (f"{env}.>", "_INBOX.>"), responses=False)
 
     def _steward_may(self) -> tuple[str, ...]:
-        """Create and look, never update, delete or purge."""
+        """Create and look, never update, delete or purge.
+
+        The operator's inboxes are among it: a grant reloads the server, which then forgets to whom an answer is owed.
+        """
         env = self.settings.env
         calls = ("STREAM.CREATE", "STREAM.INFO", "CONSUMER.DURABLE.CREATE", "CONSUMER.INFO", "DIRECT.GET")
-        return (f"{env}.system.>", "$SRV.PING.>", *(f"$JS.API.{call}.>" for call in calls))
+        return (f"{env}.system.>", "$SRV.PING.>", f"{INBOX}.>", *(f"$JS.API.{call}.>" for call in calls))
 
 
 class RemoteHost:
@@ -210,6 +218,10 @@ class RemoteHost:
 
     def nkey(self, name: str) -> str:
         return ""
+
+
+def _tell_restart(child: Child) -> None:
+    record(child.program.name, "server_restarted", pid=child.pid or 0, restarts=child.restarts)
 
 
 def host_for(settings: Settings) -> EmbeddedHost | RemoteHost:

@@ -1,16 +1,24 @@
-"""Changing a part's signing key while nothing else runs: rotation by the key itself, revocation by the root."""
+"""Changing a part's signing key while nothing else runs: rotation by the key itself, revocation by the root.
+
+Only the host is started, no part and no steward: a change that was cut off is finished by giving the command again,
+even where it is the steward's own key that no longer fits the log.
+"""
 
 from __future__ import annotations
 
-from deploy.attach import living
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from deploy.host import STEWARD, host_for
+from deploy.organism import HOST_OWNER, ROOT
 from shared.bus import Bus, Draft
 from shared.config import Loaded
 from shared.errors import ConfigFault, KeyFault
-from shared.home import Keys, Running
+from shared.home import Keys
 from shared.keys import Signer
 from shared.subjects.keys import KEYS_ENTITY, KEYS_LANE, KeyRevoked, KeyRotated
 from shared.version import VERSION
-from shared.world import RealWorld, new_id
+from shared.world import new_id
 
 
 async def rotate(loaded: Loaded, part: str) -> tuple[str, str, int]:
@@ -18,57 +26,69 @@ async def rotate(loaded: Loaded, part: str) -> tuple[str, str, int]:
 
     The successor is sealed beside the old key before the log hears of it, so a crash at any point can be repeated.
     """
-    async with living(_alone(loaded), ()) as (_, organism):
-        keys = Keys(loaded.settings, RealWorld(loaded.settings.env))
-        old, new = _known(keys, part), keys.ring.stage_rotation(part, keys.entropy)
-        bus = _bus(organism.steward.bus, part, old)
-        await bus.follow(KEYS_LANE.format(env=bus.env))
-        known = bus.prefix.keys.keys.get(new.key_id)
-        if known is None:
-            rotated = KeyRotated(KEYS_ENTITY, old.key_id, new.key_id, new.public)
-            index = (await bus.append(Draft(rotated, new_id(bus.world)))).index
-        else:
-            index = known.first - 1
+    async with _root(loaded, part) as (keys, root):
+        old, staged = keys.ring.signer(part), keys.ring.staged(part)
+        known = root.prefix.keys.keys.get(staged.key_id) if staged is not None else None
+        if known is not None:  # the log has it already: only the keyring was not told
+            keys.ring.commit_rotation(part, keys.entropy)
+            return old.key_id, known.key_id, known.first - 1
+        _check_speaks(root, part, old)
+        new = keys.ring.stage_rotation(part, keys.entropy)
+        own = Bus(root.world, root.wire, part, VERSION, [old])
+        rotated = KeyRotated(KEYS_ENTITY, old.key_id, new.key_id, new.public)
+        receipt = await own.append(Draft(rotated, new_id(own.world)))
         keys.ring.commit_rotation(part, keys.entropy)
-        return old.key_id, new.key_id, index
+        return old.key_id, new.key_id, receipt.index
 
 
 async def revoke(loaded: Loaded, part: str, reason: str) -> tuple[str, int]:
     """End a part's key from the next index on, signed by the root; its next grant introduces a new one."""
     if not reason:
         raise ConfigFault("keys revoke needs --reason TEXT: the log keeps why a key ended")
-    async with living(_alone(loaded), ()) as (_, organism):
-        keys = Keys(loaded.settings, RealWorld(loaded.settings.env))
-        mine, root = _known(keys, part), organism.steward.root
-        await root.follow(KEYS_LANE.format(env=root.env))
+    async with _root(loaded, part) as (keys, root):
         current = root.prefix.keys.current(part)
         if current is not None:
             await root.append(Draft(KeyRevoked(KEYS_ENTITY, current.key_id, None, reason), new_id(root.world)))
-        ended = root.prefix.keys.keys.get(mine.key_id)
-        if ended is None or ended.last is None:
-            raise KeyFault(
-                f"the log knows no key of {part} that could be revoked; it is introduced when {part} first runs"
-            )
-        keys.ring.rotate(part, keys.entropy)
-        return mine.key_id, ended.last
+        ended = _ended(root, part)
+        if ended is None:
+            raise KeyFault(f"the log knows no key of {part}; it is introduced when {part} first runs")
+        while keys.ring.signer(part).key_id in root.prefix.keys.keys:  # one more where a rotation had been cut off
+            keys.ring.rotate(part, keys.entropy)
+        return ended
 
 
-def _alone(loaded: Loaded) -> Loaded:
-    running = Running.read(loaded.settings)
-    if running is not None:
-        raise ConfigFault(
-            f"process {running.pid} runs on {loaded.settings.home}; stop it first: it holds the old key in memory"
+@asynccontextmanager
+async def _root(loaded: Loaded, part: str) -> AsyncGenerator[tuple[Keys, Bus]]:
+    """Yield the keyring, and the root's bus with the key lane read; KeyFault where the part has no key to change."""
+    host = host_for(loaded.settings)
+    await host.start()
+    try:
+        if part not in host.keys.ring.names() or part == ROOT:
+            known = ", ".join(name for name in host.keys.ring.names() if name != ROOT) or "none yet"
+            why = "the root stands in the genesis and ends with its log" if part == ROOT else "it has no key here"
+            raise KeyFault(f"the key of {part} cannot be changed: {why}; keys of this environment are {known}")
+        root = Bus(host.world(ROOT), await host.wire(STEWARD), ROOT, VERSION, [host.signer(ROOT, HOST_OWNER)])
+        try:
+            await root.follow(KEYS_LANE.format(env=root.env))
+            yield host.keys, root
+        finally:
+            await root.drain()
+    finally:
+        await host.stop()
+
+
+def _check_speaks(root: Bus, part: str, key: Signer) -> None:
+    """Refuse to rotate a key that does not speak in the log: nothing it signs there would count."""
+    known = root.prefix.keys.keys.get(key.key_id)
+    if known is None:
+        raise KeyFault(f"the log does not know the key of {part} yet; it is introduced when {part} first runs")
+    if known.last is not None:
+        raise KeyFault(
+            f"the key of {part} ended in the log at {known.last}; finish with `nimmerverse keys revoke {part}`"
         )
-    return loaded
 
 
-def _known(keys: Keys, part: str) -> Signer:
-    if part not in keys.ring.names():
-        known = ", ".join(sorted(keys.ring.names()))
-        raise KeyFault(f"there is no key of {part} in this environment; known are {known}")
-    return keys.ring.signer(part)
-
-
-def _bus(steward: Bus, part: str, signer: Signer) -> Bus:
-    """A bus that speaks with the part's own key over the steward's connection, which alone reaches the key lane."""
-    return Bus(steward.world, steward.wire, part, VERSION, [signer])
+def _ended(root: Bus, part: str) -> tuple[str, int] | None:
+    """Return the id and the last index of the part's key that ended last."""
+    ended = [(key.last, key.key_id) for key in root.prefix.keys.keys.values() if key.part == part and key.last]
+    return max(ended)[::-1] if ended else None

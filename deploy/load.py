@@ -7,16 +7,21 @@ import importlib.metadata
 import importlib.util
 import inspect
 import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 from shared.errors import ConfigFault
-from shared.message import DeclarationError
 from shared.part import Cell, Nerve, Organ, Part
 
 #: What `up` and the tour run besides the steward.
 BUILT_IN = ("cells.math_cell", "cells.sensor_cell", "cells.battery_cell", "nerves.overload", "organs.records")
 ENTRY_POINTS = "nimmerverse.parts"
+
+T = TypeVar("T")
 
 
 def find_part(name: str) -> type[Part]:
@@ -47,31 +52,35 @@ def _from_file(path: Path) -> ModuleType:
     name = f"part_{path.stem.replace('-', '_')}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    loader, module = spec.loader, importlib.util.module_from_spec(spec)
+    assert loader is not None
     sys.modules[name] = module
-    return _executed(lambda: spec.loader.exec_module(module), module, str(path))  # type: ignore[union-attr]
+    _usable(str(path), partial(loader.exec_module, module))
+    return module
 
 
 def _from_module(name: str) -> ModuleType:
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
         if point.name == name:
-            return importlib.import_module(point.module)
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and name.startswith(error.name):
-            hint = ", ".join(BUILT_IN)
-            raise ConfigFault(
-                f"there is no part {name!r}; known are {hint}, your own file as ./my_cell.py, or an entry point"
-            ) from None
-        raise
+            return _usable(name, partial(importlib.import_module, point.module))
+    if not all(token.isidentifier() for token in name.split(".")):
+        raise _no_part(name)
+    return _usable(name, partial(importlib.import_module, name))
 
 
-def _executed(run: object, module: ModuleType, where: str) -> ModuleType:
-    assert callable(run)
+def _usable(where: str, imported: Callable[[], T]) -> T:
+    """Return what an import gives; ConfigFault where there is nothing, or where the part's own code does not load."""
     try:
-        run()
-    except (SyntaxError, ImportError, DeclarationError) as error:
-        raise ConfigFault(f"{where} cannot be used: {type(error).__name__}: {error}") from error
-    return module
+        return imported()
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and f"{where}.".startswith(f"{error.name}."):
+            raise _no_part(where) from None
+        line = error.lineno if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)[-1].lineno
+        raise ConfigFault(f"{where} cannot be used: {type(error).__name__} at line {line}: {error}") from error
+
+
+def _no_part(name: str) -> ConfigFault:
+    known = ", ".join(BUILT_IN)
+    return ConfigFault(
+        f"there is no part {name!r}; known are {known}, your own file as ./my_cell.py, or an entry point"
+    )

@@ -140,14 +140,9 @@ def _change_passphrase(args: Namespace, loaded: Loaded, terminal: Terminal) -> E
     if args.file is None:
         raise ConfigFault("keys passphrase needs --file PATH with the new passphrase (mode 0600)")
     old = obtain(settings.passphrase_path, settings.passphrase_credential, world.entropy)
-    try:
-        if args.file.stat().st_mode & 0o077:
-            raise KeyFault(f"{args.file} is readable by others, expected mode 600; run `chmod 600 {args.file}`")
-        new = args.file.read_bytes().strip()
-    except OSError as error:
-        raise KeyFault(
-            f"{args.file} cannot be read ({error.strerror}); expected a file with the new passphrase"
-        ) from error
+    if not args.file.exists():
+        raise KeyFault(f"there is no {args.file}; write the new passphrase into it, readable by you alone (mode 0600)")
+    new = obtain(args.file, None, world.entropy)
     Keyring.unlock(place(settings) / "keys", old).change_passphrase(old, new, world.entropy)
     terminal.give(
         {"ok": True},

@@ -15,7 +15,9 @@ from deploy.terminal import Terminal
 from shared.config import Loaded
 from shared.errors import Exit, StorageFault
 from shared.home import Running
-from shared.part.main import serve_metrics
+from shared.journal import configure
+from shared.part import Runner
+from shared.part.main import sentence, serve, serve_metrics
 
 
 def up(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -43,7 +45,10 @@ def tour(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 def part(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Run one part: beside a running organism, on configured servers, or in an organism of its own."""
-    from shared.part.main import serve
+
+    def works(runner: Runner) -> None:
+        part = {"part": runner.part.name, "version": runner.part.version}
+        terminal.give(part | {"env": runner.bus.env, "greeted": runner.greeted}, sentence(runner))
 
     cls = find_part(args.name)
     if loaded.settings.nats_url is None and Running.read(loaded.settings) is None:
@@ -52,7 +57,7 @@ def part(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         )
         asyncio.run(_up(loaded, terminal, [args.name]))
     else:
-        asyncio.run(serve(cls, loaded))
+        asyncio.run(serve(cls, loaded, works))
     return Exit.OK
 
 
@@ -84,6 +89,7 @@ def sim(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             "seed": o.seed,
             "asked": o.asked,
             "answered": o.answered,
+            "decided": o.decided,
             "crashes": o.crashes,
         },
         text,
@@ -104,6 +110,7 @@ def bench(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 
 async def _up(loaded: Loaded, terminal: Terminal, names: list[str] | tuple[str, ...]) -> None:
+    configure(loaded.settings.log_level, sys.stderr)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from argparse import Namespace
 from typing import Any
 
@@ -14,12 +13,13 @@ from deploy.attach import operator
 from deploy.terminal import Terminal, subject_text
 from shared.bus import Bus, Delivery
 from shared.bus.bus import ERROR_CODE
-from shared.bus.wire import INBOX
+from shared.bus.wire import INBOX, stream_name
 from shared.codec import decode, decode_any
 from shared.config import Loaded
 from shared.envelope import Verdict, covers
-from shared.errors import Exit, Refusal, Refused
-from shared.message import Decision, Message, Request, lane_of, lookup
+from shared.errors import Exit, Refusal, Refused, Unreachable
+from shared.message import Decision, Message, lane_of, lookup
+from shared.part.declare import NAME
 from shared.subjects.nervous import MathRequest, MathResponse
 
 
@@ -66,8 +66,10 @@ def request(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         _check(subject, args.data)
         async with operator(loaded, terminal.note) as bus:
             answer = await bus.wire.request(subject, args.data.encode(), None, args.timeout)
-        text = answer.data.decode(errors="replace")
-        terminal.give(json.loads(text), text)
+        try:
+            terminal.give(msgspec.json.decode(answer.data), answer.data.decode())
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise Refused(Refusal("B002", f"the answer on {subject} is not JSON: {answer.data[:100]!r}")) from None
         return Exit.REFUSED if ERROR_CODE in answer.headers else Exit.OK
 
     return asyncio.run(main())
@@ -117,7 +119,6 @@ def replay(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 def dead(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """List dead letters, and publish one again where it first arrived."""
-    from shared.bus.wire import stream_name
     from shared.subjects.system import DeadLetter
 
     async def main() -> Exit:
@@ -147,19 +148,33 @@ def dead(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 async def _traces(bus: Bus, pattern: str, part: str, terminal: Terminal) -> Exit:
     """Print the kept signals of one part, oldest first."""
-    from shared.bus.wire import stream_name
-
-    start = 0
-    while entries := await bus.wire.read(stream_name("traces", bus.env, part), start):
-        for entry in entries:
-            if covers(pattern, entry.subject):
-                body, _ = _decoded(entry.subject, entry.raw)
-                terminal.give(
-                    {"index": entry.index, "subject": entry.subject, "data": body},
-                    _line(entry.subject, body, f"#{entry.index}"),
-                )
-        start = entries[-1].index + 1
+    streams = await _trace_streams(bus, part) if NAME.fullmatch(part) else []
+    if not streams:
+        raise Refused(
+            Refusal("B001", f"{bus.env} keeps no traces of {part!r}; a part that traces and ran here has some")
+        )
+    for stream in streams:
+        start = 0
+        while entries := await bus.wire.read(stream, start):
+            for entry in entries:
+                if covers(pattern, entry.subject):
+                    body, _ = _decoded(entry.subject, entry.raw)
+                    shown = {"index": entry.index, "subject": entry.subject, "data": body}
+                    terminal.give(shown, _line(entry.subject, body, f"#{entry.index}"))
+            start = entries[-1].index + 1
     return Exit.OK
+
+
+async def _trace_streams(bus: Bus, part: str) -> list[str]:
+    """Return the streams that keep a part's signals: none is ever changed, so later subjects have one more."""
+    found: list[str] = []
+    while True:
+        stream = stream_name("traces", bus.env, part) + (f"_{len(found) + 1}" if found else "")
+        try:
+            await bus.wire.last(stream, ">")
+        except Unreachable:
+            return found
+        found.append(stream)
 
 
 async def _show(bus: Bus, delivery: Delivery, terminal: Terminal) -> None:
@@ -224,7 +239,7 @@ def _decoded(subject: str, raw: bytes) -> tuple[Any, str]:
 
 
 def _check(subject: str, data: str) -> None:
-    """Refuse early what the receiving part would refuse."""
+    """Refuse early what the receiving part would refuse: here every message is a JSON object."""
     cls: type[Message] | None = lookup(subject)
     if cls is not None and issubclass(cls, Decision):
         raise Refused(
@@ -232,10 +247,14 @@ def _check(subject: str, data: str) -> None:
                 "B005", f"{subject} is a decision; decisions are made by parts, signed, and never published by hand"
             )
         )
+    try:
+        msgspec.json.decode(data, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise Refused(Refusal("B002", f"write the message as a JSON object ({error})")) from None
+    if not data.startswith("{"):
+        raise Refused(Refusal("B002", "write the JSON object from its first brace on; nothing stands before it"))
     if cls is not None:
         decode_any(cls, data.encode())
-        if issubclass(cls, Request) and not data.startswith("{"):
-            raise Refused(Refusal("B002", "write the message as a JSON object"))
 
 
 def _full(subject: str, env: str) -> str:

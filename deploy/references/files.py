@@ -11,6 +11,7 @@ from deploy.references.page import WRITE
 from deploy.references.sources import ROOT
 from shared.config import render_config_md
 from shared.errors import ConfigFault, StorageFault
+from shared.journal import render_logs_md
 
 #: Every generated file, relative to the repository's root.
 FILES: dict[Path, Callable[[], str]] = {
@@ -19,6 +20,7 @@ FILES: dict[Path, Callable[[], str]] = {
     Path("docs/config.md"): render_config_md,
     Path("docs/constants.md"): constants.render,
     Path("docs/errors.md"): errors.render,
+    Path("docs/logs.md"): render_logs_md,
     Path("docs/metrics.md"): metrics.render,
 }
 

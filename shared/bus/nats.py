@@ -29,6 +29,7 @@ from shared.bus.refusals import Refusals
 from shared.bus.wire import INBOX, READ_BATCH, Consumer, Delivery, Sink, Subscription, inbox_prefix
 from shared.constant import constant
 from shared.errors import Fault, Refusal, Refused, StorageFault, Unreachable, Unresolved
+from shared.journal import record
 from shared.log.entry import Entry
 
 PING_S = constant(2, "s", "X-07")
@@ -58,6 +59,7 @@ class NatsWire:
         self.refusals = Refusals(identity)
         self._pulls: list[Pull] = []
         self._pings: set[asyncio.Task[None]] = set()
+        self._closing = False
 
     @property
     def connected(self) -> bool:
@@ -181,6 +183,7 @@ class NatsWire:
 
     async def close(self) -> None:
         """Stop pulling first (nats-py's drain stalls on unfetched messages), then flush and close."""
+        self._closing = True
         for pull in self._pulls:
             await pull.close()
         with suppress(Unreachable):  # the link went down while closing: nothing is left that could be flushed
@@ -196,9 +199,12 @@ class NatsWire:
     async def on_disconnect(self) -> None:
         """Tell whoever waits for an answer that none can come."""
         self.refusals.lose()
+        if not self._closing:
+            record(self.identity, "link_lost")
 
     async def on_reconnect(self) -> None:
         """Pull again: the server forgot the requests."""
+        record(self.identity, "link_back")
         for pull in self._pulls:
             await pull.again()
 

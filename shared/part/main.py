@@ -1,0 +1,137 @@
+"""A part as a process of its own: `python -m cells.math_cell`, a container, or `nimmerverse part` beside what runs.
+
+It needs the bus's address and its own connection key; only a part that decides needs a signing key. SIGTERM drains it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from shared.bus import Bus, Wire
+from shared.bus.nats import connect
+from shared.config import Loaded, Settings, load
+from shared.errors import ConfigFault, Exit, Fault, Refusal, Refused
+from shared.home import Keys, Running, nkey_path
+from shared.journal import configure
+from shared.keys import Signer
+from shared.part.declare import Part, declaration
+from shared.part.grant import grant_request
+from shared.part.metrics import serve as serve_on
+from shared.part.runner import Runner
+from shared.world import RealWorld
+
+OPERATOR = "operator"
+OWNER = "host"
+
+
+def main(part: type[Part]) -> int:
+    """Run one part from the environment's settings until SIGTERM; return the exit code."""
+    try:
+        loaded = load(os.environ, {}, socket.gethostname())
+        asyncio.run(serve(part, loaded))
+    except (Fault, Refused) as failure:
+        sys.stderr.write(f"{part.name}: {failure}\n")
+        return int(failure.exit if isinstance(failure, Fault) else Exit.REFUSED)
+    except KeyboardInterrupt:
+        return int(Exit.INTERRUPTED)
+    return int(Exit.OK)
+
+
+def say_it_works(runner: Runner) -> None:
+    """Print that a part works, and how to stop it."""
+    sys.stdout.write(f"{sentence(runner)}\n")
+    sys.stdout.flush()
+
+
+def sentence(runner: Runner) -> str:
+    """Return what people are told when a part works."""
+    part, env = runner.part, runner.bus.env
+    return f"{part.name} {part.version} works in {env} ({runner.greeted}); stop it with Ctrl-C or SIGTERM"
+
+
+async def serve(cls: type[Part], loaded: Loaded, works: Callable[[Runner], None] = say_it_works) -> None:
+    """Join the bus the settings point to, be granted where that is needed, and work until SIGTERM or SIGINT.
+
+    `works` is called once, when the part has started.
+    """
+    settings = loaded.settings
+    configure(settings.log_level, sys.stderr)
+    running = Running.read(settings) if settings.nats_url is None else None
+    if settings.nats_url is None and running is None:
+        raise ConfigFault(
+            f"no bus to join: nothing runs on {settings.home} for {settings.env}; start `nimmerverse up` there, or set "
+            "NIMMERVERSE_NATS_URL to a server's address"
+        )
+    if running is not None:
+        settings = settings.model_copy(update={"database_url": settings.database_url or running.database_url})
+    world = RealWorld(settings.env)
+    part = cls.build(settings, world)
+    signers = await _keys(part, settings, running, world)
+    wire = await _connect(settings, running, part.name)
+    runner = Runner(part, Bus(world, wire, part.name, part.version, signers), beat_s=settings.beat_ms / 1000)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await runner.start()
+    served = serve_metrics(settings, [runner])
+    works(runner)
+    try:
+        await until_stopped(runner, stopping)
+    finally:
+        served()
+
+
+def serve_metrics(settings: Settings, runners: Collection[Runner]) -> Callable[[], None]:
+    """Serve Prometheus metrics where the settings ask for it; return the close."""
+    if settings.metrics_port is None:
+        return lambda: None
+    port, close = serve_on(settings.metrics_port, runners)
+    sys.stderr.write(f"metrics at http://127.0.0.1:{port}/metrics\n")
+    return close
+
+
+async def until_stopped(runner: Runner, stopping: asyncio.Event) -> None:
+    """Wait for the stop or for a broken part, then drain; raise what broke it."""
+    try:
+        while not stopping.is_set():
+            runner.raise_if_broken()
+            try:
+                async with asyncio.timeout(0.5):
+                    await stopping.wait()
+            except TimeoutError:
+                continue
+    finally:
+        await runner.stop()
+
+
+async def _keys(part: Part, settings: Settings, running: Running | None, world: RealWorld) -> list[Signer]:
+    """Return the part's signing keys, after the steward of a running organism has admitted the part."""
+    declared = declaration(part)
+    if running is None and not declared.decides():
+        return []
+    keys = Keys(settings, world)
+    signer = keys.signer(part.name, OWNER)
+    if running is not None:
+        asked = grant_request(declared, settings.env, keys.nkey(part.name), signer, OWNER)
+        operator = Bus(world, await _connect(settings, running, OPERATOR), OPERATOR, part.version, [])
+        try:
+            answer = await operator.request(asked, timeout_s=15)
+        finally:
+            await operator.drain()
+        if isinstance(answer, Refusal):
+            raise Refused(answer)
+    return [signer]
+
+
+async def _connect(settings: Settings, running: Running | None, name: str) -> Wire:
+    if running is not None:
+        return await connect(running.url, name, nkey=nkey_path(settings, name), private_inbox=name != OPERATOR)
+    assert settings.nats_url is not None
+    nkey: Path | None = settings.nats_nkey
+    return await connect(settings.nats_url, name, nkey=nkey, creds=settings.nats_creds)
