@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Protocol
 
 from deploy.embedded import Account, Child, FolderLock, Identity, NatsServer, Postgres, StorageLimits
 from organs.steward import Door, Ground, NatsGround, OpenDoor
+from organs.steward.ports import log_config
 from shared.bus import Wire
-from shared.bus.nats import NatsWire, connect
+from shared.bus.nats import NatsWire, connect, nanoseconds
 from shared.bus.wire import INBOX
-from shared.config import Settings
-from shared.errors import Unreachable
+from shared.config import Settings, redact
+from shared.constant import constant
+from shared.envelope.admission import CLOCK_SKEW_MS
+from shared.errors import Refusal, Refused, Unreachable
 from shared.home import Keys, Running, born_s, nkey_path, place
 from shared.journal import record
 from shared.keys import Signer
@@ -21,6 +25,7 @@ from shared.world import RealWorld, World
 
 OPERATOR = "operator"
 STEWARD = "steward"
+CLOCK_S = constant(5.0, "s", "X-08")
 
 
 class Host(Protocol):
@@ -175,16 +180,36 @@ class RemoteHost:
         self.database_url = settings.database_url or ""
 
     async def start(self) -> None:
-        """Unlock the keys and connect; KeyFault or Unreachable if not."""
+        """Unlock the keys, connect and compare the clocks; KeyFault, Unreachable or Refused R001 if not."""
         self.keys = Keys(self.settings, RealWorld(self.settings.env))
         wire = await self.wire(STEWARD)
         assert isinstance(wire, NatsWire)
         self._client = wire
+        try:
+            await self._check_clock(wire)
+        except BaseException:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Close the steward's own connection."""
         if self._client is not None:
             await self._client.close()
+
+    async def _check_clock(self, wire: NatsWire) -> None:
+        """Refuse a clock the bus does not share: what is written by it stays in the log, void, a genesis even for ever.
+
+        The server tells the time with a stream's description, so the log's stream is made here where it is missing.
+        """
+        log = log_config(self.settings.env)
+        if await self.ground.subjects_of(log["name"]) is None:
+            await self.ground.create_stream(log)
+        told = json.loads((await wire.request(f"$JS.API.STREAM.INFO.{log['name']}", b"", None, CLOCK_S)).data)
+        ahead_ms = (RealWorld(self.settings.env).now_ns() - nanoseconds(told["ts"])) // 1_000_000
+        if abs(ahead_ms) > CLOCK_SKEW_MS:
+            way = "ahead of" if ahead_ms > 0 else "behind"
+            found = f"this machine's clock is {abs(ahead_ms) // 1000} s {way} the bus's at {redact(self.url)}"
+            raise Refused(Refusal("R001", f"{found}, at most {CLOCK_SKEW_MS // 1000} s are allowed; set it right"))
 
     def announce(self, fingerprint: str) -> None:
         """Nothing is told: other processes are given the server's address as this one was."""

@@ -46,7 +46,7 @@ class Terminal:
             sys.stdout.write(msgspec.json.encode(value, order="deterministic", enc_hook=_plain).decode() + "\n")
             sys.stdout.flush()
         else:
-            self.console.print(text if text is not None else str(value))
+            self.console.print(text if text is not None else str(value), markup=False)
 
 
 def subject_text(subject: str) -> Text:

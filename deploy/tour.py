@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from rich.markup import escape
 
 from deploy.attach import living
 from deploy.host import EmbeddedHost, RemoteHost
@@ -30,7 +31,7 @@ from shared.version import VERSION
 from shared.world import RealWorld
 
 READINGS = constant(4, "readings", "NIM-12")
-PATIENCE_S = constant(30.0, "s", "X-07")
+PATIENCE_S = constant(60.0, "s", "X-07")  #: longer than a stopped part's last delivery is kept from its successor
 QUESTION = "2 + 3 * 4"
 
 
@@ -189,7 +190,7 @@ class Tour:
         self.report.steps.append(step)
         mark, style = ("✓", "green") if step.ok else ("✗", "red")
         self.terminal.say(
-            f"  [{style}]{mark}[/] [bold]{step.name:<8}[/] [dim]{step.seconds:6.2f} s[/]  {_escape(step.detail)}"
+            f"  [{style}]{mark}[/] [bold]{step.name:<8}[/] [dim]{step.seconds:6.2f} s[/]  {escape(step.detail)}"
         )
 
     def _servers(self) -> str:
@@ -267,10 +268,6 @@ def _in_words(row: DecisionRow) -> str:
 def _hold(truth: object, otherwise: str) -> None:
     if not truth:
         raise StepFailed(otherwise)
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", "\\[")
 
 
 _NEXT = """

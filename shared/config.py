@@ -94,7 +94,9 @@ class Settings(BaseModel):
     site: Name = Field(description="Name of this machine as an entity.")
     beat_ms: Beat = Field(1000, description="Sensing tick in milliseconds.")
     log_level: Level = Field("info", description="Least severe log line that is written.")
-    metrics_port: AnyPort = Field(None, description="Port on 127.0.0.1 that serves Prometheus metrics; empty serves none.")
+    metrics_port: AnyPort = Field(
+        None, description="Port on 127.0.0.1 that serves Prometheus metrics; empty serves none."
+    )
     disk_quota_mb: Quota = Field(2048, description="Most that the embedded JetStream store may hold, in megabytes.")
     color: Color = Field("auto", description="Coloured output; auto colours a terminal only.")
 

@@ -173,7 +173,7 @@ class LogFault(Fault):
 
 
 class Unresolved(Fault):
-    """An append had no answer in time and the log could not be read to learn its fate; the same event id makes a retry safe."""
+    """An append had no answer in time and the log could not say its fate; the same event id makes a retry safe."""
 
     retry = True
     exit = Exit.UNREACHABLE

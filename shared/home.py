@@ -9,14 +9,17 @@ home/{env}/running.json      where to find what runs now
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import psutil
 
 from shared.config import Settings
 from shared.files import private_folder, write_private
 from shared.keys import MODERATE, Cost, Keyring, LocalSigner, load_or_create, obtain
 from shared.world import World
+
+CLOCK_STEP_S = 60.0  #: how far the machine's clock may be set between a process's start and a look at it, s
 
 
 class Keys:
@@ -62,6 +65,7 @@ class Running:
 
     url: str
     pid: int
+    born_s: float  #: when it started: a later process may have its id
     env: str
     database_url: str
     fingerprint: str
@@ -81,7 +85,12 @@ class Running:
         """Return what runs on this home, or None. A process that died without saying so does not count."""
         try:
             known = cls(**json.loads(cls.path(settings).read_text()))
-            os.kill(known.pid, 0)
-        except (OSError, ValueError, TypeError):
+            alive = abs(born_s(known.pid) - known.born_s) < CLOCK_STEP_S
+        except (OSError, ValueError, TypeError, psutil.Error):
             return None
-        return known
+        return known if alive else None
+
+
+def born_s(pid: int) -> float:
+    """Return when a process started, in seconds since the Unix epoch; psutil.Error where there is none."""
+    return psutil.Process(pid).create_time()

@@ -1,3 +1,5 @@
 """The product's version, said once."""
 
+from __future__ import annotations
+
 VERSION = "0.1.0"

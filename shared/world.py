@@ -1,19 +1,19 @@
 """The only module allowed to ask for time, randomness, identifiers or sleep.
 
-A part receives a World and asks it; the real one asks the machine, the simulated one draws everything from a seed and runs
-on an event loop whose clock jumps to the next timer. Nothing runnable and no timer is a Deadlock.
+A part receives a World and asks it; the real one asks the machine, the simulated one draws everything from a seed and
+runs on an event loop whose clock jumps to the next timer. Nothing runnable and no timer is a Deadlock.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import random
 import selectors
-import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -105,13 +105,14 @@ class RealWorld:
 class SimWorld:
     """Time from the simulated loop, everything else from a seed.
 
-    `fork(name)` gives a part its own World: same clock, its own stream of chance, so adding a part moves no other's draws.
+    `fork(name)` gives a part its own World: the same clock, its own stream of chance, so no part moves another's draws.
     """
 
     def __init__(self, env: str, seed: int, name: str = "world", skew_ns: int = 0) -> None:
         self.env = env
         self.seed, self.name, self.skew_ns = seed, name, skew_ns
-        self._rng = random.Random(f"{seed}/{name}")  # a string seed is hashed with SHA-512, not with hash()
+        # a string seed is hashed with SHA-512, never with hash(); no key outside a simulation depends on it
+        self._rng = random.Random(f"{seed}/{name}")  # noqa: S311
         self.boot = self.entropy(8).hex()
 
     def fork(self, name: str, skew_ns: int = 0) -> SimWorld:
@@ -186,12 +187,13 @@ _FORBIDDEN: tuple[tuple[Any, str], ...] = (
 
 
 @contextmanager
-def _no_wall_clock() -> Iterator[None]:
-    """Replace the machine's clocks and chance by a refusal while a simulation runs (the second net; the first is a lint)."""
+def _no_wall_clock() -> Generator[None]:
+    """Refuse the machine's clocks and chance while a simulation runs; the second net, the first is a lint."""
 
     def forbidden(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def refuse(*args: Any, **kwargs: Any) -> Any:
-            caller = sys._getframe(1).f_globals.get("__name__", "?")  # noqa: SLF001 - the caller decides
+        def refuse(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - it stands in for any function
+            frame = inspect.currentframe()
+            caller = str(frame.f_back.f_globals.get("__name__", "?")) if frame and frame.f_back else "?"
             if caller.partition(".")[0] in _EXEMPT:
                 return real(*args, **kwargs)
             raise WallClockUse(f"{caller} called {name}() under simulated time; ask the World (shared/world.py)")

@@ -10,6 +10,7 @@ import socket
 from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from deploy.attach import operator
 from deploy.host import OPERATOR
@@ -18,12 +19,13 @@ from deploy.terminal import Terminal
 from shared.config import Loaded
 from shared.constant import constant
 from shared.envelope.keybook import Key
-from shared.errors import ConfigFault, Exit, Fault, KeyFault, Refused, Unreachable
+from shared.errors import ConfigFault, Exit, Fault, KeyFault, Refused, StorageFault, Unreachable
 from shared.home import Keys, Running, nkey_path, place
 from shared.keys import Keyring, obtain
 from shared.world import RealWorld
 
 MIN_FREE_MB = constant(200, "MB", "X-07")
+WRITE_ERROR = "Critical write error:"  #: nats-server stores nothing more in a stream after this line
 
 
 def config(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -116,7 +118,7 @@ def completion(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         "zsh": f'compdef \'_arguments "1: :({names})" "*: :_files"\' nimmerverse',
         "fish": f"complete -c nimmerverse -n __fish_use_subcommand -f -a '{names}'",
     }
-    print(scripts[args.shell])
+    terminal.give({"shell": args.shell, "script": scripts[args.shell]}, scripts[args.shell])
     return Exit.OK
 
 
@@ -235,14 +237,17 @@ def _nats_server(loaded: Loaded) -> str:
     from deploy.embedded import find_nats_server
 
     if loaded.settings.nats_url is not None:
-        return _reachable(str(loaded.settings.nats_url))
+        return _reachable(loaded.settings.nats_url)
     return str(find_nats_server())
 
 
 def _postgres(loaded: Loaded) -> str:
     from deploy.embedded.cluster import find_binaries
 
-    return "configured: a database_url is set" if loaded.settings.database_url else str(find_binaries())
+    url = loaded.settings.database_url
+    if url is None:
+        return str(find_binaries())
+    return _reachable(url, 5432) if urlsplit(url).hostname else "configured: a database_url with a socket is set"
 
 
 def _keys(loaded: Loaded) -> str:
@@ -256,13 +261,26 @@ def _running(loaded: Loaded) -> str:
     running = Running.read(loaded.settings)
     if running is None:
         return "nothing runs on this folder; start it with `nimmerverse up`"
-    return f"process {running.pid}, {_reachable(running.url)}"
+    answers = f"process {running.pid}, {_reachable(running.url)}"
+    lost = [line for line in _server_log(loaded).splitlines() if WRITE_ERROR in line]
+    if lost:
+        found = lost[-1].partition(WRITE_ERROR)[2].strip()
+        raise StorageFault(f"{answers}, but it could not write ({found}); free some space, then start `up` again")
+    return answers
 
 
-def _reachable(url: str) -> str:
-    host, _, port = url.rpartition("//")[2].rpartition("@")[2].partition(":")
+def _server_log(loaded: Loaded) -> str:
+    """Return what the embedded nats-server wrote since it last started."""
+    path = place(loaded.settings) / "nats" / "nats.log"
+    return path.read_text(errors="replace").rpartition("Starting nats-server")[2] if path.exists() else ""
+
+
+def _reachable(urls: str, port: int = 4222) -> str:
+    """Say that the first address of a list takes connections; Unreachable if it does not."""
+    at = urlsplit(urls.partition(",")[0])
+    where = f"{at.hostname}:{at.port or port}"
     try:
-        with socket.create_connection((host, int(port or 4222)), timeout=3):
-            return f"{url.rpartition('@')[2]} answers"
-    except (OSError, ValueError) as error:
-        raise Unreachable(f"nothing answers at {url.rpartition('@')[2]} ({error})") from error
+        with socket.create_connection((at.hostname, at.port or port), timeout=3):
+            return f"{where} answers"
+    except OSError as error:
+        raise Unreachable(f"nothing answers at {where} ({error})") from error

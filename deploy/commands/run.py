@@ -52,9 +52,8 @@ def part(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
     cls = find_part(args.name)
     if loaded.settings.nats_url is None and Running.read(loaded.settings) is None:
-        terminal.say(
-            f"nothing runs on {loaded.settings.home} for {loaded.settings.env}: {cls.name} gets an organism of its own"
-        )
+        where = f"{loaded.settings.home} for {loaded.settings.env}"
+        terminal.note(f"nothing runs on {where}: {cls.name} gets an organism of its own")
         asyncio.run(_up(loaded, terminal, [args.name]))
     else:
         asyncio.run(serve(cls, loaded, works))

@@ -104,7 +104,7 @@ def _is_constant(node: ast.AST) -> bool:
 
 def _read(name: str, call: ast.Call, file: str) -> Constant:
     given = [*call.args, *(keyword.value for keyword in call.keywords)]
-    assert len(given) == 3, f"{file}:{call.lineno}: constant(value, unit, row), found {ast.unparse(call)}"
+    assert len(given) == 3, f"{file}:{call.lineno}: constant(value, unit, row), found {ast.unparse(call)}"  # noqa: PLR2004 - value, unit, row
     value, unit, row = (evaluate(node, f"{file}:{call.lineno}") for node in given)
     return Constant(name, value, str(unit), str(row), file)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from organs.records.port import DecisionRow, digest_of
-from shared.errors import LogFault
+from organs.records.port import DecisionRow, OutOfOrder, digest_of
 
 
 class MemoryRecords:
@@ -28,7 +27,7 @@ class MemoryRecords:
         if index < self.next:
             return False
         if index > self.next:
-            raise LogFault(f"the view expects entry {self.next}, entry {index} came")
+            raise OutOfOrder(f"the view expects entry {self.next}, entry {index} came")
         self.rows += rows
         self.next += 1
         return True

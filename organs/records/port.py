@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import Protocol
@@ -12,6 +11,7 @@ from blake3 import blake3
 
 from shared.envelope import Verdict
 from shared.envelope.envelope import parse_rfc3339
+from shared.errors import LogFault
 from shared.message import decode_token, lane_of
 
 
@@ -34,6 +34,12 @@ class DecisionRow:
     refusal: str
 
 
+class OutOfOrder(LogFault):
+    """The view expects an earlier entry: it was dropped meanwhile, and catches up when the entry comes back."""
+
+    retry = True
+
+
 class Records(Protocol):
     """A view of decisions with the inbox row that says how far it has read, both changed in one transaction."""
 
@@ -46,7 +52,7 @@ class Records(Protocol):
         ...
 
     async def apply(self, index: int, rows: Sequence[DecisionRow]) -> bool:
-        """Add one entry's rows if it is the next; False when it was applied before. Raises Unreachable, LogFault."""
+        """Add one entry's rows if it is the next; False when it was applied before. Raises Unreachable, OutOfOrder."""
         ...
 
     async def newest(self, limit: int) -> list[DecisionRow]:
@@ -63,7 +69,7 @@ class Records(Protocol):
 
 
 def rows_of(verdict: Verdict) -> list[DecisionRow]:
-    """Return the rows of one judged entry: its admitted events, and its void ones with their codes. Total: no entry fails."""
+    """Return the rows of one judged entry, whatever is in it: admitted events, and void ones with their codes."""
     entry, out = verdict.entry, list[DecisionRow]()
     subject, entity = _text(entry.subject), _entity(entry.subject)
     if verdict.sealed is not None:
@@ -80,7 +86,7 @@ def rows_of(verdict: Verdict) -> list[DecisionRow]:
 
 
 def digest_of(rows: Sequence[DecisionRow], next_index: int) -> str:
-    """Return the view's digest from its rows in log order: no serials, no wall time, nothing but the log's own content."""
+    """Return the view's digest from its rows in log order: no serials, no wall time, only the log's own content."""
     hasher = blake3(next_index.to_bytes(8, "big"))
     for row in rows:
         hasher.update(msgspec.msgpack.encode(astuple(row)))
@@ -102,8 +108,5 @@ def _text(text: str) -> str:
 
 
 def _json(data: bytes) -> str:
-    """Return a message as canonical JSON, or its bytes in it where JSON has no word for them."""
-    try:
-        return msgspec.json.encode(msgspec.msgpack.decode(data), order="deterministic").decode()
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return json.dumps({"msgpack": data.hex()})
+    """Return an admitted message as canonical JSON; admission lets nothing through that JSON has no word for."""
+    return msgspec.json.encode(msgspec.msgpack.decode(data), order="deterministic").decode()

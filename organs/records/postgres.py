@@ -1,37 +1,40 @@
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownLambdaType=false, reportUnknownVariableType=false
-# asyncpg ships no types: what it returns is Any here and typed at the port.
 """The real adapter of the records port: PostgreSQL through asyncpg, rows and inbox in one transaction."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import astuple
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast
 
-import asyncpg
+import asyncpg  # pyright: ignore[reportMissingTypeStubs] - it ships none; _Connection below says what is used
 
-from organs.records.port import DecisionRow, digest_of
-from shared.errors import LogFault, StorageFault, Unreachable
+from organs.records.port import DecisionRow, OutOfOrder, digest_of
+from shared.errors import StorageFault, Unreachable
 
-_SCHEMA = """
-create schema if not exists {schema};
-create table if not exists {schema}.decisions (
+T = TypeVar("T")
+
+_TABLES = """
+create table if not exists decisions (
     index bigint not null, place integer not null, subject text not null, entity text not null, source text not null,
     version text not null, event_id text not null, cause text not null, written_ms bigint not null,
     broker_ns bigint not null, data text not null, evidence_bytes integer not null, refusal text not null,
     primary key (index, place));
-create index if not exists decisions_by_subject on {schema}.decisions (subject, index);
-create index if not exists decisions_by_event on {schema}.decisions (event_id);
-create table if not exists {schema}.inbox (view text primary key, next_index bigint not null);
-insert into {schema}.inbox values ('decisions', 0) on conflict do nothing;
+create index if not exists decisions_by_subject on decisions (subject, index);
+create index if not exists decisions_by_event on decisions (event_id);
+create table if not exists inbox (view text primary key, next_index bigint not null);
+insert into inbox values ('decisions', 0) on conflict do nothing;
 """
-_COLUMNS = "index, place, subject, entity, source, version, event_id, cause, written_ms, broker_ns, data, evidence_bytes, refusal"
+_NEXT = "select next_index from inbox where view = 'decisions'"
+_INSERT = "insert into decisions values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+
 _GONE = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # asyncpg's own state after its server was killed in mid-sentence
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -47,6 +50,19 @@ _REBUILT = (
 )
 
 
+class _Connection(Protocol):
+    """What this module uses of asyncpg's connection."""
+
+    async def execute(self, query: str, *arguments: object) -> str: ...
+    async def executemany(self, query: str, arguments: Sequence[Sequence[object]]) -> None: ...
+    async def fetch(self, query: str, *arguments: object) -> list[tuple[Any, ...]]: ...
+    async def fetchval(self, query: str, *arguments: object) -> int | None: ...
+    def transaction(self, **options: object) -> AbstractAsyncContextManager[None]: ...
+    def is_closed(self) -> bool: ...
+    def terminate(self) -> None: ...
+    async def close(self, *, timeout: float) -> None: ...
+
+
 class PostgresRecords:
     """A schema in a PostgreSQL database; a lost connection is opened again by the next call."""
 
@@ -54,7 +70,7 @@ class PostgresRecords:
         if not schema.isidentifier():
             raise ValueError(f"{schema!r} is not a schema name")
         self.dsn, self.schema = dsn, schema
-        self._connection: Any = None
+        self._connection: _Connection | None = None
         self._one_at_a_time = asyncio.Lock()  #: asyncpg refuses a second operation on one connection
 
     async def open(self) -> None:
@@ -66,43 +82,31 @@ class PostgresRecords:
         self._connection = None
 
     async def next_index(self) -> int:
-        return await self._run(
-            lambda c: c.fetchval(f"select next_index from {self.schema}.inbox where view = 'decisions'")
-        )
+        return await self._run(_next)
 
     async def apply(self, index: int, rows: Sequence[DecisionRow]) -> bool:
-        places = ", ".join(f"${i}" for i in range(1, 14))
-
-        async def change(connection: Any) -> bool:
+        async def change(connection: _Connection) -> bool:
             async with connection.transaction():
-                expected = await connection.fetchval(
-                    f"select next_index from {self.schema}.inbox where view = 'decisions' for update"
-                )
+                expected = await _next(connection, " for update")
                 if index < expected:
                     return False
                 if index > expected:
-                    raise LogFault(f"the view expects entry {expected}, entry {index} came")
-                await connection.executemany(
-                    f"insert into {self.schema}.decisions ({_COLUMNS}) values ({places})",
-                    [astuple(row) for row in rows],
-                )
-                await connection.execute(
-                    f"update {self.schema}.inbox set next_index = $1 where view = 'decisions'", index + 1
-                )
+                    raise OutOfOrder(f"the view expects entry {expected}, entry {index} came")
+                await connection.executemany(_INSERT, [astuple(row) for row in rows])
+                await connection.execute("update inbox set next_index = $1 where view = 'decisions'", index + 1)
                 return True
 
         return await self._run(change)
 
     async def newest(self, limit: int) -> list[DecisionRow]:
-        query = f"select {_COLUMNS} from {self.schema}.decisions order by index desc, place desc limit $1"
+        query = "select * from decisions order by index desc, place desc limit $1"
         return [DecisionRow(*row) for row in await self._run(lambda c: c.fetch(query, limit))]
 
     async def digest(self) -> str:
-        async def read(connection: Any) -> str:
+        async def read(connection: _Connection) -> str:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                rows = await connection.fetch(f"select {_COLUMNS} from {self.schema}.decisions order by index, place")
-                upto = await connection.fetchval(f"select next_index from {self.schema}.inbox where view = 'decisions'")
-                return digest_of([DecisionRow(*row) for row in rows], upto)
+                rows = await connection.fetch("select * from decisions order by index, place")
+                return digest_of([DecisionRow(*row) for row in rows], await _next(connection))
 
         return await self._run(read)
 
@@ -113,32 +117,44 @@ class PostgresRecords:
         """Drop the schema and do not make it again."""
         await self._run(lambda c: c.execute(f"drop schema if exists {self.schema} cascade"))
 
-    async def _make(self, connection: Any, *, anew: bool) -> None:
+    async def _make(self, connection: _Connection, *, anew: bool) -> None:
         """Make the tables, all at once and nobody else meanwhile; nobody ever sees the view half made."""
         async with connection.transaction():
-            await connection.execute(f"select pg_advisory_xact_lock(hashtext('view {self.schema}'))")
+            await connection.execute("select pg_advisory_xact_lock(hashtext($1))", f"view {self.schema}")
             if anew:
                 await connection.execute(f"drop schema if exists {self.schema} cascade")
-            await connection.execute(_SCHEMA.format(schema=self.schema))
+            await connection.execute(f"create schema if not exists {self.schema}")
+            await connection.execute(_TABLES)
 
-    async def _run(self, work: Any) -> Any:
+    async def _run(self, work: Callable[[_Connection], Awaitable[T]]) -> T:
         async with self._one_at_a_time:
             try:
-                if self._connection is None or self._connection.is_closed():
-                    self._connection = await asyncpg.connect(self.dsn, timeout=5, command_timeout=30)
-                return await work(self._connection)
+                return await work(await self._connected())
             except _GONE as error:
-                await self._forget()
+                self._forget()
                 raise Unreachable(f"PostgreSQL does not answer ({type(error).__name__}: {error})") from error
             except _REBUILT as error:
-                await self._forget()
-                raise Unreachable(
-                    f"the view {self.schema} is being rebuilt ({type(error).__name__}: {error})"
-                ) from error
+                self._forget()
+                raise Unreachable(f"the view {self.schema} is being rebuilt ({type(error).__name__})") from error
             except (asyncpg.DiskFullError, asyncpg.OutOfMemoryError) as error:
                 raise StorageFault(f"PostgreSQL cannot write: {error}") from error
 
-    async def _forget(self) -> None:
+    async def _connected(self) -> _Connection:
+        if self._connection is None or self._connection.is_closed():
+            path = {"search_path": self.schema}
+            connect = cast("Callable[..., Awaitable[_Connection]]", asyncpg.connect)  # pyright: ignore[reportUnknownMemberType] - no stubs
+            self._connection = await connect(self.dsn, timeout=5, command_timeout=30, server_settings=path)
+        return self._connection
+
+    def _forget(self) -> None:
         if self._connection is not None:
             self._connection.terminate()
         self._connection = None
+
+
+async def _next(connection: _Connection, lock: str = "") -> int:
+    """Return the inbox row; Unreachable while a rebuild, begun after this question, hides it."""
+    found = await connection.fetchval(_NEXT + lock)
+    if found is None:
+        raise Unreachable("the view is being rebuilt")
+    return found

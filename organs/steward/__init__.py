@@ -1,4 +1,5 @@
 """The steward: creates streams, consumers and keys, each change logged first; greets every part."""
+
 from __future__ import annotations
 
 from organs.steward.organ import StewardOrgan as StewardOrgan

@@ -64,7 +64,7 @@ class StewardOrgan(Organ):
         known = {key.key_id for key in self.root.prefix.keys.keys.values() if key.part == "root"}
         if known != {root.key_id for root in roots}:
             raise LogFault(
-                f"the log of {self.env} was begun with other root keys than this keyring's; use its own keyring or another home"
+                f"the log of {self.env} was begun with other root keys; use its own keyring, or another home"
             )
         await self._introduce(steward)
         self.granted[steward.part] = steward
@@ -183,7 +183,7 @@ class StewardOrgan(Organ):
         ended = self.root.prefix.keys.keys.get(asked.key_id)
         if ended is not None and ended.last is not None:
             raise KeyFault(
-                f"the key of {asked.part} in this keyring ended in the log at {ended.last}, but no new one was sealed here; "
+                f"the key of {asked.part} in this keyring ended in the log at {ended.last}, and no other is sealed here; "
                 f"finish with `nimmerverse keys rotate {asked.part}`, or `keys revoke` if it was revoked"
             )
         if current is not None:

@@ -4,7 +4,7 @@
     canonical = keys sorted by code point, no spaces, non-ASCII escaped, Python's shortest float form (not RFC 8785)
 
 Ours is the default: the signer must be registered, and the order is expiry, signature, ihsan, snr. `reference` judges
-as the source does: it trusts the key inside the envelope, allows 120 s of skew, and proves the signature before the time.
+as the source does: it trusts the key inside the envelope, allows 120 s of skew, and proves the signature first.
 """
 
 from __future__ import annotations

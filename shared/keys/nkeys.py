@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nacl.signing import SigningKey
 
-from shared.files import OPEN_TO_OTHERS, private_folder, write_private
 from shared.errors import KeyFault
+from shared.files import OPEN_TO_OTHERS, private_folder, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable

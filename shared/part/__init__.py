@@ -1,5 +1,7 @@
 """The three kinds of part, and the runner that carries one: cells compute, nerves decide, organs act."""
 
+from __future__ import annotations
+
 from shared.part.cell import Cell as Cell
 from shared.part.declare import Declaration as Declaration
 from shared.part.declare import Part as Part

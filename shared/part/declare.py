@@ -30,14 +30,12 @@ NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 
 class Part:
-    """Base of cells, nerves and organs: a name that is one subject token, a version, and a declared cost per message."""
+    """Base of cells, nerves and organs: a name that is one subject token, a version, a declared cost per message."""
 
     kind: ClassVar[PartKind]
     name: ClassVar[str]
     version: ClassVar[str]
-    cost_ulf: ClassVar[int] = (
-        0  #: declared lifeforce per message, in millionths; measured besides
-    )
+    cost_ulf: ClassVar[int] = 0  #: declared lifeforce per message, in millionths; measured besides
     unchecked: ClassVar[Mapping[str, str]] = {}  #: generic checks this part is excused from, each with its reason
 
     @classmethod

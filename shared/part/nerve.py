@@ -46,15 +46,15 @@ class Nerve(Part, Generic[S, W]):
     kind: ClassVar[PartKind] = "nerve"
 
     @abstractmethod
-    def entity(self, message: Any) -> str | None:
+    def entity(self, message: Any) -> str | None:  # noqa: ANN401 - the subclass names its messages
         """Return the entity (the lane) a message concerns, or None when it concerns nobody."""
 
     @abstractmethod
-    def evolve(self, state: S, decision: Any) -> S:
+    def evolve(self, state: S, decision: Any) -> S:  # noqa: ANN401 - the subclass names its messages
         """Return the state after one admitted decision of this nerve."""
 
     @abstractmethod
-    def decide(self, state: S, window: W, message: Any, now_ms: int) -> Any:
+    def decide(self, state: S, window: W, message: Any, now_ms: int) -> Any:  # noqa: ANN401 - the subclass names its messages
         """Return (window after, messages) or (window after, Refusal). Pure: reads nothing but its arguments."""
 
     def handlers(self) -> list[Handler]:

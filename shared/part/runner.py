@@ -16,6 +16,7 @@ from shared.bus.wire import INBOX, Subscription
 from shared.constant import constant
 from shared.envelope import Verdict, derive_event_id
 from shared.errors import Fault, Refusal, Refused
+from shared.journal import record
 from shared.message import Request
 from shared.part.declare import Part, declaration
 from shared.part.discovery import Discovery
@@ -72,6 +73,7 @@ class Runner:
         if Tick in self._handover.handlers:
             self._beating = self._task(self._beat())
             self._tasks.append(self._beating)
+        record(self.part.name, "part_started", version=self.part.version, greeted=self.greeted or "not asked")
 
     async def stop(self) -> None:
         """Take no more messages, finish those that arrived, close the part and drain its bus."""
@@ -86,6 +88,7 @@ class Runner:
                 self.work.dropped += self._queue.qsize()
         await self.halt()
         await self._leave()
+        record(self.part.name, "part_stopped", handled=self.work.handled, dropped=self.work.dropped)
 
     async def halt(self) -> None:
         """Stop at once, as a crash would: nothing is finished, nothing is said."""
@@ -138,6 +141,7 @@ class Runner:
         if error is None or self._cause is not None:
             return
         self._cause = error
+        record(self.part.name, "part_broken", error=f"{type(error).__name__}: {error}")
         for task in self._tasks:
             task.cancel()
         self._beside(self._close_subscriptions())
@@ -221,11 +225,13 @@ class Runner:
         except Fault as fault:
             self.work.failed += 1
             refusal = Refusal("B009", str(fault))
+            record(self.part.name, "handler_failed", subject=received.delivery.subject, detail=refusal.detail)
             await self.bus.dead(received.delivery, refusal)
             return refusal, not fault.retry
 
     async def _refuse(self, delivery: Delivery, refusal: Refusal) -> None:
         self.work.refused += 1
+        record(self.part.name, "message_refused", subject=delivery.subject, code=refusal.code, detail=refusal.detail)
         await self.bus.dead(delivery, refusal)
         if delivery.reply.startswith(INBOX):
             await self._guard(self.bus.answer(delivery, refusal, as_json=delivery.data[:1] == b"{"))

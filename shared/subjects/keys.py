@@ -1,4 +1,4 @@
-"""The log's own keys: genesis, introduction, rotation, revocation. All on one lane, so that every reader folds them alike."""
+"""The log's own keys: genesis, introduction, rotation, revocation. One lane, so that every reader folds them alike."""
 
 from __future__ import annotations
 

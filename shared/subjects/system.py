@@ -1,4 +1,4 @@
-"""What every part speaks about itself: heartbeats, dead letters, the start-up handshake, and the steward's decisions."""
+"""What every part says about itself: heartbeats, dead letters, the start-up handshake; and the steward's decisions."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Configuration: typed, read once at the edge, every value with its origin."""
 
-# ruff: noqa: SIM300 - the expected value stands first
+
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Signing keys: in hand, sealed on disk, rotated and moved to another passphrase without a moment of loss."""
 
-# ruff: noqa: SIM300 - the expected value stands first
+
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Published Ed25519 vectors: Wycheproof judges the verifier, C2SP's CCTV the registration of keys."""
 
-# ruff: noqa: SIM300 - the expected value stands first
+
 
 from __future__ import annotations
 
