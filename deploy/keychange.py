@@ -91,4 +91,5 @@ def _check_speaks(root: Bus, part: str, key: Signer) -> None:
 def _ended(root: Bus, part: str) -> tuple[str, int] | None:
     """Return the id and the last index of the part's key that ended last."""
     ended = [(key.last, key.key_id) for key in root.prefix.keys.keys.values() if key.part == part and key.last]
-    return max(ended)[::-1] if ended else None
+    index, key_id = max(ended, default=(None, ""))
+    return None if index is None else (key_id, index)

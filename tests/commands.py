@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import queue
@@ -9,13 +10,15 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import nats
 import psutil
+from nats.aio.client import Client
 
 ROOT = Path(__file__).resolve().parents[1]
 NIMMERVERSE = (sys.executable, "-m", "deploy")
@@ -201,3 +204,19 @@ def all_gone(processes: Sequence[psutil.Process]) -> bool:
     """Whether every one of these ends in time."""
     _, alive = psutil.wait_procs(processes, timeout=EVENT_S)
     return not alive
+
+
+def as_stranger(home: Home, deed: Callable[[Client], Coroutine[Any, Any, None]]) -> None:
+    """Do something with a stock client that knows nothing but what `connect` printed."""
+    [told] = home.held("connect", "--json").documents
+    context = told["context"]
+
+    async def whole() -> None:
+        client = await nats.connect(context["url"], nkeys_seed=context["nkey"], allow_reconnect=False)
+        try:
+            async with asyncio.timeout(EVENT_S):
+                await deed(client)
+        finally:
+            await client.close()
+
+    asyncio.run(whole())

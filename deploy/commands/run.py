@@ -7,6 +7,7 @@ import signal
 import sys
 from argparse import Namespace
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 from deploy.attach import living
@@ -62,9 +63,9 @@ def part(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 def check(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Run the generic checks every part gets for free."""
-    from deploy.checks import findings_of
+    from shared.part.checks import check_part
 
-    findings = findings_of(find_part(args.name))
+    findings = [asdict(finding) for finding in check_part(find_part(args.name))]
     failed = [f for f in findings if not f["ok"]]
     lines = [f"{'✓' if f['ok'] else '✗'} {f['check']}: {f['detail']}" for f in findings]
     terminal.give({"part": args.name, "ok": not failed, "findings": findings}, "\n".join(lines))
@@ -98,8 +99,6 @@ def sim(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 def bench(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Measure the ways of appending, ours beside raw nats-py."""
-    from dataclasses import asdict
-
     from deploy.bench import bench, table
 
     terminal.note("measuring on a server of its own with `sync: always` …")

@@ -105,8 +105,9 @@ class PostgresRecords:
     async def digest(self) -> str:
         async def read(connection: _Connection) -> str:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
+                upto = await _next(connection)
                 rows = await connection.fetch("select * from decisions order by index, place")
-                return digest_of([DecisionRow(*row) for row in rows], await _next(connection))
+                return digest_of([DecisionRow(*row) for row in rows], upto)
 
         return await self._run(read)
 
@@ -122,6 +123,7 @@ class PostgresRecords:
         async with connection.transaction():
             await connection.execute("select pg_advisory_xact_lock(hashtext($1))", f"view {self.schema}")
             if anew:
+                await connection.execute(f"drop table if exists {self.schema}.inbox")  # first: everyone locks it first
                 await connection.execute(f"drop schema if exists {self.schema} cascade")
             await connection.execute(f"create schema if not exists {self.schema}")
             await connection.execute(_TABLES)

@@ -7,19 +7,17 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import nats
 import pytest
 from nats.aio.client import Client
 
 from deploy.cli import COMMANDS, build_parser
 from deploy.embedded import Account, Identity, NatsServer, Postgres
 from shared.keys import nkey_pair
-from tests.commands import ROOT, Done, Home, Living, all_gone, family
+from tests.commands import ROOT, Done, Home, Living, all_gone, as_stranger, family
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAX_LINES = 150
@@ -161,22 +159,6 @@ def test_your_own_cell(home: Home, shout: Living) -> None:
     assert ["demo.cells.shout.wave"] * 2 == re.findall(r"demo\.cells\.shout\.wave", kept)
     assert "✗" not in home.held(*check).out
     assert shout.process.poll() is None
-
-
-def as_stranger(home: Home, deed: Callable[[Client], Coroutine[Any, Any, None]]) -> None:
-    """Do something with a stock client that knows nothing but what `connect` printed."""
-    [told] = home.held("connect", "--json").documents
-    context = told["context"]
-
-    async def whole() -> None:
-        client = await nats.connect(context["url"], nkeys_seed=context["nkey"], allow_reconnect=False)
-        try:
-            async with asyncio.timeout(EVENT_S):
-                await deed(client)
-        finally:
-            await client.close()
-
-    asyncio.run(whole())
 
 
 @pytest.mark.spec("X-01", "X-10")
