@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 import pytest
@@ -164,7 +164,7 @@ class Plain(Organ):
     name: ClassVar[str] = "plain"
     version: ClassVar[str] = "1.0.0"
 
-    def on_asked(self, asked: Asked) -> Any:
+    def on_asked(self, asked: Asked) -> None:
         return None
 
 
