@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from cells.sensor_cell.vitals import MachineVitals, SimVitals, Vitals
@@ -25,6 +25,7 @@ class SensorCell(Cell):
     name: ClassVar[str] = "sensor_cell"
     version: ClassVar[str] = "1.0.0"
     cost_ulf: ClassVar[int] = constant(500_000, "micro-lifeforce", "NIM-12")
+    unchecked: ClassVar[Mapping[str, str]] = {"repeats": "every reading of a machine is a new one"}
 
     def __init__(self, vitals: Vitals, site: str) -> None:
         self.vitals, self.site = vitals, site

@@ -1,282 +1,252 @@
-"""The checks every part gets for free: declared whole, deterministic, total, canonical, and bounded.
+"""The checks that every part gets for free, built in or a user's own: what is wrong comes back as data.
 
-They run over messages drawn from the schemas of what the part hears, under simulated time, so that a look at the
-machine's clock is caught. A part may be excused from one only in public: `unchecked = {"total": "why"}` on its class.
+A part is made anew by its `simulate`, fed messages made up from the schemas of what it hears, and judged under
+simulated time, where any use of the machine's clock or chance is caught. `unchecked` on the part excuses it from a
+check, with a reason.
 """
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from shared.codec import decode, encode
 from shared.constant import constant
-from shared.envelope.envelope import MAX_EVIDENCE_BYTES
-from shared.errors import Refusal, Refused, WallClockUse
-from shared.message import Decision, DeclarationError, Message, Reply, registered
-from shared.part.declare import Handler, Part, declaration
+from shared.errors import Fault, Refusal, Refused, WallClockUse
+from shared.message import DeclarationError, Message, Reply
+from shared.part.cell import Cell
+from shared.part.declare import Declaration, Handler, Part, declaration
+from shared.part.garbage import garbage
 from shared.part.nerve import Nerve
-from shared.part.own_code import MAX_OUTPUTS
-from shared.part.samples import samples
-from shared.subjects.system import Decided, Tick
-from shared.world import SIM_EPOCH_NS, SimWorld, simulate
+from shared.part.organ import Organ
+from shared.part.own_code import collect
+from shared.part.samples import Sampler
+from shared.world import SimWorld, simulate
 
-SAMPLES = constant(200, "messages", "NIM-01")
-MAX_SHOWN = constant(160, "characters", "NIM-01")
-SEED = constant(1, "seed", "NIM-01")
+Make = Callable[[SimWorld], Part]
+
+SAMPLES = constant(100, "messages", "NIM-01")
+CHECK_SEED = constant(1, "seed", "X-08")
+FINDINGS = constant(3, "findings of each check", "NIM-01")
+DETAIL_CHARS = constant(500, "characters", "X-12")
+SHOWN_CHARS = constant(200, "characters", "X-12")
+CHECK_ENV = constant("check", "environment", "NIM-01")
+_SEMVER = re.compile(r"\d+\.\d+\.\d+")
+
+#: Every check, with what it holds. `unchecked` on a part names these.
+CHECKS = {
+    "declaration": "name, version, handlers, cost and excuses are complete, and it can be made for a simulation",
+    "total": "whatever can be heard is handled without an error",
+    "outputs": "what it says is declared, can be sent, and is read back as it was",
+    "clock": "it asks the World, never the machine, for time, chance and identity",
+    "repeats": "the same message gives the same bytes again, whatever came before",
+    "fresh": "another instance in the same World gives the same bytes",
+    "garbage": "bytes that are no message are refused by name, and it goes on",
+    "evolve": "its state can be folded over any of its own decisions",
+    "rerun": "its decisions come out the same from the evidence they recorded",
+    "evidence": "the evidence stays within its bound however long it listens",
+    "window": "the window stops growing",
+}
+COMMON = ("declaration", "total", "outputs", "clock", "fresh", "garbage")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found; `detail` names the first message that broke it, or what was tried."""
+    """One thing that is wrong: which check says so, and what was found."""
 
     check: str
-    ok: bool
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a nerve before it is taken."""
+@dataclass
+class Report:
+    """What the checks of one part found; `counts` says how much was tried, for nothing passes by lack of trying."""
 
-    nerve: Nerve[Any, Any]
-    state: Any
-    window: Any
-    message: Message
-    now_ms: int
+    part: str
+    checked: tuple[str, ...]
+    excused: dict[str, str]
+    findings: list[Finding] = field(default_factory=list[Finding])
+    counts: dict[str, int] = field(default_factory=dict[str, int])
 
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
 
-class Broken(Exception):
-    """A check did not hold; the sentence says on what."""
+    def found(self, check: str, detail: str) -> None:
+        """Add a finding, once and up to a few of each check, unless the part is excused from it."""
+        same = [finding for finding in self.findings if finding.check == check]
+        finding = Finding(check, detail[:DETAIL_CHARS])
+        if check not in self.excused and finding not in same and len(same) < FINDINGS:
+            self.findings.append(finding)
 
-
-def check_part(cls: type[Part], seed: int = SEED) -> list[Finding]:
-    """Run every check that fits the part's kind and return what was found; raises nothing, whatever the part does."""
-    return simulate(lambda: _all(cls, seed))
-
-
-async def _all(cls: type[Part], seed: int) -> list[Finding]:
-    await asyncio.sleep(0)  # noqa: TID251 - simulated: lets the clock start
-    try:
-        part = cls.simulate(SimWorld("dev", seed))
-        declared = declaration(part)
-    except (DeclarationError, TypeError) as error:
-        return [Finding("declared", ok=False, detail=str(error))]
-    heard, said = ", ".join(c.__name__ for c in declared.hears), ", ".join(c.__name__ for c in declared.says)
-    findings = [Finding("declared", ok=True, detail=f"hears {heard or 'the whole log'}; says {said or 'nothing'}")]
-    checks: dict[str, Callable[[type[Part], int], str]] = {}
-    if declared.kind == "cell":
-        checks = {"deterministic": _same_twice, "total": _total, "outputs": _outputs}
-    elif declared.kind == "nerve":
-        checks = {"deterministic": _same_decisions, "evidence": _from_evidence, "evolve": _evolves}
-    else:
-        checks = {"handlers": _async_handlers}
-    return findings + [_run(name, check, cls, seed) for name, check in checks.items()]
+    def count(self, what: str, more: int = 1) -> None:
+        """Count something that was tried."""
+        self.counts[what] = self.counts.get(what, 0) + more
 
 
-def _run(name: str, check: Callable[[type[Part], int], str], cls: type[Part], seed: int) -> Finding:
-    if name in cls.unchecked:
-        return Finding(name, ok=True, detail=f"excused: {cls.unchecked[name]}")
-    try:
-        return Finding(name, ok=True, detail=check(cls, seed))
-    except Broken as broken:
-        return Finding(name, ok=False, detail=str(broken))
-    except Refused as no:
-        return Finding(name, ok=False, detail=f"what it says or remembers cannot be written: {no.refusal}")
+def check_part(part: type[Part], make: Make | None = None, seed: int = CHECK_SEED) -> Report:
+    """Return what the checks of the part's kind find. `make` replaces `simulate` where the constructor takes more."""
+    match part.kind:
+        case "cell":
+            return check_cell(cast("type[Cell]", part), make, seed)
+        case "nerve":
+            return check_nerve(cast("type[Nerve[Any, Any]]", part), make, seed)
+        case "organ":
+            return check_organ(cast("type[Organ]", part), make, seed)
 
 
-# Cells
+def check_cell(part: type[Cell], make: Make | None = None, seed: int = CHECK_SEED) -> Report:
+    """Check a cell: declared, total, deterministic, indifferent to order, and deaf to garbage."""
+    return _run(part, make, seed, (*COMMON, "repeats"), _cell)
 
 
-def _same_twice(cls: type[Part], seed: int) -> str:
-    """The same messages give the same bytes, from the same instance's class built anew."""
-    first, second = ([_bytes(out) for _, out in _cell_runs(cls, seed)] for _ in range(2))
-    if first != second:
-        place = next(i for i, (a, b) in enumerate(zip(first, second, strict=True)) if a != b)
-        raise Broken(
-            f"message {place} gave other bytes the second time: {_short(first[place])}, {_short(second[place])}"
-        )
-    return f"{len(first)} messages gave the same bytes twice"
+def check_nerve(part: type[Nerve[Any, Any]], make: Make | None = None, seed: int = CHECK_SEED) -> Report:
+    """Check a nerve: as a cell, and that it can be folded, decided again, and listened with for long."""
+    from shared.part.checks_nerve import nerve_trial
+
+    return _run(part, make, seed, (*COMMON, "repeats", "evolve", "rerun", "evidence", "window"), nerve_trial)
 
 
-def _total(cls: type[Part], seed: int) -> str:
-    """Every message comes to an end without an error."""
-    runs = _cell_runs(cls, seed)
-    for message, out in runs:
-        if isinstance(out, Exception):
-            raise Broken(f"{_short(message)} raised {type(out).__name__}: {out}")
-        if len(out) > MAX_OUTPUTS:
-            raise Broken(f"{_short(message)} yields more than {MAX_OUTPUTS} messages")
-    return f"{len(runs)} messages, edges included, were handled"
+def check_organ(part: type[Organ], make: Make | None = None, seed: int = CHECK_SEED) -> Report:
+    """Check an organ with its simulated adapters: declared, total, deterministic by the seed, and deaf to garbage."""
+    from shared.part.checks_organ import organ_trial
+
+    return _run(part, make, seed, COMMON, organ_trial)
 
 
-def _outputs(cls: type[Part], seed: int) -> str:
-    """What is said was declared, can be encoded, and reads back the same; a request gets one answer at most."""
-    count = 0
-    for message, out in _cell_runs(cls, seed):
-        said = [] if isinstance(out, Exception) else out
-        allowed = {c for h in cls.simulate(SimWorld("dev", seed)).handlers() for c in h.says}
-        answers = [item for item in said if isinstance(item, Reply | Refusal)]
-        if len(answers) > 1:
-            raise Broken(f"{_short(message)} got {len(answers)} answers")
-        for item in (item for item in said if not isinstance(item, Refusal)):
-            count += 1
-            if type(item) not in allowed:
-                raise Broken(f"an undeclared {type(item).__name__} was said; add it to the return annotation")
-            _canonical(item)
-    return f"{count} outputs declared and canonical"
+@dataclass
+class Trial:
+    """One part under trial: how to make it anew, what it declares, and what was found so far."""
 
+    make: Callable[[], Part]
+    declared: Declaration
+    handlers: Sequence[Handler]
+    report: Report
+    seed: int
 
-def _cell_runs(cls: type[Part], seed: int) -> list[tuple[Message, list[Any] | Exception]]:
-    """Hand every handler its samples and return each with what was said, or with what it raised."""
-    part = cls.simulate(SimWorld("dev", seed))
-    runs: list[tuple[Message, list[Any] | Exception]] = []
-    for handler in part.handlers():
-        for message in _inputs(handler, seed):
+    def world(self) -> SimWorld:
+        """Return a World that is the same each time."""
+        return SimWorld(CHECK_ENV, self.seed)
+
+    def samples(self, times: int = SAMPLES) -> Iterator[tuple[Handler, Message]]:
+        """Yield messages for every handler, plausible ones and edges in turns."""
+        sampler = Sampler(SimWorld(CHECK_ENV, self.seed, "samples"))
+        heard = [(h, cls) for h in self.handlers for cls in h.hears if issubclass(cls, Message)]
+        for n in range(times * bool(heard)):
+            for handler, cls in heard:
+                message = sampler.message(cls, edge=n % 2 == 1)
+                if message is not None:
+                    self.report.count("messages")
+                    yield handler, message
+
+    def judge(self, handler: Handler, message: Message, outputs: Sequence[Any]) -> list[bytes]:
+        """Return the bytes of what was said about a message; findings where it may not be said."""
+        reply, said = type(message).reply, list[bytes]()
+        for output in outputs:
+            what = type(output).__name__
+            declared = isinstance(output, (Refusal, *handler.says)) or (reply is not None and type(output) is reply)
+            if not declared:
+                self.report.found(
+                    "outputs", f"{handler.name} says an undeclared {what}; add it to the return annotation"
+                )
+                continue
             try:
-                runs.append((message, _first(handler.call(message))))
-            except Exception as error:  # noqa: BLE001 - whatever a part raises is the finding
-                runs.append((message, error))
-    return runs
+                said.append(what.encode() + encode(output))
+                decode(cast("type[Message]", type(output)), encode(output))
+                if isinstance(output, Message):
+                    output.subject(CHECK_ENV)
+            except (Refused, ValueError) as no:
+                self.report.found(
+                    "outputs", f"{handler.name} says a {what} that cannot be sent: {no}; it heard {_short(message)}"
+                )
+        answers = [output for output in outputs if isinstance(output, Reply | Refusal)]
+        if len(answers) > 1:
+            self.report.found("outputs", f"{handler.name} answers {len(answers)} times; it heard {_short(message)}")
+        self.report.count("outputs", len(outputs))
+        return said
+
+    def failed(self, handler: Handler, message: object, error: Exception) -> None:
+        """Record what a handler raised; a Refused is an answer, and a Fault worth a retry is trouble of its adapters."""
+        if isinstance(error, WallClockUse):
+            self.report.found("clock", str(error))
+        elif not isinstance(error, Refused) and not (isinstance(error, Fault) and error.retry):
+            self.report.found(
+                "total", f"{handler.name} raised {type(error).__name__}: {error}; it heard {_short(message)}"
+            )
 
 
-# Nerves
-
-
-def _same_decisions(cls: type[Part], seed: int) -> str:
-    """The same state, window, message and time give the same window and messages, twice."""
-    count = 0
-    for step in _nerve_steps(cls, seed):
-        once, twice = (_decided(step) for _ in range(2))
-        count += 1
-        if once != twice:
-            raise Broken(f"{_short(step.message)} at {step.now_ms} ms was decided in two ways")
-    return f"{count} steps came out the same twice"
-
-
-def _from_evidence(cls: type[Part], seed: int) -> str:
-    """Decisions run again from their recorded evidence are the same, and the evidence stays within its bound."""
-    count, largest = 0, 0
-    for step in _nerve_steps(cls, seed):
-        evidence = step.nerve.evidence(step.window, step.message, bytes(16), step.now_ms)
-        largest = max(largest, len(evidence))
-        if len(evidence) > MAX_EVIDENCE_BYTES:
-            raise Broken(f"evidence grew to {len(evidence)} bytes, at most {MAX_EVIDENCE_BYTES}: bound the window")
-        _, said = _decided(step)
-        decisions = [raw for kind, raw in said if kind == "Decision"]
-        if step.nerve.decide_again(step.state, evidence, registered() | {Tick.template: Tick}) != decisions:
-            raise Broken(f"{_short(step.message)} is decided otherwise when run again from its evidence")
-        count += len(decisions)
-    if not count:
-        raise Broken(
-            "no decision came out of any sample, so nothing was compared; excuse the check in public if that is right"
+async def _cell(trial: Trial) -> None:
+    heard = list(trial.samples())
+    first = await _answers(trial, trial.make(), heard)
+    if first != await _answers(trial, trial.make(), heard):
+        trial.report.found(
+            "fresh", "two instances answer the same messages differently; take chance and time from the World"
         )
-    return f"{count} decisions the same from their evidence, the largest of {largest} bytes"
+    part = trial.make()
+    if first != [(await _answers(trial, part, [one, one]))[-1] for one in heard]:
+        trial.report.found("repeats", "the same message is answered differently the second time; a cell keeps no state")
+    if first != (await _answers(trial, trial.make(), heard[::-1]))[::-1]:
+        trial.report.found("repeats", "the answer depends on what was heard before; a cell keeps no state")
 
 
-def _evolves(cls: type[Part], seed: int) -> str:
-    """`evolve` takes every decision the nerve makes, and the state can be encoded."""
-    count = 0
-    for step in _nerve_steps(cls, seed):
-        encode(step.state)
-        count += 1
-    return f"{count} states folded"
-
-
-def _nerve_steps(cls: type[Part], seed: int) -> list[Step]:
-    """Drive one nerve through its samples as its runner would, and return every step before it was taken."""
-    nerve = cast("Nerve[Any, Any]", cls.simulate(SimWorld("dev", seed)))
-    states: dict[str, Any] = {}
-    windows: dict[str, Any] = {}
-    steps: list[Step] = []
-    (handler,) = nerve.handlers()
-    for now_ms, message in enumerate(_inputs(handler, seed), SIM_EPOCH_NS // 1_000_000):
+async def _answers(trial: Trial, part: Part, heard: Sequence[tuple[Handler, Message]]) -> list[list[bytes]]:
+    calls = {handler.name: handler for handler in part.handlers()}
+    answers: list[list[bytes]] = []
+    for named, message in heard:
+        handler = calls[named.name]
         try:
-            entities = sorted(windows) if isinstance(message, Tick) else [nerve.entity(message)]
-            for entity in (e for e in entities if e is not None):
-                state, window = states.get(entity, nerve.start()), windows.get(entity, nerve.empty())
-                steps.append(Step(nerve, state, window, message, now_ms))
-                windows[entity], said = nerve.decide(state, window, message, now_ms)
-                for item in cast("list[Message]", [] if isinstance(said, Refusal) else said):
-                    if isinstance(item, Decision):
-                        states[entity] = nerve.evolve(states.get(entity, nerve.start()), item)
-        except Exception as error:
-            raise Broken(f"{_short(message)} raised {type(error).__name__}: {error}") from error
-    return steps
+            said = await collect(handler.call, message)
+        except Exception as error:  # noqa: BLE001 - any error of a stranger's part is a finding
+            trial.failed(handler, message, error)
+            said = []
+        answers.append(trial.judge(handler, message, said))
+    return answers
 
 
-def _decided(step: Step) -> tuple[bytes, list[tuple[str, bytes]]]:
-    """Return one step's window and messages as bytes."""
-    nerve = step.nerve
-    after, said = nerve.decide(step.state, step.window, step.message, step.now_ms)
-    if isinstance(said, Refusal):
-        return encode(after), [("Refusal", encode(said))]
-    for item in said:
-        _canonical(item)
-        if not isinstance(item, nerve.handlers()[0].says) and not isinstance(item, Decided):
-            raise Broken(f"an undeclared {type(item).__name__} was said; add it to the return annotation")
-    return encode(after), [("Decision" if isinstance(item, Decision) else "said", encode(item)) for item in said]
+def _run(
+    part: type[Part],
+    make: Make | None,
+    seed: int,
+    checks: tuple[str, ...],
+    trial: Callable[[Trial], Coroutine[Any, Any, None]],
+) -> Report:
+    excused = dict(part.unchecked)
+    report = Report(getattr(part, "name", part.__qualname__), tuple(c for c in checks if c not in excused), excused)
+    for check, reason in excused.items():
+        if check not in checks or not reason.strip() or check == "declaration":
+            report.excused = {}
+            report.found(
+                "declaration",
+                f"`unchecked` names {check!r}: only {', '.join(checks[1:])} can be left out, with a reason",
+            )
+    making = make or part.simulate
 
+    async def whole() -> None:
+        try:
+            made = making(SimWorld(CHECK_ENV, seed))
+            declared = declaration(made)
+        except (DeclarationError, TypeError) as error:
+            report.found("declaration", f"{type(error).__name__}: {error}")
+            return
+        if not _SEMVER.fullmatch(part.version):
+            report.found("declaration", f"version {part.version!r} is not MAJOR.MINOR.PATCH, as NATS services expect")
+        if part.cost_ulf < 0:
+            report.found("declaration", f"cost_ulf {part.cost_ulf} is negative")
+        under = Trial(lambda: making(SimWorld(CHECK_ENV, seed)), declared, made.handlers(), report, seed)
+        await trial(under)
+        for detail in await garbage(under.make(), SimWorld(CHECK_ENV, seed)):
+            report.found("garbage", detail)
 
-# Organs
-
-
-def _async_handlers(cls: type[Part], seed: int) -> str:
-    """Every handler of an organ is a coroutine function."""
-    handlers = cls.simulate(SimWorld("dev", seed)).handlers()
-    odd = [handler.name for handler in handlers if not inspect.iscoroutinefunction(handler.call)]
-    if odd:
-        raise Broken(f"{', '.join(odd)} must be `async def`")
-    return f"{len(handlers)} handlers"
-
-
-# What they share
-
-
-def _inputs(handler: Handler, seed: int) -> list[Message]:
-    """Return the messages a handler is tried with; ticks come in order, as a runner's do."""
-    world = SimWorld("dev", seed, handler.name)
-    drawn: list[Message] = []
-    for cls in handler.hears:
-        if cls is Tick:
-            drawn += [
-                Tick("part", world.boot, beat, SIM_EPOCH_NS // 1_000_000 + 1_000 * beat)
-                for beat in range(1, SAMPLES + 1)
-            ]
-        elif issubclass(cls, Message):
-            drawn += samples(cls, world, SAMPLES)
-    order = sorted(range(len(drawn)), key=lambda _: world.chance())
-    return [drawn[i] for i in order] if len(handler.hears) > 1 else drawn
-
-
-def _first(outputs: Any) -> list[Any]:  # noqa: ANN401 - whatever the handler returned
-    said: list[Any] = []
-    for item in outputs:
-        said.append(item)
-        if len(said) > MAX_OUTPUTS:
-            break
-    return said
-
-
-def _canonical(item: Any) -> None:  # noqa: ANN401 - whatever the part said
     try:
-        if decode(cast("type[Message]", type(item)), encode(item)) != item:
-            raise Broken(f"{_short(item)} does not read back as it was said")
-    except Refused as no:
-        raise Broken(f"{_short(item)} cannot be sent: {no}") from no
+        simulate(whole)
+    except WallClockUse as error:
+        report.found("clock", str(error))
+    return report
 
 
-def _bytes(out: list[Any] | Exception) -> list[str]:
-    if isinstance(out, Exception):
-        if isinstance(out, WallClockUse):
-            raise Broken(str(out))
-        return [f"{type(out).__name__}: {out}"]
-    return [f"{type(item).__name__} {encode(item).hex()}" for item in out]
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
+def _short(message: object) -> str:
+    text = repr(message)
+    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"

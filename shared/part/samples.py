@@ -1,87 +1,120 @@
-"""Example messages of any class, drawn from its schema: ordinary values, and the edges where code breaks."""
+"""Messages made up from their own schema, plausible and on the edge, drawn from a World: the generic checks' food.
+
+A field's unit is the end of its name: `_ms` is near the present, `_ppm` a share. Texts stay the same most of the time,
+so that several messages concern one entity.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import inspect as schema
 
+from shared.codec import decode, encode
 from shared.constant import constant
+from shared.errors import Refused
 from shared.message import Message
-from shared.world import SIM_EPOCH_NS, World
+from shared.world import SimWorld, now_ms
 
-M = TypeVar("M", bound=Message)
+S = TypeVar("S", bound=msgspec.Struct)
+T = TypeVar("T")
 
-TEXTS = ("", "a", "2 + 3", "wörld ☃", "line\nbreak", '{"a": 1}', "x" * 400, "\x00", "dev.a.b", "-1", "((((")
-NUMBERS = (0, 1, -1, 2, 7, 100, 999_999, 1_000_000, 2**31, 2**53, 2**63 - 1, -(2**63))
-FLOATS = (0.0, 1.0, -1.0, 0.5, 1e-300, 1e300)
-ORDINARY = constant(0.8, "share", "NIM-01")
-MAX_DEPTH = constant(3, "levels", "NIM-01")
-BYTES = (b"", b"\x00", b"\xff" * 33, b"\x80")
+HALF = 0.5
+MOSTLY = 0.95
+DEPTH = constant(4, "levels", "X-12")
+ATTEMPTS = constant(50, "attempts", "X-12")
 
-
-def samples(cls: type[M], world: World, count: int) -> Iterator[M]:
-    """Yield up to `count` messages of a class; what the class itself refuses (a bound, a pattern) is left out.
-
-    Four values in five are ordinary for their unit (a time near the simulation, a share, one short text), so that what
-    a part does with a series is reached too; the fifth is an edge.
-    """
-    for place in range(count):
-        described = schema.type_info(cls)
-        assert isinstance(described, schema.StructType)
-        value = {field.encode_name: _field(field, world, place) for field in described.fields}
-        try:
-            yield msgspec.convert(value, cls)
-        except msgspec.ValidationError:
-            continue
+TEXTS = ("", "a", "one two", "ü≥🙂", "\0", "{", "a.b.*.>", "=3D", "'; --", "\u202e", "x" * 128, "x" * 129, "y" * 20_000)
+INTEGERS = (0, 1, -1, 127, 128, 255, 256, 65_535, 2**31 - 1, -(2**31), 2**32, 2**53, 2**63 - 1, -(2**63), 2**64 - 1)
+FLOATS = (0.0, -0.0, 1.0, 0.1, -1e300, 5e-324, 1.7976931348623157e308)
 
 
-def _field(field: schema.Field, world: World, place: int) -> Any:  # noqa: ANN401 - a value of any type
-    if world.chance() < ORDINARY:
-        if field.name.endswith("_ms"):
-            return SIM_EPOCH_NS // 1_000_000 + place * 100
-        if field.name.endswith("_ppm"):
-            return int(world.chance() * 1_000_000)
-        if isinstance(field.type, schema.StrType):
-            return "a"
-    return _draw(field.type, world)
+class Sampler:
+    """Makes instances of any declared struct. Everything it draws comes from its World."""
 
+    def __init__(self, world: SimWorld) -> None:
+        self.world = world
 
-def _draw(node: schema.Type, world: World, depth: int = 0) -> Any:  # noqa: ANN401, C901, PLR0911 - a value of any type
-    match node:
-        case schema.LiteralType():
-            return _pick(node.values, world)
-        case schema.BoolType():
-            return _pick((True, False), world)
-        case schema.IntType():
-            low, high = node.ge if node.ge is not None else -(2**63), node.le if node.le is not None else 2**63 - 1
-            return min(max(_pick(NUMBERS, world), low), high)
-        case schema.FloatType():
-            return _pick(FLOATS, world)
-        case schema.StrType():
-            return _pick(TEXTS, world)
-        case schema.BytesType():
-            return _pick(BYTES, world)
-        case schema.UnionType():
-            return _draw(_pick(node.types, world), world, depth)
-        case schema.ListType() | schema.VarTupleType():
-            return [_draw(node.item_type, world, depth + 1) for _ in range(_length(world, depth))]
-        case schema.TupleType():
-            return [_draw(item, world, depth + 1) for item in node.item_types]
-        case schema.DictType():
-            keys = [_draw(node.key_type, world, depth + 1) for _ in range(_length(world, depth))]
-            return {key: _draw(node.value_type, world, depth + 1) for key in keys}
-        case schema.StructType():
-            return {field.encode_name: _draw(field.type, world, depth + 1) for field in node.fields}
-        case _:
-            return None
+    def message(self, cls: type[S], *, edge: bool) -> S | None:
+        """Return an instance that can be sent, or None if none was found in a bounded number of attempts."""
+        for _ in range(ATTEMPTS):
+            made = self._struct(schema.type_info(cls), edge, DEPTH)
+            try:
+                found = decode(cls, encode(made))
+                if isinstance(found, Message):
+                    found.subject(self.world.env)
+            except (Refused, ValueError):
+                continue
+            return found
+        return None
 
+    def _value(self, node: schema.Type, edge: bool, name: str, left: int) -> Any:  # noqa: ANN401, FBT001, PLR0911
+        match node:
+            case schema.NoneType():
+                return None
+            case schema.BoolType():
+                return self.world.chance() < HALF
+            case schema.IntType():
+                return self._integer(node, edge, name)
+            case schema.FloatType():
+                return self.one_of(FLOATS) if edge else self.world.chance()
+            case schema.StrType():
+                return self._sized(self._text(edge), node.min_length, node.max_length, "a")
+            case schema.BytesType():
+                return self._sized(self._text(edge).encode(), node.min_length, node.max_length, b"\0")
+            case schema.LiteralType():
+                return self.one_of(node.values)
+            case schema.EnumType():
+                return self.one_of(list(node.cls))
+            case _:
+                return self._composed(node, edge, name, left - 1)
 
-def _length(world: World, depth: int) -> int:
-    return _pick((0, 1, 2, 3), world) if depth < MAX_DEPTH else 0
+    def _composed(self, node: schema.Type, edge: bool, name: str, left: int) -> Any:  # noqa: ANN401, FBT001, PLR0911
+        many = range(self.one_of((0, 1, 17) if edge else (1, 2)) if left > 0 else 0)
+        match node:
+            case schema.UnionType():
+                plain = [option for option in node.types if isinstance(option, schema.NoneType)]
+                return self._value(self.one_of(plain if plain and left <= 0 else node.types), edge, name, left)
+            case schema.ListType():
+                return [self._value(node.item_type, edge, name, left) for _ in many]
+            case schema.VarTupleType():
+                return tuple(self._value(node.item_type, edge, name, left) for _ in many)
+            case schema.TupleType():
+                return tuple(self._value(item, edge, name, left) for item in node.item_types)
+            case schema.DictType():
+                key, item = node.key_type, node.value_type
+                return {self._value(key, edge, name, left): self._value(item, edge, name, left) for _ in many}
+            case schema.StructType():
+                return self._struct(node, edge, left)
+            case _:
+                return None
 
+    def _struct(self, node: schema.Type, edge: bool, left: int) -> msgspec.Struct:  # noqa: FBT001 - passed on
+        assert isinstance(node, schema.StructType)
+        return node.cls(**{field.name: self._value(field.type, edge, field.name, left) for field in node.fields})
 
-def _pick(options: Sequence[Any], world: World) -> Any:  # noqa: ANN401 - one of any options
-    return options[int(world.chance() * len(options))]
+    def _integer(self, node: schema.IntType, edge: bool, name: str) -> int:  # noqa: FBT001 - passed on
+        low = max(x for x in (-(2**63), node.ge, None if node.gt is None else node.gt + 1) if x is not None)
+        high = min(x for x in (2**64 - 1, node.le, None if node.lt is None else node.lt - 1) if x is not None)
+        if edge:
+            drawn = self.one_of(INTEGERS)
+        elif name.endswith("_ms"):
+            drawn = now_ms(self.world) - int(5_000 * self.world.chance())
+        elif name.endswith("_ppm"):
+            drawn = int(1_200_000 * self.world.chance())
+        else:
+            drawn = int(100 * self.world.chance())
+        return max(low, min(high, drawn))
+
+    def _text(self, edge: bool) -> str:  # noqa: FBT001 - passed on
+        if edge and self.world.chance() < HALF:
+            return self.one_of(TEXTS)
+        return "here" if self.world.chance() < MOSTLY else "there"
+
+    def _sized(self, text: Any, least: int | None, most: int | None, filler: Any) -> Any:  # noqa: ANN401 - text or bytes
+        return (text + filler * (least or 0))[: max(least or 0, len(text)) if most is None else most]
+
+    def one_of(self, choices: Any) -> Any:  # noqa: ANN401 - one of them
+        """Return one of several."""
+        return choices[int(len(choices) * self.world.chance())]

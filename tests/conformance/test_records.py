@@ -358,7 +358,9 @@ def test_a_view_may_be_rebuilt_by_another_process(dsn: str, run: Run[Any]) -> No
                 except (OutOfOrder, Unreachable):
                     continue
 
-        await asyncio.gather(apply_all(), rebuild_again_and_again())
+        async with asyncio.TaskGroup() as both:
+            both.create_task(apply_all())
+            both.create_task(rebuild_again_and_again())
         await catch_up(organ.records, log)
         assert await (await filled(MemoryRecords(), log.verdicts)).digest() == await rebuilder.digest()
         await organ.close()

@@ -1,0 +1,100 @@
+"""Recorded logs replayed through today's parts: an old decision must come out again, or its difference must be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.recheck import Rerun
+from nerves.overload import OverloadNerve
+from nerves.overload import nerve as overload
+from organs.records import rows_of
+from organs.records.port import digest_of
+from shared.envelope import Verdict
+from tests.histories import history
+
+RECORDED = sorted(Path(__file__).parent.glob("*.history"))
+
+
+def differing(nerve: OverloadNerve, verdicts: list[Verdict]) -> tuple[int, list[int]]:
+    """How many decisions were run again, and the indices of those that came out differently."""
+    rerun, run, odd = Rerun(nerve), 0, list[int]()
+    for verdict in verdicts:
+        for _, same in rerun.take(verdict):
+            run += 1
+            if not same:
+                odd.append(verdict.entry.index)
+    return run, odd
+
+
+@pytest.fixture(params=RECORDED, ids=lambda path: path.stem)
+def verdicts(request: pytest.FixtureRequest) -> list[Verdict]:
+    """A recorded history, judged by today's admission."""
+    return history.judged(history.read(request.param))
+
+
+@pytest.mark.spec("X-03")
+def test_there_is_a_history() -> None:
+    """At least one recorded history is replayed."""
+    assert RECORDED
+
+
+@pytest.mark.spec("X-03")
+def test_every_recorded_entry_is_admitted_today(verdicts: list[Verdict]) -> None:
+    """What was admitted when it was recorded is admitted now."""
+    assert [] == [(v.entry.index, no) for v in verdicts for _, no in v.void()]
+
+
+@pytest.mark.spec("X-02")
+def test_every_recorded_decision_comes_out_again(verdicts: list[Verdict]) -> None:
+    """Today's nerve, run from the recorded evidence, makes the recorded decisions."""
+    run, odd = differing(OverloadNerve(), verdicts)
+    assert [] == odd
+    assert run > 20
+
+
+@pytest.mark.spec("X-05")
+def test_the_view_of_a_history_is_the_same_twice(verdicts: list[Verdict]) -> None:
+    """The rows derived from a history depend on nothing but the history."""
+    digests = {digest_of([row for v in verdicts for row in rows_of(v)], len(verdicts)) for _ in range(2)}
+    assert len(digests) == 1
+
+
+@pytest.mark.spec("X-02")
+def test_a_changed_threshold_is_caught(verdicts: list[Verdict], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A nerve whose rules changed makes other decisions from the old evidence, and the entries are named."""
+    monkeypatch.setattr(overload, "LEVELS", (("OVERLOADED", 100_000, 950_000, 2_000_000),))
+    _, odd = differing(OverloadNerve(), verdicts)
+    assert odd
+
+
+@pytest.mark.spec("X-08")
+def test_a_planted_non_determinism_is_caught(verdicts: list[Verdict], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A nerve that reads anything but its arguments does not come out again."""
+    calls, decided = count(), overload.assessed
+
+    def assessed(*given: Any) -> Any:  # noqa: ANN401 - it stands in for the nerve's own
+        made = decided(*given)
+        return type(made)(**{name: getattr(made, name) for name in made.__struct_fields__} | {"disk_ppm": next(calls)})
+
+    monkeypatch.setattr(overload, "assessed", assessed)
+    _, odd = differing(OverloadNerve(), verdicts)
+    assert odd
+
+
+@pytest.mark.spec("X-03")
+@pytest.mark.parametrize(
+    "tamper", [lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]), lambda raw: raw[:60] + b"\x00" + raw[61:]]
+)
+def test_a_flipped_byte_is_caught(verdicts: list[Verdict], tamper: Callable[[bytes], bytes]) -> None:
+    """One byte changed in one recorded envelope makes that entry void, by name."""
+    entries = [verdict.entry for verdict in verdicts]
+    middle = len(entries) // 2
+    chosen = entries[middle]
+    entries[middle] = type(chosen)(chosen.index, chosen.subject, chosen.time_ns, tamper(chosen.raw))
+    void = {v.entry.index: no.code for v in history.judged(entries) for _, no in v.void()}
+    assert void[middle] in {"R002", "R005"}
