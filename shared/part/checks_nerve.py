@@ -19,7 +19,7 @@ from shared.part.samples import Sampler
 from shared.subjects.system import Tick
 from shared.world import now_ms
 
-LONG_RUN = constant(3_000, "messages", "X-12")
+LONG_RUN = constant(1_500, "messages", "X-12")
 SLACK_BYTES = constant(512, "bytes", "X-12")
 MESSAGE_ID = bytes(16)
 

@@ -159,7 +159,12 @@ def _check_deciding(cls: type[Part], where: str, decided: list[type[Decision]]) 
 
 def read_handler(call: Callable[..., Any], name: str, parameter: int = 0) -> Handler:
     """Return a handler from a bound method, its message the parameter at `parameter`."""
-    hints = _hints(getattr(call, "__func__", call))
+    try:
+        hints = _hints(getattr(call, "__func__", call))
+    except NameError as error:
+        raise DeclarationError(
+            f"{call.__qualname__}: {error}; what annotates a handler is imported at run time"
+        ) from None
     names = list(inspect.signature(call).parameters)
     if len(names) <= parameter or names[parameter] not in hints:
         raise DeclarationError(f"{call.__qualname__}: annotate the message it hears")

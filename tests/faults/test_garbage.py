@@ -146,7 +146,7 @@ def test_garbage_signals_become_bounded_dead_letters(tmp_path: Path) -> None:
 
 @pytest.mark.spec("X-03", "X-12")
 def test_garbage_in_the_log_is_void_by_name(tmp_path: Path) -> None:
-    """A neighbour whom the server lets onto a lane writes garbage, forgeries and replays: each is void, with its code."""
+    """A neighbour whom the server lets onto a lane writes garbage, forgeries, replays: each is void, with its code."""
 
     async def body(host: EmbeddedHost, organism: Organism, operator: Bus) -> None:
         await alive(organism, operator)
@@ -185,8 +185,8 @@ def forge(bus: Bus, subject: str, signer: LocalSigner, last: int) -> bytes:
     context = Context()
     attributes = Attributes(
         id=draft.event_id.hex(), source="overload", specversion="1.0", type="nimmerverse.nervous.overload.assessed",
-        subject=subject, time=rfc3339(now_ms(bus.world)), ttlms=60_000, agent="SOVEREIGN", boot=bus.world.boot, sequence=1,
-        version="1.0.0", correlation=context.correlation, prev=last, batch=0, count=0, root=b"",
+        subject=subject, time=rfc3339(now_ms(bus.world)), ttlms=60_000, agent="SOVEREIGN", boot=bus.world.boot,
+        sequence=1, version="1.0.0", correlation=context.correlation, prev=last, batch=0, count=0, root=b"",
     )  # fmt: skip
     return seal(attributes, [pack_event(draft.event_id, encode(decision))], [signer])
 

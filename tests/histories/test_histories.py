@@ -7,6 +7,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from deploy.recheck import Rerun
@@ -78,8 +79,7 @@ def test_a_planted_non_determinism_is_caught(verdicts: list[Verdict], monkeypatc
     calls, decided = count(), overload.assessed
 
     def assessed(*given: Any) -> Any:  # noqa: ANN401 - it stands in for the nerve's own
-        made = decided(*given)
-        return type(made)(**{name: getattr(made, name) for name in made.__struct_fields__} | {"disk_ppm": next(calls)})
+        return msgspec.structs.replace(decided(*given), disk_ppm=next(calls))
 
     monkeypatch.setattr(overload, "assessed", assessed)
     _, odd = differing(OverloadNerve(), verdicts)

@@ -12,11 +12,12 @@ import pytest
 
 from deploy.load import BUILT_IN, find_part
 from organs.records import RecordsOrgan
+from shared.envelope import Verdict
 from shared.errors import Refusal
+from shared.message import Message
 from shared.part import Cell, Nerve, Organ
 from shared.part.checks import CHECKS, Report, check_cell, check_nerve, check_organ, check_part
 from shared.subjects.system import Tick
-from shared.world import SimWorld
 from tests.parts import Add, Added, Ask, Hint, LedgerOrgan, Said, Seen, Shown, Sum, Tally
 
 
@@ -34,8 +35,9 @@ def test_every_built_in_part_passes(name: str) -> None:
 def test_a_report_is_the_same_each_time() -> None:
     """What the checks draw comes from their seed: the same seed tries the same, another seed something else."""
     nerve = find_part("nerves.overload")
-    assert check_part(nerve).counts == check_part(nerve).counts
-    assert check_part(nerve).counts != check_part(nerve, seed=2).counts
+    first = check_part(nerve).counts
+    assert first == check_part(nerve).counts
+    assert first != check_part(nerve, seed=2).counts
 
 
 @pytest.mark.spec("NIM-01")
@@ -222,6 +224,21 @@ def test_a_fault_planted_in_a_cell_is_found(cell: type[Cell], check: str, says: 
 
 
 @pytest.mark.spec("NIM-01")
+def test_an_annotation_that_means_nothing_at_run_time_is_named() -> None:
+    """A message class that is imported for the type checker alone is a declaration error with a sentence, no crash."""
+
+    class Hidden(Plain):
+        """Annotated with what is not there."""
+
+        def on_other(self, other: Nowhere) -> Iterator[Shown]:  # noqa: F821 # pyright: ignore[reportUndefinedVariable]
+            """Hear it."""
+            yield Shown("")
+
+    [finding] = check_cell(Hidden).findings
+    assert ("declaration", True) == (finding.check, "'Nowhere'" in finding.detail), finding
+
+
+@pytest.mark.spec("NIM-01")
 def test_an_excuse_is_public_and_counts_for_one_check() -> None:
     """An excused part is not judged by that check, the report says why, and every other check still holds."""
 
@@ -262,77 +279,88 @@ class Steady(Nerve[Tally, Seen]):
 Decide = tuple[Seen, list[Added] | Refusal]
 
 
-def planted(name: str, **methods: Any) -> type[Nerve[Any, Any]]:  # noqa: ANN401 - whatever is planted
-    """The steady nerve with a fault."""
-    return type(name, (Steady,), methods)
+class CountingNerve(Steady):
+    """Decides from how often it was asked."""
+
+    asked = 0
+
+    def decide(self, state: Tally, window: Seen, message: Add | Tick, now_ms: int) -> Decide:
+        self.asked += 1
+        return window, [] if isinstance(message, Tick) else [Added(message.who, 0, self.asked)]
 
 
-def counting(self: Any, state: Tally, window: Seen, message: Add | Tick, now_ms: int) -> Decide:  # noqa: ANN401
-    """Decide from how often it was asked."""
-    self.asked = getattr(self, "asked", 0) + 1
-    if isinstance(message, Tick):
-        return window, []
-    return window, [Added(message.who, 0, self.asked)]
+class Hoarding(Steady):
+    """Forgets nothing."""
+
+    def decide(self, state: Tally, window: Seen, message: Add | Tick, now_ms: int) -> Decide:
+        return (window if isinstance(message, Tick) else Seen((*window.newest, message.n))), []
 
 
-def hoarding(self: Steady, state: Tally, window: Seen, message: Add | Tick, now_ms: int) -> Decide:
-    """Forget nothing."""
-    if isinstance(message, Tick):
-        return window, []
-    return Seen((*window.newest, message.n)), []
+class Bloated(Steady):
+    """Remembers too much at once."""
+
+    def decide(self, state: Tally, window: Seen, message: Add | Tick, now_ms: int) -> Decide:
+        return Seen(note=bytes(20_000)), []
 
 
-def bloated(self: Steady, state: Tally, window: Seen, message: Add | Tick, now_ms: int) -> Decide:
-    """Remember too much at once."""
-    return Seen(note=bytes(20_000)), []
+class WatchingNerve(Steady):
+    """Looks at the machine's clock."""
+
+    def decide(self, state: Tally, window: Seen, message: Add | Tick, now_ms: int) -> Decide:
+        return Seen((int(time.time()),)), []
 
 
-def watching(self: Steady, state: Tally, window: Seen, message: Add | Tick, now_ms: int) -> Decide:
-    """Look at the machine's clock."""
-    return Seen((int(time.time()),)), []
+class Meddling(Steady):
+    """Decides about somebody else."""
+
+    def decide(self, state: Tally, window: Seen, message: Add | Tick, now_ms: int) -> Decide:
+        return window, [Added("somebody", 1, 1)]
 
 
-def meddling(self: Steady, state: Tally, window: Seen, message: Add | Tick, now_ms: int) -> Decide:
-    """Decide about somebody else."""
-    return window, [Added("somebody", 1, 1)]
+class FragileNerve(Steady):
+    """Divides by what was asked."""
+
+    def decide(self, state: Tally, window: Seen, message: Add | Tick, now_ms: int) -> Decide:
+        return (window if isinstance(message, Tick) else Seen((1000 // message.n,))), []
 
 
-def fragile(self: Steady, state: Tally, window: Seen, message: Add | Tick, now_ms: int) -> Decide:
-    """Divide by what was asked."""
-    return (window, []) if isinstance(message, Tick) else (Seen((1000 // message.n,)), [])
+class Lossy(Steady):
+    """Records another message than the one that was decided about."""
+
+    def evidence(self, window: Seen, message: Message, message_id: bytes, now_ms: int) -> bytes:
+        other = msgspec.structs.replace(message, n=7) if isinstance(message, Add) else message
+        return super().evidence(window, other, message_id, now_ms)
 
 
-def lossy(self: Steady, window: Seen, message: Any, message_id: bytes, now_ms: int) -> bytes:  # noqa: ANN401
-    """Record another message than the one that was decided about."""
-    other = msgspec.structs.replace(message, n=7) if isinstance(message, Add) else message
-    return Nerve.evidence(self, window, other, message_id, now_ms)
+class Stubborn(Steady):
+    """Folds no large number."""
+
+    def evolve(self, state: Tally, decision: Added) -> Tally:
+        if decision.total > 2**32:
+            raise OverflowError("too large for me")
+        return Tally(decision.total)
 
 
-def stubborn(self: Steady, state: Tally, decision: Added) -> Tally:
-    """Fold no large number."""
-    if decision.total > 2**32:
-        raise OverflowError("too large for me")
-    return Tally(decision.total)
+class Unkept(Steady):
+    """Folds into what cannot be written down."""
 
-
-def unkept(self: Steady, state: Tally, decision: Added) -> Tally:
-    """Fold into what cannot be written down."""
-    return Tally(decision.total * 2**64 + 2**64)
+    def evolve(self, state: Tally, decision: Added) -> Tally:
+        return Tally(2**64)
 
 
 @pytest.mark.spec("NIM-01", "X-02", "X-08")
 @pytest.mark.parametrize(
     ("nerve", "check", "says"),
     [
-        (planted("Counting", decide=counting), "repeats", "more than its arguments"),
-        (planted("Hoarding", decide=hoarding), "window", "forget the oldest"),
-        (planted("Bloated", decide=bloated), "evidence", "bytes besides the message"),
-        (planted("Watching", decide=watching), "clock", "time.time"),
-        (planted("Meddling", decide=meddling), "outputs", "decides about 'somebody'"),
-        (planted("Fragile", decide=fragile), "total", "ZeroDivisionError"),
-        (planted("Lossy", evidence=lossy), "rerun", "comes out differently"),
-        (planted("Stubborn", evolve=stubborn), "evolve", "too large for me"),
-        (planted("Unkept", evolve=unkept), "evolve", "cannot be written"),
+        (CountingNerve, "repeats", "more than its arguments"),
+        (Hoarding, "window", "forget the oldest"),
+        (Bloated, "evidence", "bytes besides the message"),
+        (WatchingNerve, "clock", "time.time"),
+        (Meddling, "outputs", "decides about 'somebody'"),
+        (FragileNerve, "total", "ZeroDivisionError"),
+        (Lossy, "rerun", "comes out differently"),
+        (Stubborn, "evolve", "too large for me"),
+        (Unkept, "evolve", "cannot be written"),
     ],
 )
 def test_a_fault_planted_in_a_nerve_is_found(nerve: type[Nerve[Any, Any]], check: str, says: str) -> None:
@@ -366,16 +394,10 @@ class Guessing(Organ):
 class Poisoned(RecordsOrgan):
     """Falls over an entry that is void."""
 
-    @classmethod
-    def simulate(cls, world: SimWorld) -> Poisoned:
-        return cls(RecordsOrgan.simulate(world).records)
-
-    async def on_entry(self, verdict: Any) -> None:  # noqa: ANN401 - as declared below
+    async def on_entry(self, verdict: Verdict) -> None:
         """Take every entry for admitted."""
         assert verdict.sealed is not None
         await super().on_entry(verdict)
-
-    on_entry.__annotations__ = RecordsOrgan.on_entry.__annotations__
 
 
 @pytest.mark.spec("NIM-01")

@@ -1,7 +1,5 @@
 """Configuration: typed, read once at the edge, every value with its origin."""
 
-
-
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Signing keys: in hand, sealed on disk, rotated and moved to another passphrase without a moment of loss."""
 
-
-
 from __future__ import annotations
 
 import os

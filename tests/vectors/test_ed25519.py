@@ -1,7 +1,5 @@
 """Published Ed25519 vectors: Wycheproof judges the verifier, C2SP's CCTV the registration of keys."""
 
-
-
 from __future__ import annotations
 
 import json
