@@ -23,13 +23,14 @@ async def living(
     loaded: Loaded, names: Sequence[str] = BUILT_IN
 ) -> AsyncGenerator[tuple[EmbeddedHost | RemoteHost, Organism]]:
     """Start a host and an organism of the named parts, and stop both at the end."""
+    classes = {name: find_part(name) for name in names}
     host = host_for(loaded.settings)
     await host.start()
     organism = Organism(host, loaded)
     try:
         settings = loaded.settings.model_copy(update={"database_url": host.database_url or None})
         chosen = [name for name in names if name != "organs.records" or host.database_url]
-        await organism.start([find_part(name).build(settings, host.world(name)) for name in chosen])
+        await organism.start([classes[name].build(settings, host.world(name)) for name in chosen])
         host.announce(organism.fingerprint)
         yield host, organism
     finally:

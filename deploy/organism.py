@@ -29,7 +29,12 @@ class Organism:
         self.fingerprint = ""
 
     async def start(self, parts: Sequence[Part]) -> None:
-        """Prepare the ground, greet as steward, then grant and start every part in order."""
+        """Prepare the ground, greet as steward, then grant and start every part in order.
+
+        DeclarationError before anything is written where a part is declared wrongly.
+        """
+        for part in parts:
+            declaration(part)
         world = self.host.world(STEWARD)
         wire = await self.host.wire(STEWARD)
         signer = self.host.signer(STEWARD, HOST_OWNER)

@@ -43,9 +43,10 @@ class Done:
 
     @property
     def sentence(self) -> str:
-        """The one line it said on standard error besides its journal, without its name."""
-        (line,) = [line for line in self.err.splitlines() if not line.startswith("{")]
-        assert line.startswith("nimmerverse: "), line
+        """The one sentence it ended with on standard error, without its name; notes and its journal may come before."""
+        *notes, line = self.err.splitlines()
+        assert line.startswith("nimmerverse: "), self.err
+        assert [] == [note for note in notes if not note.startswith(("{", "nothing runs on "))], self.err
         return line.removeprefix("nimmerverse: ")
 
 
@@ -179,11 +180,14 @@ class Home:
             yield living
         finally:
             if process.poll() is None:
+                everybody = family(process.pid)
                 process.terminate()
                 try:
                     process.wait(EVENT_S)
                 except subprocess.TimeoutExpired:
                     process.kill()
+                for left in psutil.wait_procs(everybody, timeout=5)[1]:
+                    left.kill()
             living.end()
 
     @contextmanager

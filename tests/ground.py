@@ -124,7 +124,7 @@ Body: TypeAlias = Callable[[Ground], Coroutine[Any, Any, None]]
 async def until(true: Callable[[], object], seconds: float = PATIENCE_S) -> None:
     """Return when the condition holds; TimeoutError when it does not within `seconds`."""
     async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110 - some conditions are other people's and set no event
+        while not true():
             await asyncio.sleep(0.002)
 
 

@@ -183,7 +183,7 @@ class StewardOrgan(Organ):
         ended = self.root.prefix.keys.keys.get(asked.key_id)
         if ended is not None and ended.last is not None:
             raise KeyFault(
-                f"the key of {asked.part} in this keyring ended in the log at {ended.last}, and no other is sealed here; "
+                f"the key of {asked.part} in this keyring ended in the log at {ended.last}, no other is sealed here; "
                 f"finish with `nimmerverse keys rotate {asked.part}`, or `keys revoke` if it was revoked"
             )
         if current is not None:

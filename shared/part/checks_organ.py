@@ -11,10 +11,10 @@ from shared.constant import constant
 from shared.envelope import Verdict
 from shared.keys import LocalSigner
 from shared.message import Decision, Message, lookup, registered
-from shared.part.checks import Trial
 from shared.part.organ import Organ
 from shared.part.own_code import act
 from shared.part.samples import Sampler
+from shared.part.trial import Trial
 from shared.subjects.keys import KEYS_ENTITY, Genesis, Grant, KeyIntroduced, RootKey
 from shared.world import SimWorld, new_id
 

@@ -403,7 +403,7 @@ def scripted(folder: Path, script: str, patience: Patience) -> Child:
     answer = folder / "answer"
 
     async def ready(pid: int) -> None:
-        while not answer.exists() or answer.read_text() != f"{pid}\n":  # noqa: ASYNC110 - another process
+        while not answer.exists() or answer.read_text() != f"{pid}\n":
             await asyncio.sleep(0.001)
 
     folder.chmod(0o700)

