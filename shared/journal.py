@@ -21,6 +21,7 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
     "part_broken": ("error", "A bug of ours stopped a part; the line carries the error."),
     "message_refused": ("debug", "A part could not use a message; `code` and `detail` say why. Also counted."),
     "handler_failed": ("warning", "A part's own code failed on a message, which was dead-lettered."),
+    "message_garbled": ("warning", "The bus delivered a subject, reply or header that is no text; it was dropped."),
     "link_lost": ("warning", "A connection to the bus was lost; it reconnects by itself."),
     "link_back": ("info", "A connection to the bus is up again."),
     "server_restarted": ("warning", "An embedded server had stopped and was started again."),

@@ -261,6 +261,22 @@ class NatsWire:
             raise Unreachable(f"{self.identity} has no link to the bus at the moment")
 
 
+class _Steady(Client):
+    """nats-py's client, but a message it cannot read (bytes that are no text, headers that are none) is only counted.
+
+    Its read loop ends with the first such message, and whoever may name a reply subject can send one.
+    """
+
+    garbled = 0
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        try:
+            await super()._process_msg(sid, subject, reply, data, headers)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            self.garbled += 1
+            record("bus", "message_garbled", bytes=len(data))
+
+
 async def connect(
     url: str, identity: str, *, nkey: Path | None = None, creds: Path | None = None, private_inbox: bool = True
 ) -> NatsWire:
@@ -285,7 +301,7 @@ async def connect(
     if creds is not None:
         options["user_credentials"] = str(creds)
     prefix = inbox_prefix(identity) if private_inbox else INBOX
-    client = Client()
+    client = _Steady()
     try:
         async with asyncio.timeout(CONNECT_S):
             await client.connect(  # pyright: ignore[reportUnknownMemberType] - nats-py leaves some options untyped

@@ -468,3 +468,37 @@ def test_a_purged_log_is_not_empty(play: Play) -> None:
             await size(bus)
 
     play(body)
+
+
+@pytest.mark.spec("X-12")
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"PUB test.trial.felt.ann \xff\xfe 1\r\nx\r\n",
+        b"HPUB test.trial.felt.ann 16 17\r\nNATS/1.0 \xff\xfe\xfd\r\n\r\nx\r\n",
+        b"HPUB test.trial.felt.ann 16 17\r\nNATS/1.0\r\n\xff\xfe\r\n\r\nx\r\n",
+    ],
+    ids=["reply", "status", "header"],
+)
+def test_bytes_that_are_no_text_do_not_deafen(play: Play, wire: bytes) -> None:
+    """A reply subject or header of bytes that are no text is dropped, and the next message arrives.
+
+    The client's own read loop ends with the first of them.
+    """
+
+    async def body(ground: NatsGround) -> None:
+        ear = Bus(ground.world, await ground.wire("ear"), "ear", "1", [])
+        mouth = Bus(ground.world, await ground.wire("mouth"), "mouth", "1", [])
+        got: list[Delivery] = []
+        pattern = Felt.pattern(ENV)
+        await ear.subscribe(pattern, got.append)
+        subject = Felt("ann", 1).subject(ENV).encode()
+        client = client_of(mouth.wire)
+        for _ in range(3):
+            await client._send_command(wire.replace(b"test.trial.felt.ann", subject))
+            await client._flush_pending()
+        await mouth.emit(Felt("ann", 2))
+        await until(lambda: any(d.data == encode(Felt("ann", 2)) for d in got), 3.0)
+        assert client_of(ear.wire).is_connected
+
+    play(body)

@@ -1,4 +1,4 @@
-"""The tour on a real nats-server and a real PostgreSQL: every step holds, again on the same data, and not on false data."""
+"""The tour on a real nats-server and PostgreSQL: every step holds, again on the same data, and not on false data."""
 
 from __future__ import annotations
 
