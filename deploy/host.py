@@ -55,6 +55,8 @@ class EmbeddedHost:
         self._world = RealWorld(settings.env)
         self._lock = FolderLock(place(settings))
         self._client: NatsWire | None = None
+        self._admitting = asyncio.Lock()
+        self._identities: dict[str, Identity] = {}
         self.nats: NatsServer | None = None
         self.postgres: Postgres | None = None
         self.database_url = ""
@@ -77,7 +79,10 @@ class EmbeddedHost:
             }
             self._account_limits = limits
             self.nats = NatsServer(
-                place(self.settings) / "nats", self._accounts(), port=self.settings.nats_port, on_restart=_tell_restart
+                place(self.settings) / "nats",
+                self._accounts(self._identities),
+                port=self.settings.nats_port,
+                on_restart=_tell_restart,
             )
             await self.nats.start()
             if self.settings.database_url is None:
@@ -130,14 +135,14 @@ class EmbeddedHost:
         if name in (STEWARD, OPERATOR):
             return
         identity = Identity(name, nkey, tuple(publish), tuple(subscribe), responses=answers)
-        if self._identities.get(name) == identity:
-            return
-        self._identities[name] = identity
-        heard = {p for i in self._identities.values() if i.name not in (STEWARD, OPERATOR) for p in i.subscribe}
-        self._identities[OPERATOR] = self._operator(
-            tuple(sorted(p for p in heard if p.startswith(f"{self.settings.env}.")))
-        )
-        await self.nats.reload(self._accounts())
+        async with self._admitting:
+            if self._identities.get(name) == identity:
+                return
+            known = self._identities | {name: identity}
+            heard = {p for i in known.values() if i.name not in (STEWARD, OPERATOR) for p in i.subscribe}
+            known[OPERATOR] = self._operator(tuple(sorted(p for p in heard if p.startswith(f"{self.settings.env}."))))
+            await self.nats.reload(self._accounts(known))
+            self._identities = known
 
     def world(self, name: str) -> World:
         return RealWorld(self.settings.env)
@@ -151,8 +156,8 @@ class EmbeddedHost:
     def nkey(self, name: str) -> str:
         return self.keys.nkey(name)
 
-    def _accounts(self) -> tuple[Account, ...]:
-        return (Account(self.settings.env, tuple(self._identities.values()), self._account_limits),)
+    def _accounts(self, known: dict[str, Identity]) -> tuple[Account, ...]:
+        return (Account(self.settings.env, tuple(known.values()), self._account_limits),)
 
     def _operator(self, heard: tuple[str, ...]) -> Identity:
         env = self.settings.env

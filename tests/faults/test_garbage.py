@@ -19,7 +19,7 @@ from shared.codec import decode, encode, encode_json
 from shared.config import load
 from shared.envelope import Attributes, pack_event, seal
 from shared.envelope.envelope import rfc3339
-from shared.errors import NotPermitted, Refusal
+from shared.errors import Fault, NotPermitted, Refusal
 from shared.keys import LocalSigner
 from shared.message import MAX_MESSAGE_BYTES
 from shared.subjects.nervous import AssessRequest, LoadAssessed, MathRequest, MathResponse, VitalsWave
@@ -230,5 +230,18 @@ def test_publishing_outside_ones_permissions_is_typed(tmp_path: Path) -> None:
             await bus.request(AssessRequest(SITE))
         with pytest.raises(NotPermitted, match="math_cell"):
             await bus.subscribe("_INBOX_overload.>", lambda _: None)
+
+    play(tmp_path, body)
+
+
+@pytest.mark.spec("X-12")
+def test_an_identity_the_server_refuses_blocks_no_later_grant(tmp_path: Path) -> None:
+    """A grant with a key that is none is refused, and the next part is admitted as if nothing had been."""
+
+    async def body(host: EmbeddedHost, organism: Organism, operator: Bus) -> None:
+        with pytest.raises(Fault):
+            await host.admit("broken", "not a key", ["dev.a.b.c"], [], answers=False)
+        await host.admit("whole", host.nkey("whole"), ["dev.a.b.c"], ["_INBOX_whole.>"], answers=False)
+        await (await host.wire("whole")).close()
 
     play(tmp_path, body)
