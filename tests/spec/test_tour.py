@@ -55,7 +55,7 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.mark.spec("X-10")
 def test_the_tour_holds_and_goes_on(home: Home) -> None:
-    """On a fresh folder every step holds, and the report has the documented shape; a second tour continues the same log."""
+    """On a fresh folder every step holds, the report has the documented shape, and a second tour continues the log."""
     first = held(home, "--ask", "17 * [23] / 4")
     assert {"ok", "steps", "log"} == first.keys()
     assert all({"name", "ok", "seconds", "detail"} == step.keys() for step in first["steps"])
@@ -91,7 +91,7 @@ def test_a_row_changed_behind_its_back(home: Home) -> None:
 
 @pytest.mark.spec("X-10")
 def test_a_byte_changed_in_the_log(home: Home) -> None:
-    """Where somebody changed one byte of a decision in the log's file, the tour ends with 1 and says where the log breaks."""
+    """Where one byte of a decision was changed in the log's file, the tour ends with 1 and says where the log breaks."""
     held(home)
     [block] = (home.folder / "dev" / "nats" / "store").rglob("LOG_dev/msgs/1.blk")
     stored = bytearray(block.read_bytes())
@@ -147,7 +147,7 @@ def toured_alone(home: Home, env: str) -> dict[str, Any]:
 @pytest.mark.spec("X-10")
 @pytest.mark.parametrize("name", ["with spaces and 'quotes'", "long/" * 40 + "path"], ids=["odd", "long"])
 def test_an_ordinary_user_in_a_closed_folder(name: str, tmp_path: Path) -> None:
-    """An ordinary user takes the tour from a folder that cannot be written, on a home with an odd or a very long path."""
+    """An ordinary user takes the tour from a folder nobody may write, on a home with an odd or a very long path."""
     closed = tmp_path / "closed"
     closed.mkdir()
     closed.chmod(0o555)
