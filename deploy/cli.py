@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -30,7 +29,6 @@ EXITS = """exit codes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, run one command, and turn every failure into one clear sentence and its exit code."""
     args = build_parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, _interrupt)
     terminal = Terminal(None, as_json=args.json)
     try:
         loaded = load(os.environ, _overrides(args), socket.gethostname())
@@ -66,11 +64,6 @@ class Described:
     run: str
     text: str
     options: tuple[Option, ...] = ()
-
-
-def _interrupt(*_: object) -> None:
-    """End in good order at SIGTERM, as at Ctrl-C: what a command started is stopped by it."""
-    raise KeyboardInterrupt
 
 
 def _above_zero(text: str) -> float:

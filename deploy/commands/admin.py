@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deploy.attach import operator
+from deploy.commands.task import finish
 from deploy.host import OPERATOR
 from deploy.keychange import revoke, rotate
 from deploy.terminal import Terminal
@@ -155,7 +155,7 @@ def _change_passphrase(args: Namespace, loaded: Loaded, terminal: Terminal) -> E
 
 def _rotate_key(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Replace a part's signing key; the log says so, signed by the old one."""
-    old, new, index = asyncio.run(rotate(loaded, _named(args)))
+    old, new, index = finish(rotate(loaded, _named(args)))
     terminal.give(
         {"part": args.part, "old": old, "new": new, "index": index},
         f"{args.part}: {old} ends at {index}, {new} speaks from {index + 1} on",
@@ -165,7 +165,7 @@ def _rotate_key(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 def _revoke_key(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """End a part's signing key; the log says so, signed by the root."""
-    old, index = asyncio.run(revoke(loaded, _named(args), args.reason))
+    old, index = finish(revoke(loaded, _named(args), args.reason))
     terminal.give(
         {"part": args.part, "old": old, "index": index},
         f"{args.part}: {old} ends at {index}; the next start introduces a new key",
@@ -195,7 +195,7 @@ def _logged_keys(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         terminal.give({"genesis": book.fingerprint, "threshold": book.threshold, "keys": rows}, "\n".join(lines))
         return Exit.OK
 
-    return asyncio.run(main())
+    return finish(main())
 
 
 def _logged_row(key: Key) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from deploy.attach import living
+from deploy.commands.task import finish
 from deploy.load import BUILT_IN, find_part
 from deploy.terminal import Terminal
 from shared.config import Loaded
@@ -23,7 +24,7 @@ from shared.part.main import sentence, serve, serve_metrics
 
 def up(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Start the servers and every part, and stay until stopped."""
-    asyncio.run(_up(loaded, terminal, args.part or BUILT_IN))
+    finish(_up(loaded, terminal, args.part or BUILT_IN))
     return Exit.OK
 
 
@@ -40,7 +41,7 @@ def tour(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     question = args.ask
     if question is None and stay:
         question = input(f"  What shall the math cell compute? [{QUESTION}] ").strip() or None
-    held = asyncio.run(take(loaded, terminal, question=question, stay=stay, report=report))
+    held = finish(take(loaded, terminal, question=question, stay=stay, report=report))
     return Exit.OK if held.ok else Exit.FAILED
 
 
@@ -55,9 +56,9 @@ def part(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     if loaded.settings.nats_url is None and Running.read(loaded.settings) is None:
         where = f"{loaded.settings.home} for {loaded.settings.env}"
         terminal.note(f"nothing runs on {where}: {cls.name} gets an organism of its own")
-        asyncio.run(_up(loaded, terminal, [args.name]))
+        finish(_up(loaded, terminal, [args.name]))
     else:
-        asyncio.run(serve(cls, loaded, works))
+        finish(serve(cls, loaded, works))
     return Exit.OK
 
 
@@ -102,7 +103,7 @@ def bench(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     from deploy.bench import bench, table
 
     terminal.note("measuring on a server of its own with `sync: always` …")
-    figures = asyncio.run(bench(args.events))
+    figures = finish(bench(args.events))
     terminal.give([asdict(figure) for figure in figures], table(figures))
     return Exit.OK
 

@@ -10,6 +10,7 @@ import msgspec
 from rich.text import Text
 
 from deploy.attach import operator
+from deploy.commands.task import finish
 from deploy.terminal import Terminal, subject_text
 from shared.bus import Bus, Delivery
 from shared.bus.bus import ERROR_CODE
@@ -37,7 +38,7 @@ def ask(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         terminal.give(msgspec.to_builtins(answer), f"{answer.exact}{near}")
         return Exit.OK
 
-    return asyncio.run(main())
+    return finish(main())
 
 
 def pub(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -55,7 +56,7 @@ def pub(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         )
         return Exit.OK
 
-    return asyncio.run(main())
+    return finish(main())
 
 
 def request(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -72,7 +73,7 @@ def request(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             raise Refused(Refusal("B002", f"the answer on {subject} is not JSON: {answer.data[:100]!r}")) from None
         return Exit.REFUSED if ERROR_CODE in answer.headers else Exit.OK
 
-    return asyncio.run(main())
+    return finish(main())
 
 
 def watch(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -91,7 +92,7 @@ def watch(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
                     seen += 1
         return Exit.OK
 
-    return asyncio.run(main())
+    return finish(main())
 
 
 def replay(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -114,7 +115,7 @@ def replay(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         )
         return Exit.FAILED if void else Exit.OK
 
-    return asyncio.run(main())
+    return finish(main())
 
 
 def dead(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -143,7 +144,7 @@ def dead(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             raise Refused(Refusal("B001", f"there is no dead letter {args.index}; list them with `nimmerverse dead`"))
         return Exit.OK
 
-    return asyncio.run(main())
+    return finish(main())
 
 
 async def _traces(bus: Bus, pattern: str, part: str, terminal: Terminal) -> Exit:
