@@ -23,6 +23,7 @@ from shared.bus.sim import Faults, SimServer, SimWire
 from shared.config import load
 from shared.constant import constant
 from shared.envelope import Prefix, Verdict, admit
+from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import ConfigFault, Fault, Refusal, Refused
 from shared.keys import LocalSigner, Signer
 from shared.log.entry import Entry
@@ -32,6 +33,7 @@ from shared.subjects.system import Decided
 from shared.world import SimWorld, World, simulate
 
 SITE = "sim"
+NERVE, REPLICA = "nerves.overload", "overload-2"  #: one nerve runs twice: the lane's condition must choose one history
 SETTLE_S = constant(120.0, "s", "X-08")
 
 
@@ -94,7 +96,6 @@ class SimHost:
         faults = Faults(trouble.drop, trouble.duplicate, trouble.delay, trouble.lose_ack, trouble.lose_append)
         self.server = SimServer(world.fork("server"), faults)
         self.permissions: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
-        self.wires: dict[str, SimWire] = {}
         self._starts: dict[str, int] = {}
 
     @property
@@ -116,8 +117,7 @@ class SimHost:
 
     async def wire(self, name: str) -> Wire:
         publish, subscribe = self.permissions.get(name, ((">",), (">",)))
-        self.wires[name] = self.server.wire(name, publish, subscribe)
-        return self.wires[name]
+        return self.server.wire(name, publish, subscribe)
 
     def signer(self, name: str, owner: str) -> Signer:
         return LocalSigner(self.base.fork(f"key/{name}").entropy(32))
@@ -131,17 +131,33 @@ class Judge:
     """Reads every stored entry as it appears and holds the invariants that must be true at every step."""
 
     prefix: Prefix
+    voids: frozenset[str] = frozenset()  #: refusal codes that the drawn faults may bring about
     verdicts: list[Verdict] = field(default_factory=list[Verdict])
     effects: dict[bytes, tuple[int, int]] = field(default_factory=dict[bytes, tuple[int, int]])
     hasher: blake3 = field(default_factory=blake3)
+    broken: BrokenInvariant | None = None  #: the first finding; raised where no part can take it for trouble of its own
+
+    def witness(self, entry: Entry) -> None:
+        """Judge an entry while its writer waits, and keep what is found."""
+        try:
+            self.take(entry)
+        except BrokenInvariant as finding:
+            self.broken = self.broken or finding
+
+    def raise_if_broken(self) -> None:
+        """Raise the first finding."""
+        if self.broken is not None:
+            raise self.broken
 
     def take(self, entry: Entry) -> None:
-        """Judge the next entry; BrokenInvariant if it is void or takes effect twice (no stranger writes here)."""
+        """Judge the next entry; BrokenInvariant if it is void for no good reason or takes effect twice."""
         _hold(entry.index == len(self.verdicts), f"entry {entry.index} follows entry {len(self.verdicts) - 1}")
         verdict = admit(self.prefix, entry)
         self.prefix.fold(verdict)
         self.verdicts.append(verdict)
         self.hasher.update(entry.leaf)
+        for offset, no in verdict.void():
+            _hold(no.code in self.voids, f"({entry.index}, {offset}) on {entry.subject} is void: {no}")
         for offset, event in verdict.admitted():
             _hold(
                 event.id not in self.effects,
@@ -164,7 +180,7 @@ class User:
         while True:
             await self.bus.world.sleep(1 + 2 * self.bus.world.chance())
             self.asked += 1
-            if self.asked % 5 == 0:
+            if self.asked % 2 == 0:
                 answer = await self._ask(AssessRequest(SITE))
                 if isinstance(answer, Decided):
                     self.answered += 1
@@ -197,17 +213,22 @@ def run(seed: int, minutes: float = 2.0, trouble: Trouble | None = None) -> Outc
 async def _life(seed: int, minutes: float, trouble: Trouble) -> Outcome:
     world = SimWorld("dev", seed)
     host = SimHost(world, trouble)
-    judge = Judge(Prefix("dev"))
-    host.server.witness = judge.take
+    judge = Judge(Prefix("dev"), frozenset({"R001"} if trouble.skew * 1000 > CLOCK_SKEW_MS else ()))
+    host.server.witness = judge.witness
     organism = Organism(host, load({}, {"env": "dev", "site": SITE, "home": "/nonexistent"}, SITE))
     calm = host.server.faults
     host.server.faults = Faults()  # the ground is prepared in peace; what follows is not
     await organism.start([find_part(name).simulate(world.fork(name)) for name in BUILT_IN])
+    await organism.add(find_part(NERVE).simulate(world.fork(REPLICA)), REPLICA)
     host.server.faults = calm
     user = User(Bus(host.world("operator"), await host.wire("operator"), "operator", "1", []))
     chaos = Chaos(host, organism, world.fork("chaos"), trouble)
     loop = asyncio.get_running_loop()
-    tasks = [loop.create_task(user.live()), loop.create_task(chaos.live()), loop.create_task(_watch(organism, world))]
+    tasks = [
+        loop.create_task(user.live()),
+        loop.create_task(chaos.live()),
+        loop.create_task(_watch(organism, judge, world)),
+    ]
     await _while(tasks, world.sleep(minutes * 60))
     await _stopped(tasks)
     await chaos.calm()
@@ -249,7 +270,7 @@ class Chaos:
         self.crashes += 1
         runner = self.organism.runners.pop(name)
         await runner.halt()
-        await self.host.wires[name].close()
+        await runner.bus.wire.close()
         await self.world.sleep(5 * self.world.chance())
         part = (
             runner.part
@@ -258,20 +279,23 @@ class Chaos:
         )
         while name not in self.organism.runners:
             try:
-                self.organism.runners[name] = await self.organism.run(part)
+                self.organism.runners[name] = await self.organism.run(part, name)
             except (Refused, Fault):  # a supervisor tries again when a start is refused
                 await self.world.sleep(1)
 
     async def _cut(self, name: str) -> None:
-        wire = self.host.wires[name]
+        wire = self.organism.runners[name].bus.wire
+        assert isinstance(wire, SimWire)
         wire.linked = False
         await self.world.sleep(30 * self.world.chance())
-        wire.linked = name in self.organism.runners and self.host.wires[name] is wire
+        now = self.organism.runners.get(name)
+        wire.linked = now is not None and now.bus.wire is wire
 
 
-async def _watch(organism: Organism, world: SimWorld) -> None:
-    """Raise what breaks any part, whichever runner carries it at the time."""
+async def _watch(organism: Organism, judge: Judge, world: SimWorld) -> None:
+    """Raise what breaks an invariant, or any part, whichever runner carries it at the time."""
     while True:
+        judge.raise_if_broken()
         for runner in list(organism.runners.values()):
             runner.raise_if_broken()
         await world.sleep(0.5)
@@ -311,6 +335,7 @@ async def _settled(organism: Organism, judge: Judge, world: SimWorld) -> None:
 
 async def _agree(organism: Organism, judge: Judge, user: User) -> None:
     """Compare what was promised, what the parts hold and what the view shows with the log itself."""
+    judge.raise_if_broken()
     for promise in user.promises:
         place = judge.effects.get(bytes.fromhex(promise.id))
         _hold(place == (promise.index, promise.offset), f"{promise} was promised, the log has {place}")
@@ -320,6 +345,8 @@ async def _agree(organism: Organism, judge: Judge, user: User) -> None:
     live, again = await records.records.digest(), await rebuild(fresh, user.bus, len(judge.verdicts))
     _hold(live == again, f"the view's digest is {live}, rebuilt it is {again}")
     for runner in organism.runners.values():
+        for lane in list(runner.bus.prefix.lanes):  # a replica may not have looked since the other one decided
+            await runner.bus.follow(lane)
         for rerun in reruns_of([runner.part]):
             _hold_nerve(rerun, runner.mind, judge.verdicts)
 

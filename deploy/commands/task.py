@@ -1,0 +1,28 @@
+"""A command's asynchronous work: run to its end, or until a signal asks it to stop in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end and return its result; SIGTERM cancels it as Ctrl-C does, and is a KeyboardInterrupt too.
+
+    What the work started is stopped by its own `finally`; no exception is thrown into the middle of the event loop.
+    """
+
+    async def whole() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await work
+
+    try:
+        return asyncio.run(whole())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
