@@ -12,7 +12,7 @@ from organs.steward import Door, Ground, NatsGround, OpenDoor
 from organs.steward.ports import log_config
 from shared.bus import Wire
 from shared.bus.nats import NatsWire, connect, nanoseconds
-from shared.bus.wire import INBOX
+from shared.bus.wire import INBOX, inbox_prefix
 from shared.config import Settings, redact
 from shared.constant import constant
 from shared.envelope.admission import CLOCK_SKEW_MS
@@ -73,7 +73,7 @@ class EmbeddedHost:
                     STEWARD,
                     self.keys.nkey(STEWARD),
                     self._steward_may(),
-                    (f"{self.settings.env}.>", "$SRV.>", "_INBOX_steward.>"),
+                    (f"{self.settings.env}.>", "$SRV.>", f"{inbox_prefix(STEWARD)}.>"),
                     responses=True,
                 ),
                 OPERATOR: self._operator(()),
@@ -163,7 +163,7 @@ class EmbeddedHost:
     def _operator(self, heard: tuple[str, ...]) -> Identity:
         env = self.settings.env
         publish = (*heard, GrantRequest.pattern(env), "$SRV.>", "$JS.API.DIRECT.GET.>")
-        return Identity(OPERATOR, self.keys.nkey(OPERATOR), publish, (f"{env}.>", "_INBOX.>"), responses=False)
+        return Identity(OPERATOR, self.keys.nkey(OPERATOR), publish, (f"{env}.>", f"{INBOX}.>"), responses=False)
 
     def _steward_may(self) -> tuple[str, ...]:
         """Create and look, never update, delete or purge.
@@ -172,7 +172,7 @@ class EmbeddedHost:
         """
         env = self.settings.env
         calls = ("STREAM.CREATE", "STREAM.INFO", "CONSUMER.DURABLE.CREATE", "CONSUMER.INFO", "DIRECT.GET")
-        return (f"{env}.system.>", "$SRV.PING.>", f"{INBOX}.>", *(f"$JS.API.{call}.>" for call in calls))
+        return (f"{env}.system.>", "$SRV.PING.>", *(f"$JS.API.{call}.>" for call in calls))
 
 
 class RemoteHost:

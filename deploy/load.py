@@ -50,6 +50,9 @@ def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise ConfigFault(f"there is no part file {path}; give the path of a Python file with one Cell, Nerve or Organ")
     name = f"part_{path.stem.replace('-', '_')}"
+    known = sys.modules.get(name)
+    if known is not None and known.__file__ == str(path):  # a second import would declare every subject twice
+        return known
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     loader, module = spec.loader, importlib.util.module_from_spec(spec)

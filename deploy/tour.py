@@ -21,7 +21,7 @@ from deploy.terminal import Terminal
 from organs.records import DecisionRow, PostgresRecords, RecordsOrgan, rebuild
 from shared.bus import Bus, Delivery
 from shared.codec import decode
-from shared.config import Loaded
+from shared.config import Loaded, redact
 from shared.constant import constant
 from shared.errors import Fault, NotPermitted, Refusal, Refused
 from shared.files import storing
@@ -109,7 +109,9 @@ class Tour:
         text = self.question or QUESTION
         answer = await self.bus.request(MathRequest(text))
         if isinstance(answer, Refusal):
+            _hold(answer.code == "B012" and text != QUESTION, f"the math cell did not answer {text!r}: {answer}")
             return f"{text!r} was refused by name: {answer}"
+        _hold(text != QUESTION or answer == MathResponse(QUESTION, 14.0, "14"), f"{text} was answered with {answer}")
         assert isinstance(answer, MathResponse)
         return f"{text} = {answer.exact}" + ("" if answer.exact == f"{answer.value:g}" else f" ≈ {answer.value}")
 
@@ -136,10 +138,9 @@ class Tour:
     async def _view(self) -> str:
         records = self._records()
         await self._until_async(self._view_has_read, f"the view to reach log position {self.position}")
-        newest = next(
-            row for row in await records.newest(50) if row.index <= self.position and "overload" in row.subject
-        )
-        return f"PostgreSQL shows entry {newest.index} of {newest.source}: {_in_words(newest)}"
+        shown = [row for row in await records.newest(1_000) if row.index == self.position and not row.refusal]
+        _hold(len(shown) == 1, f"PostgreSQL shows {len(shown)} rows of entry {self.position}, one was decided")
+        return f"PostgreSQL shows entry {shown[0].index} of {shown[0].source}: {_in_words(shown[0])}"
 
     async def _rebuild(self) -> str:
         live = self._records()
@@ -194,7 +195,7 @@ class Tour:
         )
 
     def _servers(self) -> str:
-        where = self.host.url
+        where = redact(self.host.url)
         kind = "nats-server and PostgreSQL, embedded" if isinstance(self.host, EmbeddedHost) else "configured servers"
         return f"{kind}, at {where}; log of {self.settings.env}, trust {self.organism.fingerprint[:16]}…"
 

@@ -16,7 +16,7 @@ from deploy.commands.task import finish
 from deploy.host import OPERATOR
 from deploy.keychange import revoke, rotate
 from deploy.terminal import Terminal
-from shared.config import Loaded
+from shared.config import Loaded, redact
 from shared.constant import constant
 from shared.envelope.keybook import Key
 from shared.errors import ConfigFault, Exit, Fault, KeyFault, Refused, StorageFault, Unreachable
@@ -59,7 +59,7 @@ def connect(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         raise Unreachable(
             f"nothing runs on {loaded.settings.home} for {loaded.settings.env}; start it with `nimmerverse up`"
         )
-    url = running.url if running else str(loaded.settings.nats_url)
+    url = running.url if running else redact(str(loaded.settings.nats_url))
     nkey = nkey_path(loaded.settings, OPERATOR) if running else loaded.settings.nats_nkey
     context = {
         "description": f"nimmerverse {loaded.settings.env}",

@@ -14,7 +14,7 @@ from deploy.attach import living
 from deploy.commands.task import finish
 from deploy.load import BUILT_IN, find_part
 from deploy.terminal import Terminal
-from shared.config import Loaded
+from shared.config import Loaded, redact
 from shared.errors import Exit, StorageFault
 from shared.home import Running
 from shared.journal import configure
@@ -119,8 +119,8 @@ async def _up(loaded: Loaded, terminal: Terminal, names: list[str] | tuple[str, 
         parts = {name: f"{r.part.version} ({r.greeted or 'steward'})" for name, r in organism.runners.items()}
         listed = "\n".join(f"  {name} {how}" for name, how in parts.items())
         terminal.give(
-            {"url": host.url, "env": env, "trust": trust, "parts": parts},
-            f"up in {env} at {host.url}; trust {trust}\n{listed}\nCtrl-C or SIGTERM stops it",
+            {"url": redact(host.url), "env": env, "trust": trust, "parts": parts},
+            f"up in {env} at {redact(host.url)}; trust {trust}\n{listed}\nCtrl-C or SIGTERM stops it",
         )
         sys.stdout.flush()
         closing.callback(serve_metrics(loaded.settings, organism.runners.values()))

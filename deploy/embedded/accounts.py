@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from shared.bus.wire import INBOXES
 from shared.errors import ConfigFault
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 MAX_PAYLOAD_BYTES = 2**20
 WRITE_DEADLINE = "5s"
-#: How long an identity may answer a request it received.
-RESPONSE_WINDOW = "1m"
 
 _ENV = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _PUBLIC = re.compile(r"U[A-Z2-7]{55}")
@@ -34,7 +33,7 @@ Json: TypeAlias = "str | int | bool | list[Json] | dict[str, Json]"
 class Identity:
     """One part on the bus: its public user key and the only subjects it may publish and subscribe.
 
-    An empty tuple allows nothing. `responses` lets it answer each request it received, once, within a minute.
+    An empty tuple allows nothing. `responses` lets it answer requests: publish to inboxes, whose names none can guess.
     """
 
     name: str
@@ -108,11 +107,9 @@ def _account(account: Account) -> Json:
 
 def _user(identity: Identity) -> Json:
     permissions: dict[str, Json] = {
-        "publish": _allowed(identity.publish),
+        "publish": _allowed((*identity.publish, *(INBOXES if identity.responses else ()))),
         "subscribe": _allowed(identity.subscribe),
     }
-    if identity.responses:
-        permissions["allow_responses"] = {"max": 1, "expires": RESPONSE_WINDOW}
     return {"nkey": identity.public, "permissions": permissions}
 
 

@@ -21,8 +21,8 @@ create table if not exists decisions (
     version text not null, event_id text not null, cause text not null, written_ms bigint not null,
     broker_ns bigint not null, data text not null, evidence_bytes integer not null, refusal text not null,
     primary key (index, place));
-create index if not exists decisions_by_subject on decisions (subject, index);
-create index if not exists decisions_by_event on decisions (event_id);
+create index if not exists decisions_by_subject on decisions (md5(subject), index);
+create index if not exists decisions_by_event on decisions (md5(event_id));
 create table if not exists inbox (view text primary key, next_index bigint not null);
 insert into inbox values ('decisions', 0) on conflict do nothing;
 """

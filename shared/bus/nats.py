@@ -27,6 +27,7 @@ from nats.errors import TimeoutError as NatsTimeout
 from shared.bus.pull import Pull
 from shared.bus.refusals import Refusals
 from shared.bus.wire import INBOX, READ_BATCH, Consumer, Delivery, Sink, Subscription, inbox_prefix
+from shared.config import redact
 from shared.constant import constant
 from shared.errors import Fault, Refusal, Refused, StorageFault, Unreachable, Unresolved
 from shared.journal import record
@@ -138,7 +139,7 @@ class NatsWire:
 
         def collect(delivery: Delivery) -> None:
             status = delivery.headers.get("Status", "")
-            if not status:
+            if "Nats-Sequence" in delivery.headers:  # a stored entry, whatever headers its writer gave it
                 found.append(_entry(delivery))
             elif not done.done():
                 done.set_result(f"{status} {delivery.headers.get('Description', 'no stream answers')}")
@@ -160,9 +161,7 @@ class NatsWire:
             message = _delivery(await self._ask([f"$JS.API.DIRECT.GET.{stream}"], body, None, CONNECT_S))
         except (NoRespondersError, NatsTimeout):
             raise Unreachable(f"there is no stream {stream}, or it does not answer") from None
-        if message.headers.get("Status") == "404":
-            return None
-        return _entry(message)
+        return _entry(message) if "Nats-Sequence" in message.headers else None
 
     async def consume(self, stream: str, durable: str, consumer: Consumer) -> Subscription:
         self._check_link()
@@ -322,7 +321,7 @@ async def connect(
         await client.close()
         why = f"{type(error).__name__}: {error}".rstrip(": ")
         raise Unreachable(
-            f"no usable nats-server at {url} for {identity} ({why}); start one with `nimmerverse up`"
+            f"no usable nats-server at {redact(url)} for {identity} ({why}); start one with `nimmerverse up`"
         ) from None
     wire = NatsWire(client, identity)
     wires.append(wire)

@@ -20,6 +20,7 @@ from shared.log.entry import Entry
 
 BATCH = constant(200, "messages", "X-07")
 EXPIRES_S = constant(30, "s", "X-07")
+ACKS = "$JS.ACK."
 IDLE_S = constant(2, "s", "X-07")
 NOBODY = "503"
 SHORT_ACK_TOKENS = 9
@@ -70,7 +71,8 @@ class Pull:
 
     async def _receive(self, message: Msg) -> None:
         self._heard.set()
-        status = (message.headers or {}).get("Status")
+        stored = message.reply.startswith(ACKS)  # a stored entry, whatever headers its writer gave it
+        status = None if stored else (message.headers or {}).get("Status")
         self.unanswered = status == NOBODY
         if status is None:
             self._wanted -= 1

@@ -194,7 +194,7 @@ class SimWire:
             raise NotPermitted(f"{self.identity} may not subscribe to {pattern}")
 
         def receive(delivery: Delivery) -> None:
-            if delivery.reply:
+            if delivery.reply.startswith(INBOX):
                 self._answers.add(delivery.reply)
             sink(delivery)
 

@@ -15,6 +15,10 @@ from shared.log.entry import Entry
 from shared.message import encode_token
 
 INBOX = constant("_INBOX", "subject prefix", "X-09")
+PRIVATE_INBOX = constant("_INBOX_P", "subject prefix", "X-09")
+#: Where whoever answers may publish. A reply subject outside is never written to, whatever a caller names: the server's
+#: own `allow_responses` would let a part write anywhere by naming a reply subject to itself.
+INBOXES = (f"{INBOX}.>", f"{PRIVATE_INBOX}.>")
 READ_BATCH = constant(500, "entries", "X-04")
 
 
@@ -101,7 +105,7 @@ class Wire(Protocol):
 
 def inbox_prefix(identity: str) -> str:
     """Return the subject under which `identity` alone may hear its answers; no two identities share one."""
-    return f"{INBOX}_{encode_token(identity)}"
+    return f"{PRIVATE_INBOX}.{encode_token(identity)}"
 
 
 def stream_name(kind: Literal["log", "dead", "traces"], env: str, part: str = "") -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Literal, Union
 
-from shared.bus.wire import INBOX, stream_name
+from shared.bus.wire import inbox_prefix, stream_name
 from shared.config import Settings
 from shared.envelope import Verdict
 from shared.errors import Refusal
@@ -95,7 +95,7 @@ class Declaration:
     def subscribe(self, env: str) -> list[str]:
         """Return the patterns this part may receive: its inputs, discovery, and its private inbox."""
         own = [cls.pattern(env) for cls in self.hears if not issubclass(cls, Tick | Decision)]
-        return sorted([*own, "$SRV.*", f"$SRV.*.{self.name}", f"$SRV.*.{self.name}.*", f"{INBOX}_{self.name}.>"])
+        return sorted([*own, "$SRV.*", f"$SRV.*.{self.name}", f"$SRV.*.{self.name}.*", f"{inbox_prefix(self.name)}.>"])
 
     def consumers(self, env: str) -> dict[str, list[str]]:
         """Return the durable consumer this part needs on the log, with its filters."""

@@ -75,7 +75,7 @@ class Handover:
                 self.work.refused += 1
             if isinstance(output, Reply | Refusal):
                 answer = output
-            output_id = derive_event_id(received.message_id, self.part.name, handler.name, ordinal)
+            output_id = derive_event_id(received.identity, self.part.name, handler.name, ordinal)
             if isinstance(output, Decision):
                 receipt = await self.bus.append(Draft(output, output_id, received.message_id), received.context)
                 answer = _decided(receipt) if reply is Decided and answer is None else answer

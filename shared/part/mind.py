@@ -102,7 +102,8 @@ class Mind:
                 receipts = await self.bus.append_at(last, drafts, context)
             if receipts is not None:
                 self._remember(entity, after)
-                return receipts, others
+                stale = any(receipt.duplicate for receipt in receipts)  # a replica decided on a newer state, and spoke
+                return receipts, [] if stale else others
             await self.bus.follow(lane)
         raise LogFault(f"{lane} moved {MAX_ROUNDS} times while {self.nerve.name} decided about one message")
 

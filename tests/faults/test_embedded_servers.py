@@ -58,7 +58,7 @@ PROGRAMS = nkey_pair(bytes(32))
 
 IDENTITIES = (
     Identity("all", ALL.public, (">",), (">",)),
-    Identity("math", MATH.public, ("dev.math.wave",), ("_INBOX_math.>",)),
+    Identity("math", MATH.public, ("dev.math.wave",), ("_INBOX_P.math.>",)),
 )
 ACCOUNTS = (Account("dev", IDENTITIES),)
 
@@ -281,7 +281,7 @@ def test_foreign_subjects_are_refused_by_the_server(tmp_path: Path) -> None:
 
 @pytest.mark.spec("X-09")
 def test_empty_permissions_allow_nothing(tmp_path: Path) -> None:
-    """An identity without patterns may do nothing, except answer once what it was asked when it may respond."""
+    """An identity without patterns may do nothing, except answer on inboxes when it may respond."""
 
     async def check() -> None:
         errors: asyncio.Queue[str] = asyncio.Queue()
@@ -299,7 +299,8 @@ def test_empty_permissions_allow_nothing(tmp_path: Path) -> None:
             message = await asked.next_msg(EVENT_S)
             await message.respond(b"once")
             assert (await question).data == b"once"
-            await message.respond(b"twice")
+            await everyone.publish("dev.ask", b"", reply="dev.log.event")
+            await (await asked.next_msg(EVENT_S)).respond(b"where the caller says")
             assert "permissions violation for publish" in await asyncio.wait_for(errors.get(), EVENT_S)
 
     asyncio.run(check())

@@ -13,7 +13,7 @@ from deploy.host import EmbeddedHost
 from deploy.organism import Organism
 from deploy.recheck import recheck
 from organs.records import RecordsOrgan, rebuild
-from shared.bus import Bus, Context, Draft
+from shared.bus import Bus, Context, Delivery, Draft
 from shared.bus.bus import ERROR_CODE
 from shared.codec import decode, encode, encode_json
 from shared.config import load
@@ -152,7 +152,7 @@ def test_garbage_in_the_log_is_void_by_name(tmp_path: Path) -> None:
         await alive(organism, operator)
         log = f"dev.nervous.overload.event.{SITE}.assessed"
         await host.admit(
-            "mallory", host.nkey("mallory"), [log, "$JS.API.DIRECT.GET.LOG_dev"], ["_INBOX_mallory.>"], answers=False
+            "mallory", host.nkey("mallory"), [log, "$JS.API.DIRECT.GET.LOG_dev"], ["_INBOX_P.mallory.>"], answers=False
         )
         wire = await host.wire("mallory")
         real = await wire.last("LOG_dev", log)
@@ -229,7 +229,7 @@ def test_publishing_outside_ones_permissions_is_typed(tmp_path: Path) -> None:
         with pytest.raises(NotPermitted, match="math_cell"):
             await bus.request(AssessRequest(SITE))
         with pytest.raises(NotPermitted, match="math_cell"):
-            await bus.subscribe("_INBOX_overload.>", lambda _: None)
+            await bus.subscribe("_INBOX_P.overload.>", lambda _: None)
 
     play(tmp_path, body)
 
@@ -241,7 +241,64 @@ def test_an_identity_the_server_refuses_blocks_no_later_grant(tmp_path: Path) ->
     async def body(host: EmbeddedHost, organism: Organism, operator: Bus) -> None:
         with pytest.raises(Fault):
             await host.admit("broken", "not a key", ["dev.a.b.c"], [], answers=False)
-        await host.admit("whole", host.nkey("whole"), ["dev.a.b.c"], ["_INBOX_whole.>"], answers=False)
+        await host.admit("whole", host.nkey("whole"), ["dev.a.b.c"], ["_INBOX_P.whole.>"], answers=False)
         await (await host.wire("whole")).close()
+
+    play(tmp_path, body)
+
+
+@pytest.mark.spec("X-09")
+def test_a_reply_to_oneself_opens_nothing(tmp_path: Path) -> None:
+    """A part that names a log subject, or the stream API, as the reply to its own message may not publish there."""
+
+    async def body(host: EmbeddedHost, organism: Organism, operator: Bus) -> None:
+        own, log = "dev.evil.a.b", f"dev.nervous.overload.event.{SITE}.assessed"
+        await host.admit("evil", host.nkey("evil"), [own], [own, "_INBOX_P.evil.>"], answers=True)
+        wire = await host.wire("evil")
+        heard: asyncio.Queue[Delivery] = asyncio.Queue()
+        await wire.subscribe(own, heard.put_nowait)
+        for target in (log, "dev.system.keys.event.root.introduced", "$JS.API.STREAM.DELETE.LOG_dev"):
+            await wire.publish(own, b"", None, target)
+            delivery = await asyncio.wait_for(heard.get(), 5)
+            await wire.publish(delivery.reply, b"forged")
+            with pytest.raises(NotPermitted):
+                await wire.confirm(delivery.reply)
+        await wire.close()
+        assert [] == (await recheck(operator, organism.fingerprint, [])).void
+
+    play(tmp_path, body)
+
+
+@pytest.mark.spec("X-12")
+def test_headers_of_a_stored_entry_steer_no_reader(tmp_path: Path) -> None:
+    """An entry stored with the server's own status headers is read, judged and passed like any other."""
+
+    async def body(host: EmbeddedHost, organism: Organism, operator: Bus) -> None:
+        await alive(organism, operator)
+        log = f"dev.nervous.overload.event.{SITE}.assessed"
+        await host.admit("mallory", host.nkey("mallory"), [log], ["_INBOX_P.mallory.>"], answers=False)
+        wire = await host.wire("mallory")
+        for headers in ({"Status": "204"}, {"Status": "408"}, {"Nats-Sequence": "1", "Nats-Subject": "dev.a.b.c"}):
+            await wire.publish(log, b"x", headers)
+            await wire.confirm(log)
+        await wire.close()
+        await alive(organism, operator)
+        found = await recheck(operator, organism.fingerprint, [])
+        assert len(found.void) == 3
+
+    play(tmp_path, body)
+
+
+@pytest.mark.spec("X-05")
+def test_a_long_subject_does_not_stop_the_view(tmp_path: Path) -> None:
+    """An entry on a subject of four thousand random characters is one void row, and the view goes on."""
+
+    async def body(host: EmbeddedHost, organism: Organism, operator: Bus) -> None:
+        long = f"dev.nervous.overload.event.{operator.world.entropy(1_900).hex()}.assessed"
+        await host.admit("mallory", host.nkey("mallory"), [long], ["_INBOX_P.mallory.>"], answers=False)
+        wire = await host.wire("mallory")
+        await wire.publish(long, b"x")
+        await wire.confirm(long)
+        await wire.close()
 
     play(tmp_path, body)

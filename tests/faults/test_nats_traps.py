@@ -354,11 +354,11 @@ def test_a_neighbour_cannot_read_acknowledgements(play: Play) -> None:
         bus = await founded.part("desk", subscribe=(f"{ENV}.trial.own",))
         nosy = await ground.wire("nosy", publish=(f"{ENV}.trial.own",), subscribe=(f"{ENV}.trial.own",))
         stolen: list[Delivery] = []
-        for pattern in ("_INBOX.>", "_INBOX_desk.>", "_INBOX_desk.*.*", ">", "*.>", "*.*.*", "$JS.ACK.>"):
+        for pattern in ("_INBOX.>", "_INBOX_P.>", "_INBOX_P.desk.>", "_INBOX_P.*.*", ">", "*.>", "*.*.*", "$JS.ACK.>"):
             with pytest.raises(NotPermitted):
                 await nosy.subscribe(pattern, stolen.append)
         seen: list[str] = []
-        await ground.admin.subscribe("_INBOX_desk.>", lambda delivery: seen.append(delivery.subject))
+        await ground.admin.subscribe("_INBOX_P.desk.>", lambda delivery: seen.append(delivery.subject))
         await bus.append(noted(ground.world, 1))
         await until(lambda: seen)
         await nosy.confirm(f"{ENV}.trial.own")
@@ -371,7 +371,7 @@ def test_a_neighbour_cannot_read_acknowledgements(play: Play) -> None:
 def test_a_reply_subject_in_the_log_is_not_answered(play: Play) -> None:
     """A caller that names a log subject as its reply subject gets nothing written there: the answer is Refused B004.
 
-    The server itself would allow it: whoever may answer may answer anywhere.
+    The server refuses it too: whoever answers may publish to inboxes and nowhere else.
     """
 
     async def body(ground: NatsGround) -> None:
@@ -390,9 +390,10 @@ def test_a_reply_subject_in_the_log_is_not_answered(play: Play) -> None:
             assert "B004" == caught.value.refusal.code
         await honest.wire.confirm(f"{ENV}.trial.own")
         assert before == await size(founded.root)
-        await client_of(honest.wire).publish(NOTED, b"written by a dishonest part")  # the trap: the server lets it
-        await honest.wire.confirm(f"{ENV}.trial.own")
-        assert before + 1 == await size(founded.root)
+        await client_of(honest.wire).publish(NOTED, b"written by a dishonest part")
+        with pytest.raises(NotPermitted):
+            await honest.wire.confirm(NOTED)
+        assert before == await size(founded.root)
 
     play(body)
 

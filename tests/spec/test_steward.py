@@ -79,7 +79,7 @@ def test_a_foreign_subject_is_not_granted(pattern: str) -> None:
 
 @pytest.mark.spec("X-09")
 @pytest.mark.parametrize(
-    "pattern", [">", "*", "dev.>", "prod.trial.a.b", "_INBOX_math_cell.>", "_INBOX.>", "$JS.>", "$SRV.PING.x"]
+    "pattern", [">", "*", "dev.>", "prod.trial.a.b", "_INBOX_P.math_cell.>", "_INBOX.>", "$JS.>", "$SRV.PING.x"]
 )
 def test_a_neighbours_inbox_is_not_heard(pattern: str) -> None:
     """No part hears another's inbox, the server's own subjects, or a whole environment."""
