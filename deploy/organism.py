@@ -7,10 +7,13 @@ from collections.abc import Sequence
 import msgspec
 
 from deploy.host import STEWARD, Host
-from organs.steward import StewardOrgan
+from organs.steward import NeedsFreshKey, StewardOrgan
 from shared.bus import Bus
 from shared.config import Loaded
+from shared.errors import KeyFault
+from shared.home import Keys
 from shared.part import Part, Runner, declaration, grant_request
+from shared.part.grant import endorse
 from shared.subjects.keys import RootKey
 from shared.subjects.system import GrantRequest
 from shared.version import VERSION
@@ -64,13 +67,26 @@ class Organism:
         """Have the steward admit a part with what its declaration needs."""
         signer = self.host.signer(part.name, HOST_OWNER)
         asked = grant_request(declaration(part), self.settings.env, self.host.nkey(part.name), signer, HOST_OWNER)
-        await self.steward.grant(asked)
+        try:
+            await self.steward.grant(asked, trusted=True)
+        except NeedsFreshKey:
+            new = self._keys().ring.stage_rotation(part.name, self._keys().entropy)
+            again = grant_request(declaration(part), self.settings.env, asked.nkey, new, HOST_OWNER)
+            await self.steward.grant(endorse(again, self.settings.env, signer), trusted=True)
+            self._keys().ring.commit_rotation(part.name, self._keys().entropy)
 
     async def run(self, part: Part, world_name: str = "") -> Runner:
         """Start a granted part on a connection of its own and return its runner."""
         runner = await runner_for(self.host, part, self.settings.beat_ms / 1000, world_name)
         await runner.start()
         return runner
+
+    def _keys(self) -> Keys:
+        """Return the host's keyring; KeyFault where its keys come from somewhere else."""
+        keys: Keys | None = getattr(self.host, "keys", None)
+        if keys is None:
+            raise KeyFault("the keys of this host cannot be replaced; give the part a new one")
+        return keys
 
     def raise_if_broken(self) -> None:
         """Raise what stopped any part."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from organs.steward.organ import NeedsFreshKey as NeedsFreshKey
 from organs.steward.organ import StewardOrgan as StewardOrgan
 from organs.steward.ports import Door as Door
 from organs.steward.ports import Ground as Ground

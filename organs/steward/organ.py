@@ -5,11 +5,12 @@ Every change is logged before it is made; the genesis records the log itself. No
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from organs.steward.entitlement import objections, same_needs
+from organs.steward.entitlement import key_objections, objections, same_needs
 from organs.steward.ports import Door, Ground, consumer_config, dead_config, log_config, traces_config
 from shared.bus import Bus, Draft
 from shared.bus.wire import stream_name
@@ -17,8 +18,11 @@ from shared.codec import MAX_REASON_CHARS, decode
 from shared.config import Loaded
 from shared.constant import constant
 from shared.envelope import Verdict, derive_event_id
+from shared.envelope.keybook import Key
 from shared.errors import KeyFault, LogFault, Refusal, Refused
+from shared.keys import verify
 from shared.message import Decision, lookup, registered
+from shared.part.grant import FRESH_KEY, endorsed
 from shared.part.handshake import shape_digest
 from shared.part.organ import Organ
 from shared.subjects.keys import KEYS_ENTITY, KEYS_LANE, Genesis, Grant, KeyIntroduced, KeyRevoked, RootKey
@@ -38,6 +42,13 @@ ECHOES = constant(5, "attempts", "NIM-22")
 ECHO_S = constant(0.8, "s", "NIM-22")
 
 
+class NeedsFreshKey(Refused):
+    """The log holds this signing key otherwise than it is needed now: another one has to take its place."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(Refusal("B005", f"{FRESH_KEY}: {why}"))
+
+
 class StewardOrgan(Organ):
     """Prepares the ground, then answers grant requests and handshakes. Speaks as `steward` and, for keys, as `root`."""
 
@@ -48,6 +59,8 @@ class StewardOrgan(Organ):
         self.ground, self.door, self.bus, self.root = ground, door, bus, root
         self.env = bus.env
         self.granted: dict[str, GrantRequest] = {}
+        self.deployed: dict[str, GrantRequest] = {}  #: those the host granted itself
+        self._granting = asyncio.Lock()
         self._logged: dict[str, tuple[str, list[str], list[str]]] = {}
         bus.observers.append(self._remember)
 
@@ -81,8 +94,23 @@ class StewardOrgan(Organ):
         settings = [Setting(row.name, str(row.value), row.origin) for row in loaded.effective()]
         await self._log(Started(KEYS_ENTITY, self.bus.world.boot, version, settings))
 
-    async def grant(self, asked: GrantRequest) -> int:
-        """Give a part its subjects, consumers and key; each change is logged first. Return the newest key index."""
+    async def grant(self, asked: GrantRequest, *, trusted: bool = False) -> int:
+        """Give a part its subjects, consumers and key; each change is logged first. Return the newest key index.
+
+        `trusted` says that the host deploys the part itself: nobody else may then take its name with other needs.
+        Raises Refused, NeedsFreshKey among it, and KeyFault before anything is written.
+        """
+        async with self._granting:
+            index = await self._grant(asked, trusted=trusted)
+            if trusted:
+                self.deployed[asked.part] = asked
+            return index
+
+    async def _grant(self, asked: GrantRequest, *, trusted: bool) -> int:
+        await self._known(asked, trusted=trusted)
+        unfit = key_objections(asked, self.root.prefix.keys.keys.values())
+        if unfit:
+            raise Refused(Refusal("B005", f"{asked.part} may not be granted {'; '.join(unfit)}"[:MAX_REASON_CHARS]))
         if self._logged.get(asked.part) != (asked.version, asked.publish, asked.subscribe):
             await self._log(PartGranted(KEYS_ENTITY, asked.part, asked.version, asked.publish, asked.subscribe))
         for durable, filters in asked.consumers.items():
@@ -102,14 +130,34 @@ class StewardOrgan(Organ):
 
     async def on_grant(self, request: GrantRequest) -> Granted | Refusal:
         """Admit a part at once in dev; elsewhere a part is admitted by `up` from the deployed declarations alone."""
-        deployed = self.granted.get(request.part)
-        if self.env != "dev" and (deployed is None or not same_needs(request, deployed)):
+        async with self._granting:
+            try:
+                await self._judge_grant(request)
+                return Granted(request.part, await self._grant(request, trusted=False))
+            except Refused as no:
+                return no.refusal
+
+    async def _judge_grant(self, request: GrantRequest) -> None:
+        """Raise Refused where the request asks for too much, or comes from somebody else than the part it names."""
+        deployed = self.deployed.get(request.part)
+        if (self.env != "dev" or deployed is not None) and not (deployed and same_needs(request, deployed)):
             found = "not in it" if deployed is None else "in it with other needs"
-            return Refusal("B005", f"in {self.env} parts are admitted from the deployed set; {request.part} is {found}")
-        unlawful = objections(request, self.env, self.granted.values())
+            why = f"in {self.env} parts are admitted from the deployed set; {request.part} is {found}"
+            raise Refused(Refusal("B005", why if self.env != "dev" else f"{request.part} is deployed with other needs"))
+        await self.root.follow(self._keys_lane())
+        book = self.root.prefix.keys
+        unlawful = objections(request, self.env, self.granted.values(), book.keys.values())
         if unlawful:
-            return Refusal("B005", f"{request.part} may not be granted {'; '.join(unlawful)}"[:MAX_REASON_CHARS])
-        return Granted(request.part, await self.grant(request))
+            why = f"{request.part} may not be granted {'; '.join(unlawful)}"
+            raise Refused(Refusal("B005", why[:MAX_REASON_CHARS]))
+        await self._known(request, trusted=False)
+        current, before = book.current(request.part), self.granted.get(request.part)
+        same_key = current is None or current.key_id == request.key_id
+        same_nkey = before is None or before.nkey == request.nkey
+        vouched = current and verify(current.public, endorsed(self.env, request), request.endorsement)
+        if not (same_key and same_nkey) and not vouched:
+            why = f"{request.part} is known with other keys; its current signing key has to endorse new ones"
+            raise Refused(Refusal("B005", why))
 
     async def on_handshake(self, request: Handshake) -> HandshakeAck:
         """Judge one phase of a part's start-up self-check."""
@@ -175,21 +223,38 @@ class StewardOrgan(Organ):
 
     async def _introduce(self, asked: GrantRequest) -> int:
         """Make the log know the part's key with the grants it needs now; another key of the part ends."""
-        grants = [Grant(pattern, scored=pattern in asked.scored) for pattern in asked.grants]
-        await self.root.follow(self._keys_lane())
+        known = await self._known(asked, trusted=True)
+        if known is not None:
+            return known.first
         current = self.root.prefix.keys.current(asked.part)
-        if current is not None and current.key_id == asked.key_id and list(current.grants) == grants:
-            return current.first
-        ended = self.root.prefix.keys.keys.get(asked.key_id)
-        if ended is not None and ended.last is not None:
-            raise KeyFault(
-                f"the key of {asked.part} in this keyring ended in the log at {ended.last}, no other is sealed here; "
-                f"finish with `nimmerverse keys rotate {asked.part}`, or `keys revoke` if it was revoked"
-            )
         if current is not None:
             await self._key_event(KeyRevoked(KEYS_ENTITY, current.key_id, None, "replaced at a new grant"))
+        grants = _grants(asked)
         new = KeyIntroduced(KEYS_ENTITY, asked.key_id, asked.public, asked.part, asked.owner, ["part"], grants)
         return await self._key_event(new) + 1
+
+    async def _known(self, asked: GrantRequest, *, trusted: bool) -> Key | None:
+        """Return the part's key where the log knows it with these grants, None where it may be introduced.
+
+        A key is introduced once: NeedsFreshKey where the log holds it otherwise. An ended key of the host's own keyring
+        is a KeyFault, a person decides what became of it.
+        """
+        await self.root.follow(self._keys_lane())
+        known = self.root.prefix.keys.keys.get(asked.key_id)
+        if known is None:
+            return None
+        if known.part != asked.part:
+            raise Refused(Refusal("B005", f"the signing key {asked.key_id} is registered to {known.part}"))
+        if known.last is not None:
+            if not trusted:
+                raise NeedsFreshKey(f"the one of {asked.part} ended in the log at {known.last}")
+            raise KeyFault(
+                f"the key of {asked.part} in this keyring ended in the log at {known.last}, no other is sealed here; "
+                f"finish with `nimmerverse keys rotate {asked.part}`, or `keys revoke` if it was revoked"
+            )
+        if known != self.root.prefix.keys.current(asked.part) or list(known.grants) != _grants(asked):
+            raise NeedsFreshKey(f"the one of {asked.part} stands in the log with other grants")
+        return known
 
     async def _key_event(self, event: Decision) -> int:
         return (await self.root.append(Draft(event, new_id(self.bus.world)))).index
@@ -206,3 +271,8 @@ class StewardOrgan(Organ):
 
     def _keys_lane(self) -> str:
         return KEYS_LANE.format(env=self.env)
+
+
+def _grants(asked: GrantRequest) -> list[Grant]:
+    """Return what the part's key has to be entitled to."""
+    return [Grant(pattern, scored=pattern in asked.scored) for pattern in asked.grants]

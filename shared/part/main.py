@@ -21,7 +21,7 @@ from shared.home import Keys, Running, nkey_path
 from shared.journal import configure
 from shared.keys import Signer
 from shared.part.declare import Part, declaration
-from shared.part.grant import grant_request
+from shared.part.grant import FRESH_KEY, endorse, grant_request
 from shared.part.metrics import serve as serve_on
 from shared.part.runner import Runner
 from shared.world import RealWorld
@@ -118,10 +118,18 @@ async def _keys(part: Part, settings: Settings, running: Running | None, world: 
     keys = Keys(settings, world)
     signer = keys.signer(part.name, OWNER)
     if running is not None:
-        asked = grant_request(declared, settings.env, keys.nkey(part.name), signer, OWNER)
+        nkey = keys.nkey(part.name)
+        asked = grant_request(declared, settings.env, nkey, signer, OWNER)
         operator = Bus(world, await _connect(settings, running, OPERATOR), OPERATOR, part.version, [])
         try:
             answer = await operator.request(asked, timeout_s=15)
+            if isinstance(answer, Refusal) and answer.detail.startswith(FRESH_KEY):
+                # the old secret is kept until the log knows the new key, so a crash between can be repeated
+                new = keys.ring.stage_rotation(part.name, keys.entropy)
+                again = grant_request(declared, settings.env, nkey, new, OWNER)
+                answer = await operator.request(endorse(again, settings.env, signer), timeout_s=15)
+                if not isinstance(answer, Refusal):
+                    signer = keys.ring.commit_rotation(part.name, keys.entropy)
         finally:
             await operator.drain()
         if isinstance(answer, Refusal):

@@ -90,6 +90,7 @@ class GrantRequest(Request, subject="system.steward.grant.request", reply=Grante
     scored: list[str]
     consumers: dict[str, list[str]]  #: durable name → filters on the log
     traces: list[str]  #: the subjects of its own that are kept for a while
+    endorsement: bytes = b""  #: where keys change: the part's current key signs for the new ones
 
 
 class StreamsChanged(Decision, subject="system.steward.event.{scope}.streams"):

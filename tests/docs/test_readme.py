@@ -151,7 +151,7 @@ def test_your_own_cell(home: Home, shout: Living) -> None:
     _, watching, request, publish, replay, check = runs(section("Your own cell"))
     with home.living(*watching) as watch:
         watch.said(lambda line: line.startswith("watching dev.demo.>"))
-        assert {"shouting": False} == json.loads(home.held(*request).out)
+        assert {"shouting": True} == json.loads(home.held(*request).out)
         watch.said(lambda line: "demo.cells.shout.wave" in line and '"confidence_ppm":454545' in line)
         home.held(*publish)
         watch.said(lambda line: "demo.cells.shout.wave" in line and "no answer wanted" in line)
