@@ -187,7 +187,8 @@ class NatsWire:
             await pull.close()
         with suppress(Unreachable):  # the link went down while closing: nothing is left that could be flushed
             await self._flush()
-        await self.client.close()
+        with suppress(OSError):  # the link broke under the last bytes: closed all the same
+            await self.client.close()
 
     async def on_error(self, error: Exception) -> None:
         """Learn what the server refused; nats-py reports it here alone, in lower case."""

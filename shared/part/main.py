@@ -16,6 +16,7 @@ from pathlib import Path
 from shared.bus import Bus, Wire
 from shared.bus.nats import connect
 from shared.config import Loaded, Settings, load
+from shared.constant import constant
 from shared.errors import ConfigFault, Exit, Fault, Refusal, Refused
 from shared.home import Keys, Running, nkey_path
 from shared.journal import configure
@@ -28,6 +29,7 @@ from shared.world import RealWorld
 
 OPERATOR = "operator"
 OWNER = "host"
+LOOK_S = constant(0.5, "s", "X-07")
 
 
 def main(part: type[Part]) -> int:
@@ -58,7 +60,7 @@ def sentence(runner: Runner) -> str:
 async def serve(cls: type[Part], loaded: Loaded, works: Callable[[Runner], None] = say_it_works) -> None:
     """Join the bus the settings point to, be granted where that is needed, and work until SIGTERM or SIGINT.
 
-    `works` is called once, when the part has started.
+    `works` is called once, when the part has started. Beside an organism that ends, the part waits for the next one.
     """
     settings = loaded.settings
     configure(settings.log_level, sys.stderr)
@@ -68,21 +70,18 @@ async def serve(cls: type[Part], loaded: Loaded, works: Callable[[Runner], None]
             f"no bus to join: nothing runs on {settings.home} for {settings.env}; start `nimmerverse up` there, or set "
             "NIMMERVERSE_NATS_URL to a server's address"
         )
-    if running is not None:
-        settings = settings.model_copy(update={"database_url": settings.database_url or running.database_url})
-    world = RealWorld(settings.env)
-    part = cls.build(settings, world)
-    signers = await _keys(part, settings, running, world)
-    wire = await _connect(settings, running, part.name)
-    runner = Runner(part, Bus(world, wire, part.name, part.version, signers), beat_s=settings.beat_ms / 1000)
+    carried = [await _started(cls, settings, running)]
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    await runner.start()
-    served = serve_metrics(settings, [runner])
-    works(runner)
+    served = serve_metrics(settings, carried)
+    works(carried[0])
     try:
-        await until_stopped(runner, stopping)
+        while await _outlived(carried[0], settings, running, stopping):
+            running = await _next_organism(settings, stopping)
+            if running is None:
+                return
+            carried[0] = await _started(cls, settings, running)
     finally:
         served()
 
@@ -96,18 +95,49 @@ def serve_metrics(settings: Settings, runners: Collection[Runner]) -> Callable[[
     return close
 
 
-async def until_stopped(runner: Runner, stopping: asyncio.Event) -> None:
-    """Wait for the stop or for a broken part, then drain; raise what broke it."""
+async def _started(cls: type[Part], settings: Settings, running: Running | None) -> Runner:
+    """Return a runner of the part, granted and started."""
+    if running is not None:
+        settings = settings.model_copy(update={"database_url": settings.database_url or running.database_url})
+    world = RealWorld(settings.env)
+    part = cls.build(settings, world)
+    signers = await _keys(part, settings, running, world)
+    wire = await _connect(settings, running, part.name)
+    runner = Runner(part, Bus(world, wire, part.name, part.version, signers), beat_s=settings.beat_ms / 1000)
+    await runner.start()
+    return runner
+
+
+async def _outlived(runner: Runner, settings: Settings, running: Running | None, stopping: asyncio.Event) -> bool:
+    """Wait for the stop, for a broken part or for the organism's end, then drain; say whether the organism ended.
+
+    The next one does not know this part's connection: what was granted has to be asked for again.
+    """
     try:
-        while not stopping.is_set():
+        while not await _within(stopping):
             runner.raise_if_broken()
-            try:
-                async with asyncio.timeout(0.5):
-                    await stopping.wait()
-            except TimeoutError:
-                continue
+            if running is not None and not runner.bus.wire.connected and Running.read(settings) != running:
+                return True
+        return False
     finally:
         await runner.stop()
+
+
+async def _next_organism(settings: Settings, stopping: asyncio.Event) -> Running | None:
+    """Wait until another organism runs on this home; None at the stop."""
+    while (running := Running.read(settings)) is None:
+        if await _within(stopping):
+            return None
+    return running
+
+
+async def _within(stopping: asyncio.Event) -> bool:
+    """Say whether the stop was asked for within a moment."""
+    try:
+        async with asyncio.timeout(LOOK_S):
+            return await stopping.wait()
+    except TimeoutError:
+        return False
 
 
 async def _keys(part: Part, settings: Settings, running: Running | None, world: RealWorld) -> list[Signer]:

@@ -152,7 +152,7 @@ def test_your_own_cell(home: Home, shout: Living) -> None:
     with home.living(*watching) as watch:
         watch.said(lambda line: line.startswith("watching dev.demo.>"))
         assert {"shouting": True} == json.loads(home.held(*request).out)
-        watch.said(lambda line: "demo.cells.shout.wave" in line and '"confidence_ppm":454545' in line)
+        watch.said(lambda line: "demo.cells.shout.wave" in line and '"confidence_ppm":909090' in line)
         home.held(*publish)
         watch.said(lambda line: "demo.cells.shout.wave" in line and "no answer wanted" in line)
     kept = home.held(*replay).out
@@ -188,6 +188,24 @@ def test_a_strangers_json_is_heard_and_its_garbage_refused(home: Home) -> None:
         assert b'{"shouting":false}' == (await client.request(SHOUT, b'{"text": "still here"}', timeout=EVENT_S)).data
 
     as_stranger(home, publish)
+
+
+@pytest.mark.spec("X-06", "X-07")
+def test_your_own_cell_outlives_the_organism(tmp_path: Path) -> None:
+    """A part that was started beside an organism joins the next one on the same home by itself, and ends well."""
+    home = Home.at(tmp_path / "home").without_records()
+    ask = ("request", "demo.cells.shout.request", '{"text": "HELLO"}')
+    with ExitStack() as stack:
+        first = stack.enter_context(home.up("--part", "cells.math_cell"))
+        part = stack.enter_context(home.living("part", "docs/my_cell.py"))
+        part.said(lambda line: "works in dev (accepted)" in line)
+        home.held(*ask)
+        first.process.kill()
+        first.end()
+        stack.enter_context(home.up("--part", "cells.math_cell"))
+        part.said(lambda _: 2 == sum('"part_started"' in line for line in part.errors))
+        assert {"shouting": True} == json.loads(home.held(*ask).out)
+        assert 0 == part.stop().code
 
 
 # Somebody else's servers
