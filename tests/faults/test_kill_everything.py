@@ -1,0 +1,174 @@
+"""Everything that can be killed is killed with -9 under load: the bus, the database, a writer, the organism itself."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from organs.records import PostgresRecords, rebuild
+from shared.bus import Bus, Receipt
+from shared.bus.nats import connect
+from shared.config import Settings, load
+from shared.home import Keys, Running, nkey_path
+from shared.keys.sealed import CHEAP
+from shared.world import RealWorld
+from tests.commands import ROOT, Home, Living, family
+from tests.faults.writer_program import draft
+from tests.ground import until
+from tests.load import Ledger, judge
+
+PROGRAM = ROOT / "tests" / "faults" / "writer_program.py"
+STYLES = {"w-single": "single", "w-batch": "batch", "w-sealed": "sealed", "w-sealed2": "sealed"}
+VICTIMS = ("nats-server", "postgres", "writer", "organism")
+PATIENCE_S = 90.0
+
+
+@dataclass
+class Siege:
+    """Writers on an organism, and what was killed while their load advanced."""
+
+    home: Home
+    settings: Settings
+    appends: int
+    kills: int
+    seed: int
+    killed: Counter[str] = field(default_factory=Counter[str])
+    told: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict[str, dict[int, tuple[int, int]]])
+    writers: dict[str, Living] = field(default_factory=dict[str, Living])
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+
+    async def run(self) -> None:
+        """Return once every append has its receipt and the log and its view were judged."""
+        chance = random.Random(self.seed)
+        victims = [VICTIMS[turn % len(VICTIMS)] for turn in range(self.kills)]
+        chance.shuffle(victims)
+        with ExitStack() as self.stack:
+            self.organism = self.stack.enter_context(self.home.up())
+            for name in STYLES:
+                self._write(name)
+            start_s = time.monotonic()
+            for turn, victim in enumerate(victims):
+                due = (turn + chance.random()) * self.appends / (self.kills + 1)
+                await until(lambda due=due: self._acknowledged() >= due, PATIENCE_S)
+                self._kill(victim, chance)
+            await until(lambda: self._acknowledged() == self.appends, PATIENCE_S)
+            assert {0} == {writer.end().code for writer in self.writers.values()}
+            self.seconds["load"] = time.monotonic() - start_s
+            await self._judge()
+            self.seconds["whole"] = time.monotonic() - start_s
+
+    def _write(self, name: str) -> None:
+        """Start a writer, or start it again behind what it was told."""
+        done, end = self.told.setdefault(name, {}), self.appends // len(STYLES)
+        first = next((n for n in range(end) if n not in done), end)
+        program = (sys.executable, str(PROGRAM), name, STYLES[name], str(first), str(end))
+        self.writers[name] = self.stack.enter_context(Home(self.home.folder, self.home.settings, program).living())
+
+    def _acknowledged(self) -> int:
+        """Take down what the writers were told so far; return how many events that is."""
+        for name, writer in self.writers.items():
+            assert writer.process.poll() in (None, 0), f"{name} ended: {writer.errors[-5:]}"
+            self._take_down(name)
+        return sum(map(len, self.told.values()))
+
+    def _take_down(self, name: str) -> None:
+        told = self.told[name]
+        for line in list(self.writers[name].lines):
+            n, index, offset = map(int, line.split())
+            assert (index, offset) == told.setdefault(n, (index, offset)), "an event has one place, whoever asks again"
+
+    def _kill(self, victim: str, chance: random.Random) -> None:
+        """Kill as the kernel does when memory runs out; a supervisor, here or in the organism, starts it again."""
+        if victim == "writer":
+            name = chance.choice(sorted(name for name, writer in self.writers.items() if writer.process.poll() is None))
+            self.writers[name].process.kill()
+            self.writers[name].end()
+            self._take_down(name)
+            self._write(name)
+        elif victim == "organism":
+            self.organism.process.kill()
+            self.organism.end()
+            self.organism = self.stack.enter_context(self.home.up())
+        else:
+            server(self.organism.pid, victim).kill()
+        self.killed[victim] += 1
+
+    async def _judge(self) -> None:
+        """Read the log back, and compare the view with one that is built from it."""
+        running = Running.read(self.settings)
+        assert running is not None
+        seed = nkey_path(self.settings, "operator")
+        wire = await connect(running.url, "operator", nkey=seed, private_inbox=False)
+        bus = Bus(RealWorld("dev"), wire, "operator", "1", [])
+        verdicts = [verdict async for verdict in bus.replay(running.fingerprint)]
+        ledger = Ledger(
+            {each.event_id: each for name, told in self.told.items() for each in (draft(name, n) for n in told)},
+            [
+                Receipt(index, offset, "", draft(name, n).event_id)
+                for name, told in self.told.items()
+                for n, (index, offset) in told.items()
+            ],
+        )
+        assert self.appends == len(ledger.asked) == len(ledger.told)
+        judge(verdicts, ledger)
+        live, again = PostgresRecords(running.database_url), PostgresRecords(running.database_url, "rebuilt")
+        try:
+            await again.open()
+            await self._agree(bus, live, again, len(verdicts))
+        finally:
+            await again.remove()
+            for records in (live, again):
+                await records.close()
+            await bus.drain()
+
+    async def _agree(self, bus: Bus, live: PostgresRecords, again: PostgresRecords, size: int) -> None:
+        """Wait until the view has read the log; then it must be what a rebuilt one is."""
+        async with asyncio.timeout(PATIENCE_S):
+            while await live.next_index() < size:
+                await asyncio.sleep(0.05)
+            while True:
+                stop, before = await live.next_index(), await live.digest()
+                rebuilt = await rebuild(again, bus, stop)
+                if await live.next_index() == stop:  # a decision of the organism's own may come in between
+                    assert before == rebuilt
+                    return
+
+
+def server(organism: int, name: str) -> psutil.Process:
+    """The embedded server's own process: the first of its name below the organism's, once one runs."""
+    give_up = time.monotonic() + PATIENCE_S
+    while time.monotonic() < give_up:
+        named = [process for process in family(organism) if process.name() == name]
+        if named:
+            return min(named, key=lambda process: (process.create_time(), process.pid))
+    raise AssertionError(f"no {name} runs")
+
+
+def besieged(folder: Path, appends: int, kills: int, seed: int = 7) -> Siege:
+    """Let writers append on a fresh organism while everything is killed, and return what happened."""
+    home = Home.at(folder).set(beat_ms="1000")
+    settings = load(home.environ, {}, "here").settings
+    Keys(settings, RealWorld("dev"), CHEAP)
+    siege = Siege(home, settings, appends, kills, seed)
+    asyncio.run(siege.run())
+    assert kills == sum(siege.killed.values())
+    assert min(kills, len(VICTIMS)) == len(siege.killed)
+    return siege
+
+
+@pytest.mark.slow
+@pytest.mark.spec("X-07", "X-10")
+def test_ten_kills_of_everything(tmp_path: Path) -> None:
+    """Through ten kill -9 of nats-server, PostgreSQL, writers and the whole organism, spread over 10,000 appends: every
+    append resolves, each event is in effect once where its receipt says, and the view is what a rebuilt one is.
+    """
+    besieged(tmp_path / "home", 10_000, 10)
