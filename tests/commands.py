@@ -141,7 +141,7 @@ class Home:
         """The environment of its commands: nothing of ours, so that no setting of the tester's leaks in."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         given = {f"NIMMERVERSE_{name.upper()}": value for name, value in self.settings.items()}
-        return kept | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"} | given
+        return kept | {"PYTHONPATH": str(ROOT)} | given
 
     def run(self, *words: str, wait_s: float = EVENT_S) -> Done:
         """Run a command to its end."""

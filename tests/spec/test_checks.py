@@ -480,3 +480,9 @@ def test_a_part_that_takes_garbage_for_a_message_is_found(monkeypatch: pytest.Mo
     monkeypatch.setattr(runner, "read_delivery", careless)
     report: Report = check_part(find_part("cells.math_cell"))
     assert {"garbage"} == {finding.check for finding in report.findings}
+
+
+@pytest.mark.spec("X-01")
+def test_a_part_file_is_imported_once() -> None:
+    """Finding the same file again gives the same class: a second import would declare its subjects twice."""
+    assert find_part("docs/my_cell.py") is find_part("./docs/my_cell.py")

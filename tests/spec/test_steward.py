@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from cells.math_cell import MathCell
-from docs.my_cell import ShoutCell
+from deploy.load import find_part
 from nerves.overload import OverloadNerve
 from organs.steward.entitlement import objections
 from shared.config import load
@@ -26,6 +26,8 @@ from shared.subjects.system import Granted, GrantRequest, Tick
 from tests.ground import ENV
 from tests.organisms import Living, all_parts, live_sim
 from tests.parts import Add, Added, Ask, Hint, LedgerOrgan, Said, Seen, Tally, TallyNerve
+
+SHOUT = find_part(str(Path(__file__).parent.parent.parent / "docs" / "my_cell.py"))  #: the README's cell
 
 NKEY = "U" + "A" * 55
 
@@ -89,7 +91,7 @@ NEIGHBOURS = [request_of(MathCell(), nkey="U" + "B" * 55), request_of(OverloadNe
 
 
 @pytest.mark.spec("X-09")
-@pytest.mark.parametrize("part", [AskedCell(), AddingNerve(), HearingOrgan(), MathCell(), OverloadNerve(), ShoutCell()])
+@pytest.mark.parametrize("part", [AskedCell(), AddingNerve(), HearingOrgan(), MathCell(), OverloadNerve(), SHOUT()])
 def test_what_a_declaration_needs_is_granted(part: Part) -> None:
     """A part that asks for what its own declaration needs, and no more, is granted it, also a second time."""
     assert [] == objections(request_of(part), ENV, NEIGHBOURS)
