@@ -51,7 +51,7 @@ def _from_file(path: Path) -> ModuleType:
         raise ConfigFault(f"there is no part file {path}; give the path of a Python file with one Cell, Nerve or Organ")
     name = f"part_{path.stem.replace('-', '_')}"
     known = sys.modules.get(name)
-    if known is not None and known.__file__ == str(path.absolute()):  # a second import would declare every subject twice
+    if known is not None and known.__file__ == str(path.absolute()):  # importing twice would declare subjects twice
         return known
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
