@@ -23,6 +23,8 @@ Command = Callable[[argparse.Namespace, Loaded, Terminal], Exit]
 EXITS = """exit codes:
   0 done   1 a check or step did not hold   2 wrong usage   3 a setting is wrong   4 folder or port in use
   5 a server is missing   6 key or passphrase   7 refused   8 disk full or not writable   130 interrupted
+  audits: 10 consistent, signer unknown   11 tampered   12 incomplete   13 stale   14 from the future   15 truncated
+  16 enlarged   17 mixed   18 wrong signer   19 bad proof   20 forked
 """
 
 
@@ -64,6 +66,14 @@ class Described:
     run: str
     text: str
     options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Commands under one word: `nimmerverse audit verify`."""
+
+    text: str
+    commands: dict[str, Described]
 
 
 def _above_zero(text: str) -> float:
@@ -117,7 +127,7 @@ COMMON = (
 _RUN, _TALK, _ADMIN = "deploy.commands.run", "deploy.commands.talk", "deploy.commands.admin"
 _PART = _option("name", help="cells.math_cell, ./my_cell.py, or ./my_cells.py:OneOfThem")
 
-COMMANDS: dict[str, Described] = {
+COMMANDS: dict[str, Described | Group] = {
     "tour": Described(
         f"{_RUN}:tour",
         "start everything and walk through it (what bare ./run does)",
@@ -241,15 +251,40 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nimmerverse {VERSION}")
     sub = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, described in COMMANDS.items():
-        text = described.text
-        command = sub.add_parser(
-            name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EXITS, formatter_class=raw
-        )
-        command.set_defaults(run=described.run, json=False)
-        mine = {flag for option in described.options for flag in option.flags}
-        for option in (*described.options, *COMMON, *(() if "--json" in mine else (JSON,))):
-            command.add_argument(*option.flags, **option.how)
+        _add(sub.add_parser, name, described)
     return parser
+
+
+def _add(add_parser: Callable[..., argparse.ArgumentParser], name: str, described: Described | Group) -> None:
+    """Add one command, or a group of them, to the parsers of one level."""
+    text = described.text
+    command = add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=EXITS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if isinstance(described, Group):
+        inner = command.add_subparsers(title="commands", metavar="COMMAND", required=True)
+        for word, one in described.commands.items():
+            _add(inner.add_parser, word, one)
+        return
+    command.set_defaults(run=described.run, json=False)
+    mine = {flag for option in described.options for flag in option.flags}
+    for option in (*described.options, *COMMON, *(() if "--json" in mine else (JSON,))):
+        command.add_argument(*option.flags, **option.how)
+
+
+def each_command() -> dict[str, Described]:
+    """Return every command by the words that call it, groups spelled out."""
+    flat: dict[str, Described] = {}
+    for name, described in COMMANDS.items():
+        if isinstance(described, Group):
+            flat |= {f"{name} {word}": one for word, one in described.commands.items()}
+        else:
+            flat[name] = described
+    return flat
 
 
 def _overrides(args: argparse.Namespace) -> dict[str, str]:

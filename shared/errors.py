@@ -29,6 +29,17 @@ class Exit(IntEnum):
     KEY = 6  #: a key file is unreadable or its passphrase is wrong
     REFUSED = 7  #: a typed refusal came back, or permission is missing
     STORAGE = 8  #: the disk is full or not writable
+    UNKNOWN_SIGNER = 10  #: an audit found everything consistent, but nobody said whom to trust
+    TAMPERED = 11  #: an entry, a tile or a signature is not what the log committed to; the first bad index is named
+    INCOMPLETE = 12  #: entries that a checkpoint commits to are missing; the range is named
+    STALE = 13  #: the newest checkpoint is older than was asked for
+    FUTURE = 14  #: a checkpoint or an entry is from the future
+    TRUNCATED = 15  #: a bundle or a file of it was cut short
+    ENLARGED = 16  #: a bundle holds more than it lists
+    MIXED = 17  #: a bundle is made of parts of two logs
+    WRONG_SIGNER = 18  #: the signer is not the trusted one
+    BAD_PROOF = 19  #: a proof has the wrong size or does not lead to the checkpoint's root
+    FORKED = 20  #: two checkpoints of one log contradict each other
     INTERRUPTED = 130
 
 

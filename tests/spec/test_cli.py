@@ -23,7 +23,7 @@ import pytest
 from nats.aio.client import Client
 
 from deploy import keychange
-from deploy.cli import COMMANDS, build_parser
+from deploy.cli import COMMANDS, Group, build_parser, each_command
 from deploy.embedded import Account, StorageLimits
 from shared.bus import Bus, Draft
 from shared.config import Loaded, load
@@ -118,18 +118,21 @@ def refused(done: Done, code: Exit, sentence: str) -> None:
 # Help, completion, JSON
 
 
-@pytest.mark.parametrize("name", ["", *COMMANDS])
+@pytest.mark.parametrize("name", [*COMMANDS, *(n for n in each_command() if n not in COMMANDS)])
 def test_every_command_has_help(name: str) -> None:
-    """`--help` of the whole and of each command ends with 0, says what the command does and lists the exit codes."""
-    for command in build_parser()._actions[-1].choices if name == "" else [name]:  # type: ignore[union-attr]
-        text = _help(command)
-        assert COMMANDS[command].text[1:] in text
-        assert "130 interrupted" in text
+    """The help of each command and group says what it does and lists the exit codes."""
+    described = COMMANDS.get(name) or each_command()[name]
+    text = _help(name)
+    assert described.text[1:] in text
+    assert "130 interrupted" in text
+    assert not isinstance(described, Group) or all(word in text for word in described.commands)
 
 
 def _help(command: str) -> str:
-    subparsers = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
-    return " ".join(subparsers.choices[command].format_help().split())
+    parser = build_parser()
+    for word in command.split():
+        parser = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices[word]
+    return " ".join(parser.format_help().split())
 
 
 def test_help_is_printed_and_ends_well() -> None:
@@ -176,7 +179,7 @@ STAY = {"up", "part", "tour"}
 
 def test_every_command_is_tried_with_json() -> None:
     """No command is missing from the table below."""
-    assert COMMANDS.keys() == ANSWERS.keys() | STAY
+    assert each_command().keys() == ANSWERS.keys() | STAY
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -184,7 +187,7 @@ def test_json_is_all_that_is_printed(name: str, alive: Home) -> None:
     """With `--json` a command prints one JSON document per line on standard output, and nothing else anywhere."""
     if name == "dead":
         as_stranger(alive, _garbage)
-    done = alive.run(name, *ANSWERS[name], "--json")
+    done = alive.run(*name.split(), *ANSWERS[name], "--json")
     assert int(Exit.FAILED if name == "doctor" else Exit.OK) == done.code  # it misses the database we did not start
     assert done.documents
     assert "" == done.err
