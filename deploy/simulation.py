@@ -22,7 +22,7 @@ from shared.bus.ledger import APPEND_DEADLINE_S
 from shared.bus.sim import Faults, SimServer, SimWire
 from shared.config import load
 from shared.constant import constant
-from shared.envelope import Prefix, Verdict, admit
+from shared.envelope import Prefix, Verdict, admit, leaf_of
 from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import ConfigFault, Fault, Refusal, Refused
 from shared.keys import LocalSigner, Signer
@@ -155,7 +155,7 @@ class Judge:
         verdict = admit(self.prefix, entry)
         self.prefix.fold(verdict)
         self.verdicts.append(verdict)
-        self.hasher.update(entry.leaf)
+        self.hasher.update(leaf_of(entry))
         for offset, no in verdict.void():
             _hold(no.code in self.voids, f"({entry.index}, {offset}) on {entry.subject} is void: {no}")
         for offset, event in verdict.admitted():

@@ -13,7 +13,7 @@ from shared.bus.sim import SimDurable, SimServer, SimStream
 from shared.bus.wire import stream_name
 from shared.constant import constant
 from shared.errors import StorageFault, Unreachable
-from shared.log.entry import MAX_LEAF_BYTES
+from shared.log.entry import MAX_STORED_BYTES
 
 TRACE_AGE_S = constant(7 * 24 * 3600, "s", "NIM-09")
 DEAD_AGE_S = constant(7 * 24 * 3600, "s", "X-12")
@@ -53,7 +53,7 @@ class OpenDoor:
 def log_config(env: str) -> dict[str, Any]:
     """Return the log's JetStream configuration: one fixed tree of subjects, everything kept, no rewriting."""
     return _base(stream_name("log", env), [f"{env}.*.*.event.>"]) | {
-        "max_msg_size": MAX_LEAF_BYTES,
+        "max_msg_size": MAX_STORED_BYTES,
         "discard": "new",
         "deny_delete": True,
         "deny_purge": True,

@@ -20,3 +20,5 @@ from shared.envelope.envelope import seal as seal
 from shared.envelope.keybook import KeyBook as KeyBook
 from shared.envelope.keybook import covers as covers
 from shared.envelope.keybook import fingerprint_of as fingerprint_of
+from shared.envelope.leaf import entry_of as entry_of
+from shared.envelope.leaf import leaf_of as leaf_of

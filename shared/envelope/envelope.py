@@ -21,11 +21,11 @@ from shared.constant import constant
 from shared.errors import Refusal, Refused
 from shared.keys import Signer
 from shared.keys.signer import SIGNATURE_BYTES
-from shared.log.entry import MAX_LEAF_BYTES
+from shared.log.entry import MAX_STORED_BYTES
 from shared.log.tree import root_of
 
 ENVELOPE_TYPE = constant("application/vnd.nimmerverse.event.v1+msgpack", "media type", "BIZ-01")
-MAX_ENVELOPE_BYTES = MAX_LEAF_BYTES - 8
+MAX_ENVELOPE_BYTES = MAX_STORED_BYTES - 2_048  # what remains is for the headers of its append
 MAX_BLOCK_EVENTS = constant(1_000, "events", "BIZ-01")
 MAX_BATCH_ENTRIES = constant(100, "entries", "X-02")
 MAX_EVIDENCE_BYTES = constant(32_768, "bytes", "X-02")

@@ -6,22 +6,19 @@ from dataclasses import dataclass
 
 from shared.constant import constant
 
-MAX_LEAF_BYTES = constant(65_535, "bytes", "X-04")
+MAX_LEAF_BYTES = constant(65_535, "bytes", "X-04")  #: what a tile's entry bundle can hold
+MAX_STORED_BYTES = constant(61_440, "bytes", "X-04")  #: a stored message, headers included; subject and leaf fit beside
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A stored record: its index in the epoch, delivery subject, broker time and envelope bytes.
 
-    `index` is the stream sequence minus one; `time_ns` the broker's own stamp, in nanoseconds.
+    `index` is the stream sequence minus one; `time_ns` the broker's own stamp, in nanoseconds. The leaf that the log's
+    tree commits to is made of all of it (shared/envelope/leaf.py).
     """
 
     index: int
     subject: str
     time_ns: int
     raw: bytes
-
-    @property
-    def leaf(self) -> bytes:
-        """The leaf the log's tree commits to: u64 big-endian broker time, then the envelope."""
-        return self.time_ns.to_bytes(8, "big") + self.raw

@@ -18,7 +18,7 @@ from blake3 import blake3
 from shared.bus import Bus, Delivery, Draft, Receipt, Writer
 from shared.bus.sim import Faults
 from shared.codec import decode
-from shared.envelope import Verdict
+from shared.envelope import Verdict, leaf_of
 from shared.errors import Deadlock, Refusal, Unreachable, Unresolved, WallClockUse
 from shared.world import simulate
 from tests.ground import ENV, LOG, Double, Doubled, Felt, Founded, SimGround, noted, play_sim
@@ -136,7 +136,7 @@ def digest(ground: SimGround) -> str:
     """The digest of the log's leaves, in order."""
     hasher = blake3()
     for entry in ground.server.streams[LOG].entries:
-        hasher.update(entry.leaf)
+        hasher.update(leaf_of(entry))
     return hasher.hexdigest()
 
 

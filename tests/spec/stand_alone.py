@@ -105,7 +105,7 @@ def root(leaves: list[bytes]) -> bytes:
 
 def opened(raw: bytes) -> tuple[dict[str, Any], dict[str, Any], int]:
     """The envelope, its attributes and the milliseconds at which it was written."""
-    need("R005", len(raw) <= 65_527)
+    need("R005", len(raw) <= 59_392)
     outer = unpacked(raw)
     need("R005", fits(outer, ENVELOPE))
     p = unpacked(outer["p"])

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.codec import encode
-from shared.envelope import covers, derive_event_id, pack_event, read, read_event, rfc3339
+from shared.envelope import covers, derive_event_id, entry_of, leaf_of, pack_event, read, read_event, rfc3339
 from shared.envelope.envelope import (
     ENVELOPE_TYPE,
     MAX_ATTRIBUTE_CHARS,
@@ -118,7 +118,7 @@ def test_signatures_cover_type_and_payload() -> None:
 
 
 def test_an_envelope_fits_a_leaf() -> None:
-    """65,527 bytes are the most an envelope may have, so that with the broker's time it fits a leaf of 65,535."""
+    """59,392 bytes are the most an envelope may have, so that with time, headers and subject it fits a leaf."""
     evidence = MAX_EVIDENCE_BYTES
     room = MAX_ENVELOPE_BYTES - len(
         envelope(SUBJECT, [event("a", evidence=bytes(evidence)), event("b", evidence=bytes(10_000))], [ADAS])
@@ -126,13 +126,12 @@ def test_an_envelope_fits_a_leaf() -> None:
     fits = envelope(SUBJECT, [event("a", evidence=bytes(evidence)), event("b", evidence=bytes(10_000 + room))], [ADAS])
     assert MAX_ENVELOPE_BYTES == len(fits)
     assert 2 == read(fits).attributes.count
-    assert (65_535, (7).to_bytes(8, "big") + fits) == (
-        len(Entry(0, SUBJECT, 7, fits).leaf),
-        Entry(0, SUBJECT, 7, fits).leaf,
-    )
+    entry = Entry(0, SUBJECT, 7, fits)
+    assert (7).to_bytes(8, "big") + fits == leaf_of(entry)
+    assert entry == entry_of(0, leaf_of(entry))
     with pytest.raises(Refused, match="B003"):
         envelope(SUBJECT, [event("a", evidence=bytes(evidence)), event("b", evidence=bytes(10_001 + room))], [ADAS])
-    assert "at most 65527" in refused(fits + b"\0")
+    assert "at most 59392" in refused(fits + b"\0")
 
 
 # What is not an envelope
@@ -318,7 +317,7 @@ NOT_EVENTS = {
     "a byte that means nothing": raw_event()[:DATA_AT] + b"\x81\xa1n\xc1",
     **{
         f"{depth} levels": raw_event()[:DATA_AT] + b"\x81\xa1n" + b"\x91" * (depth - 1) + b"\x01"
-        for depth in (33, 500, 990, 60_000)
+        for depth in (33, 500, 990, 58_000)
     },
 }
 
@@ -539,3 +538,36 @@ def agree(log: Log) -> str | None:
         assert ours == reader.read(entry.index, entry.subject, entry.time_ns, entry.raw)
         last = ours[0]
     return last
+
+
+# What the log's tree commits to
+
+
+@pytest.mark.spec("X-04", "X-03")
+def test_an_entry_has_one_leaf_and_a_leaf_one_entry() -> None:
+    """An envelope on its own subject is its leaf behind the time; garbage and strays carry their subject with them."""
+    time = (7).to_bytes(8, "big")
+    own, stray, garbage = Entry(3, SUBJECT, 7, SEALED), Entry(3, SUBJECT + "x", 7, SEALED), Entry(3, SUBJECT, 7, b"no")
+    assert time + SEALED == leaf_of(own)
+    assert time + b"\xc1" + len(SUBJECT + "x").to_bytes(2, "big") + SUBJECT.encode() + b"x" + SEALED == leaf_of(stray)
+    for entry in (own, stray, garbage):
+        assert entry == entry_of(3, leaf_of(entry))
+
+
+@pytest.mark.spec("X-04")
+@pytest.mark.parametrize(
+    "leaf",
+    [
+        b"",
+        bytes(8),
+        bytes(8) + b"no",
+        bytes(8) + b"\xc1",
+        bytes(8) + b"\xc1\x00\x09short",
+        bytes(8) + b"\xc1\x00\x01\xff..",
+        bytes(8) + b"\xc1" + len(SUBJECT).to_bytes(2, "big") + SUBJECT.encode() + SEALED,
+    ],
+)
+def test_a_leaf_that_no_entry_has_is_refused(leaf: bytes) -> None:
+    """Too short, no envelope, a subject cut short or not UTF-8, or the long form where the short one belongs."""
+    with pytest.raises(ValueError, match=r".+"):
+        entry_of(0, leaf)

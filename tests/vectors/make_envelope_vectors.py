@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
-from shared.envelope import Verdict, fingerprint_of, read, rfc3339
+from shared.envelope import Verdict, fingerprint_of, leaf_of, read, rfc3339
 from shared.envelope.envelope import pae
 from shared.keys import LocalSigner
 from shared.log import Entry, root_of
@@ -175,8 +175,8 @@ def derivations(log: Log) -> dict[str, Any]:
         ],
         "tokens": [{"text": text, "token": encode_token(text)} for text in texts],
         "times": [{"ms": ms, "time": rfc3339(ms)} for ms in (0, 1, 1_767_225_600_000, 253_402_300_799_999)],
-        "leaf": {"entry": 3, "bytes": single.leaf.hex()},
-        "log_root_sha256": root_of([e.leaf for e in log.entries], lambda data: sha256(data).digest()).hex(),
+        "leaf": {"entry": 3, "bytes": leaf_of(single).hex()},
+        "log_root_sha256": root_of([leaf_of(e) for e in log.entries], lambda data: sha256(data).digest()).hex(),
     }
 
 

@@ -1,0 +1,56 @@
+"""The leaf of an entry: what the log's tree commits to, and the entry again from the leaf alone.
+
+    leaf = u64 broker time (ns) ‖ envelope                                 delivered on the subject it was signed for
+         | u64 broker time (ns) ‖ 0xc1 ‖ u16 length ‖ subject ‖ bytes      anything else that was stored
+
+0xc1 begins no MessagePack, so the two are never confused, and each entry has exactly one leaf: a reader of leaves alone
+judges every entry as the reader on the bus did.
+"""
+
+from __future__ import annotations
+
+from shared.envelope.envelope import Sealed, read
+from shared.errors import Refused
+from shared.log.entry import MAX_LEAF_BYTES, Entry
+
+_ODD = b"\xc1"
+_TIME_BYTES = 8
+_HEAD_BYTES = _TIME_BYTES + 3  #: time, mark, length of the subject
+_MAX_TIME_NS = 2**64 - 1
+
+
+def leaf_of(entry: Entry, sealed: Sealed | None = None) -> bytes:
+    """Return an entry's leaf; `sealed` is its envelope where it has been read already."""
+    time = entry.time_ns.to_bytes(_TIME_BYTES, "big")
+    signed_for = sealed.attributes.subject if sealed is not None else _signed_subject(entry.raw)
+    if signed_for == entry.subject:
+        return time + entry.raw
+    subject = entry.subject.encode()
+    leaf = time + _ODD + len(subject).to_bytes(2, "big") + subject + entry.raw
+    assert len(leaf) <= MAX_LEAF_BYTES, "what the stream takes fits into a leaf"
+    return leaf
+
+
+def entry_of(index: int, leaf: bytes) -> Entry:
+    """Return the entry of a leaf; ValueError where the leaf is not the one its entry has."""
+    time_ns, rest = int.from_bytes(leaf[:_TIME_BYTES], "big"), leaf[_TIME_BYTES:]
+    if len(leaf) <= _TIME_BYTES:
+        raise ValueError(f"a leaf has more than {_TIME_BYTES} bytes, found {len(leaf)}")
+    if rest[:1] == _ODD:
+        length = int.from_bytes(leaf[_HEAD_BYTES - 2 : _HEAD_BYTES], "big")
+        subject, raw = leaf[_HEAD_BYTES : _HEAD_BYTES + length].decode(), leaf[_HEAD_BYTES + length :]
+        entry = Entry(index, subject, time_ns, raw)
+        if len(subject.encode()) != length or leaf_of(entry) != leaf:
+            raise ValueError("the leaf is not the one of its entry")
+        return entry
+    signed_for = _signed_subject(rest)
+    if signed_for is None:
+        raise ValueError("the leaf holds no envelope, and does not say on which subject it was delivered")
+    return Entry(index, signed_for, time_ns, rest)
+
+
+def _signed_subject(raw: bytes) -> str | None:
+    try:
+        return read(raw).attributes.subject
+    except Refused:
+        return None

@@ -1,0 +1,59 @@
+r"""A proof of inclusion as a file (`.tlog-proof`): the entry's index, the path to the root, the signed checkpoint.
+
+    c2sp.org/tlog-proof@v1 '\n' ['extra ' base64 '\n'] 'index ' decimal '\n' (base64(hash) '\n')* '\n' note
+
+`extra` is not authenticated; ours holds the leaf itself, which the proof then leads from. Source: C2SP tlog-proof.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+
+from shared.log.note import BadNote, unbase64
+from shared.log.tree import MAX_PROOF_HASHES, BadProof
+
+HEADER = "c2sp.org/tlog-proof@v1"
+MEDIA_TYPE = "text/plain; charset=utf-8"
+_INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})")
+
+
+@dataclass(frozen=True, slots=True)
+class ProofFile:
+    """What a proof file says: an index, a path of hashes, the checkpoint's note, and the leaf if it is enclosed."""
+
+    index: int
+    path: tuple[bytes, ...]
+    note: str
+    extra: bytes = b""
+
+    def __str__(self) -> str:
+        extra = f"extra {_base64(self.extra)}\n" if self.extra else ""
+        path = "".join(f"{_base64(one)}\n" for one in self.path)
+        return f"{HEADER}\n{extra}index {self.index}\n{path}\n{self.note}"
+
+    @classmethod
+    def parse(cls, raw: bytes | str) -> ProofFile:
+        """Return the proof in these bytes; BadProof if it is malformed."""
+        try:
+            text = raw.decode() if isinstance(raw, bytes) else raw
+        except UnicodeDecodeError:
+            raise BadProof("the proof is not UTF-8") from None
+        head, empty, note = text.partition("\n\n")
+        lines = head.split("\n")
+        if not empty or lines.pop(0) != HEADER or not lines:
+            raise BadProof(f"a proof begins with {HEADER!r}, an index, a path and an empty line")
+        try:
+            extra = unbase64(lines.pop(0).removeprefix("extra ")) if lines[0].startswith("extra ") else b""
+            index = _INDEX.fullmatch(lines.pop(0)) if lines else None
+            path = tuple(unbase64(line) for line in lines)
+        except BadNote as bad:
+            raise BadProof(f"the proof is malformed: {bad}") from None
+        if index is None or len(path) > MAX_PROOF_HASHES:
+            raise BadProof(f"the proof names no index, or its path has more than {MAX_PROOF_HASHES} hashes")
+        return cls(int(index[1]), path, note, extra)
+
+
+def _base64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
