@@ -24,7 +24,7 @@ EXITS = """exit codes:
   0 done   1 a check or step did not hold   2 wrong usage   3 a setting is wrong   4 folder or port in use
   5 a server is missing   6 key or passphrase   7 refused   8 disk full or not writable   130 interrupted
   audits: 10 consistent, signer unknown   11 tampered   12 incomplete   13 stale   14 from the future   15 truncated
-  16 enlarged   17 mixed   18 wrong signer   19 bad proof   20 forked
+  16 enlarged   17 mixed   18 wrong signer   19 bad proof   20 forked   21 void entries
 """
 
 
@@ -125,6 +125,11 @@ COMMON = (
     _option("--set", metavar="NAME=VALUE", action="append", default=[], help="any other setting; see `config`"),
 )
 _RUN, _TALK, _ADMIN = "deploy.commands.run", "deploy.commands.talk", "deploy.commands.admin"
+_AUDIT = "deploy.commands.audit"
+_SOURCE = _option("source", type=Path, nargs="?", help="a log folder or a bundle (default: the live log)")
+_TRUST = _option("--trust", metavar="FINGERPRINT", help="the genesis you trust, told to you by other means")
+_AGAINST = "a checkpoint you kept: the log must go on from it (repeat it)"
+_KNOWN = "a void entry you know of already (repeat it)"
 _PART = _option("name", help="cells.math_cell, ./my_cell.py, or ./my_cells.py:OneOfThem")
 
 COMMANDS: dict[str, Described | Group] = {
@@ -195,6 +200,32 @@ COMMANDS: dict[str, Described | Group] = {
                 help="publish this one where it first arrived",
             ),
         ),
+    ),
+    "audit": Group(
+        "prove, check and keep the log",
+        {
+            "verify": Described(
+                f"{_AUDIT}:verify",
+                "check a log: whole, as signed, fresh, by whom; names the first bad event",
+                (
+                    _SOURCE,
+                    _TRUST,
+                    _option(
+                        "--mode", choices=("links", "signatures", "full"), default="full", help="how much to check"
+                    ),
+                    _option("--against", type=Path, action="append", default=[], metavar="FILE", help=_AGAINST),
+                    _option("--max-age", type=_above_zero, metavar="S", help="how old the checkpoint may be"),
+                    _option("--witness", action="append", default=[], metavar="VKEY", help="a witness you trust"),
+                    _option(
+                        "--quorum", type=_natural, default=0, metavar="N", help="so many witnesses must have signed"
+                    ),
+                    _option("--known-void", type=_natural, action="append", default=[], metavar="INDEX", help=_KNOWN),
+                    _option(
+                        "--state", type=Path, metavar="FILE", help="remember what was proven, and go on from there"
+                    ),
+                ),
+            ),
+        },
     ),
     "connect": Described(f"{_ADMIN}:connect", "print URL, credentials and a nats command line context"),
     "subjects": Described(

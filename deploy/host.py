@@ -62,8 +62,11 @@ class EmbeddedHost:
         self.postgres: Postgres | None = None
         self.database_url = ""
 
-    async def start(self) -> None:
-        """Take the folder, unlock the keys, start both servers; InUse, KeyFault, ServerFailed, StorageFault if not."""
+    async def start(self, *, database: bool = True) -> None:
+        """Take the folder, unlock the keys, start both servers; InUse, KeyFault, ServerFailed, StorageFault if not.
+
+        Without the `database`, to read the log, the bus alone is started.
+        """
         await self._lock.acquire()
         try:
             self.keys = Keys(self.settings, self._world)
@@ -86,14 +89,14 @@ class EmbeddedHost:
                 on_restart=_tell_restart,
             )
             await self.nats.start()
-            if self.settings.database_url is None:
+            if self.settings.database_url is None and database:
                 self.postgres = Postgres(place(self.settings) / "postgres", on_restart=_tell_restart)
                 await self.postgres.start()
                 self.database_url = await self.postgres.ensure_database(
                     f"nimmerverse_{self.settings.env.replace('-', '_')}"
                 )
             else:
-                self.database_url = self.settings.database_url
+                self.database_url = self.settings.database_url or ""
             self._client = await connect(self.nats.url, STEWARD, nkey=nkey_path(self.settings, STEWARD))
         except BaseException:
             await self.stop()
@@ -185,7 +188,7 @@ class RemoteHost:
         self._client: NatsWire | None = None
         self.database_url = settings.database_url or ""
 
-    async def start(self) -> None:
+    async def start(self, *, database: bool = True) -> None:
         """Unlock the keys, connect and compare the clocks; KeyFault, Unreachable or Refused R001 if not."""
         self.keys = Keys(self.settings, RealWorld(self.settings.env))
         wire = await self.wire(STEWARD)

@@ -52,3 +52,16 @@ class MemoryTiles:
 
     def remove(self, path: str) -> None:
         self.files.pop(path, None)
+
+
+class NoTiles:
+    """Keeps nothing: for a root alone."""
+
+    def get(self, path: str) -> bytes | None:
+        return None
+
+    def put(self, path: str, data: bytes) -> None:
+        return
+
+    def remove(self, path: str) -> None:
+        return
