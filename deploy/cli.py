@@ -225,6 +225,19 @@ COMMANDS: dict[str, Described | Group] = {
                     ),
                 ),
             ),
+            "backup": Described(
+                f"{_AUDIT}:backup",
+                "write a backup of the log, its tiles and its sealed keys into a new folder",
+                (_option("folder", type=Path, help="a folder that does not exist yet"),),
+            ),
+            "restore": Described(
+                f"{_AUDIT}:restore",
+                "put a backup in the log's place, or go on after a loss; what is missing is named",
+                (
+                    _option("folder", type=Path, nargs="?", help="a backup; without one the log goes on as it is"),
+                    _option("--reason", required=True, help="why, as the log will say"),
+                ),
+            ),
         },
     ),
     "connect": Described(f"{_ADMIN}:connect", "print URL, credentials and a nats command line context"),

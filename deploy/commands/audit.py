@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from deploy.attach import reader
+from deploy.backup import back_up
 from deploy.commands.task import finish
+from deploy.restore import restore as go_back
 from deploy.terminal import Terminal
 from organs.notary.ports import FolderShelf
 from shared.audit import FolderSource, LiveSource, Options, Report, Source
@@ -40,6 +42,30 @@ def verify(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     report = finish(_verified(args.source, loaded, options, args.state))
     terminal.give(report.as_json(), "\n".join(report.lines()))
     return report.exit
+
+
+def backup(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Write a backup and say what is in it."""
+    made = finish(back_up(loaded, args.folder.absolute()))
+    told = {"folder": str(made.folder), "entries": made.entries, "signed": made.signed, "bytes": made.bytes}
+    text = (
+        f"{made.folder}: {made.entries} entries, {made.signed} of them signed, {made.bytes // 1024} KiB. "
+        "The passphrase is not in it: keep it somewhere else. Keys of persons never are."
+    )
+    terminal.give(told, text)
+    return Exit.OK
+
+
+def restore(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Put a backup in the log's place, or go on after a loss."""
+    done = finish(go_back(loaded, None if args.folder is None else args.folder.absolute(), args.reason))
+    told = {"entries": done.entries, "epoch": done.epoch, "missing": done.missing, "kept": str(done.kept or "")}
+    lost = (
+        f"entries {done.missing[0]} to {done.missing[1]} are named as missing" if done.missing else "nothing is missing"
+    )
+    kept = f"; what was replaced lies in {done.kept}" if done.kept else ""
+    terminal.give(told, f"the log goes on with {done.entries} entries in epoch {done.epoch}; {lost}{kept}")
+    return Exit.OK
 
 
 @asynccontextmanager

@@ -98,7 +98,8 @@ class NotaryOrgan(Organ):
     async def _sign(self) -> list[Checkpointed]:
         if not self.notary.pending:
             return []
-        book = await self.log.keys_until(self.notary.size - 1)
+        newest = await self.log.newest()  # a later epoch forbids signing what came before it once more
+        book = await self.log.keys_until(self.notary.size - 1 if newest is None else newest.index)
         signed = self.notary.sign(book, self.world.now_ns() // 1_000_000_000)
         if signed is None:
             return []
