@@ -129,6 +129,7 @@ _AUDIT = "deploy.commands.audit"
 _SOURCE = _option("source", type=Path, nargs="?", help="a log folder or a bundle (default: the live log)")
 _TRUST = _option("--trust", metavar="FINGERPRINT", help="the genesis you trust, told to you by other means")
 _AGAINST = "a checkpoint you kept: the log must go on from it (repeat it)"
+_POLICY = "the same nerve with other rules: show which decisions would differ (repeat it)"
 _KNOWN = "a void entry you know of already (repeat it)"
 _PART = _option("name", help="cells.math_cell, ./my_cell.py, or ./my_cells.py:OneOfThem")
 
@@ -223,6 +224,22 @@ COMMANDS: dict[str, Described | Group] = {
                     _option(
                         "--state", type=Path, metavar="FILE", help="remember what was proven, and go on from there"
                     ),
+                ),
+            ),
+            "replay": Described(
+                "deploy.commands.replay:replay",
+                "read a log back: filtered, decoded, each decision run again from its evidence",
+                (
+                    _SOURCE,
+                    _TRUST,
+                    _option("--subject", type=_pattern, default=">", metavar="PATTERN", help="print only what matches"),
+                    _option("--entity", metavar="NAME", help="print only what concerns this entity"),
+                    _option("--since", metavar="TIME", help="print only what was stored at or after this time (UTC)"),
+                    _option("--until", metavar="TIME", help="print only what was stored before this time (UTC)"),
+                    _option(
+                        "--part", action="append", default=[], metavar="NAME", help="a nerve of yours to run again"
+                    ),
+                    _option("--policy", action="append", default=[], metavar="FILE.py", help=_POLICY),
                 ),
             ),
             "backup": Described(

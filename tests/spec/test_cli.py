@@ -165,6 +165,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "replay": (),
     "dead": (),
     "audit verify": (),
+    "audit replay": (),
     "connect": (),
     "subjects": (),
     "keys": (),
