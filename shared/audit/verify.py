@@ -198,8 +198,10 @@ class _Audit:
     def _fits(self, claim: Checkpoint, *, current: bool) -> None:
         """Hold one checkpoint against what was read: its signature, its name, its size, its root."""
         report = self.report
+        if not report.entries and claim.size:
+            report.gone(0, claim.size - 1, f"a checkpoint commits to {claim.size} entries")
         signed = self._signed(claim)
-        if signed is None or self.prefix is None:
+        if signed is None:
             return
         if current:
             report.origin, report.signed, report.signed_at_s = claim.origin, claim.size, signed.time_s

@@ -1,0 +1,374 @@
+"""Every attack on a log that we know, on a real server's files, each found and named by `audit verify`.
+
+The attacker owns the machine: it edits block files and seals them again, deletes, restores, and appends with every
+right on the server. What it does not own is the notary's key and the reader's memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from deploy.embedded import Account, Identity, NatsServer, StorageLimits
+from deploy.host import EmbeddedHost
+from deploy.organism import Organism
+from organs.notary import NotaryOrgan
+from shared.bus import Bus, Draft
+from shared.bus.ledger import Context
+from shared.bus.nats import NatsWire, connect
+from shared.config import load
+from shared.errors import Exit
+from shared.home import Keys
+from shared.keys import LocalSigner, load_or_create
+from shared.keys.sealed import CHEAP
+from shared.part import Organ
+from shared.world import RealWorld, new_id
+from tests.blockfile import Record, blocks_of, edit
+from tests.commands import Done, Home
+from tests.ground import Noted
+
+ENV, LOG = "dev", "LOG_dev"
+DECISIONS = 20
+
+
+class DeskOrgan(Organ):
+    """A part that may say what it notes."""
+
+    name: ClassVar[str] = "desk"
+    version: ClassVar[str] = "1.0.0"
+
+    async def on_noted(self, noted: Noted) -> list[Noted]:
+        """Nothing follows from it; the annotation entitles the key."""
+        return []
+
+
+@dataclass(frozen=True)
+class Crime:
+    """A data folder to commit it on, the fingerprint of its log, and how many entries were signed."""
+
+    home: Home
+    trust: str
+    signed: int
+
+    @property
+    def server(self) -> Path:
+        """The server's own folder."""
+        return self.home.folder / ENV / "nats"
+
+    def verdict(self, *more: str) -> dict[str, Any]:
+        """What `audit verify` says of the live log; it never ends in a traceback."""
+        done = self.home.run("audit", "verify", "--json", "--trust", self.trust, *more)
+        assert "Traceback" not in done.err
+        [found] = done.documents
+        assert done.code == found["exit"]
+        return found
+
+
+async def _noting(home: Path, first: int, count: int) -> str:
+    """Run an organism with a notary and have the desk decide; return the log's fingerprint."""
+    chosen = {"env": ENV, "site": "here", "home": str(home), "beat_ms": "50"}
+    loaded = load({}, chosen | {"database_url": "postgresql://nobody@nowhere/nothing"}, "here")
+    Keys(loaded.settings, RealWorld(ENV), CHEAP)
+    host = EmbeddedHost(loaded.settings)
+    await host.start()
+    organism = Organism(host, loaded)
+    try:
+        await organism.start([NotaryOrgan.build(loaded.settings, host.world("notary"))])
+        await organism.grant(DeskOrgan())
+        bus = Bus(RealWorld(ENV), await host.wire("desk"), "desk", "1.0.0", [host.signer("desk", "host")])
+        for n in range(first, first + count):
+            await bus.append(Draft(Noted(f"who{n % 4}", n), new_id(bus.world)))
+        await bus.drain()
+        return organism.fingerprint
+    finally:
+        await organism.stop()
+        await host.stop()
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Crime:
+    """A log with a notary's signature over all of it, at rest."""
+    folder = tmp_path_factory.mktemp("attacks") / "home"
+    trust = asyncio.run(_noting(folder, 0, DECISIONS))
+    return Crime(Home.at(folder).without_records(), trust, _signed(folder))
+
+
+@pytest.fixture
+def crime(grown: Crime, tmp_path: Path) -> Crime:
+    """A copy of it, to commit something on."""
+    return _copy(grown, tmp_path / "home")
+
+
+def _copy(of: Crime, folder: Path) -> Crime:
+    shutil.copytree(of.home.folder, folder)
+    return Crime(Home.at(folder).without_records(), of.trust, of.signed)
+
+
+def _signed(folder: Path) -> int:
+    return int((folder / ENV / "tiles" / "checkpoint").read_text().splitlines()[1])
+
+
+@asynccontextmanager
+async def _intruding(crime: Crime) -> AsyncIterator[NatsWire]:
+    """Yield a connection with every right on a server that serves this log."""
+    world = RealWorld(ENV)
+    nkey = crime.home.folder.parent / "intruder.nk"
+    identity = Identity("intruder", load_or_create(nkey, world.entropy).public, (">",), (">",), responses=False)
+    server = NatsServer(crime.server, (Account(ENV, (identity,), StorageLimits(file_bytes=2**30)),))
+    await server.start()
+    try:
+        wire = await connect(server.url, "intruder", nkey=nkey, private_inbox=False)
+        assert isinstance(wire, NatsWire)
+        yield wire
+        await wire.close()
+    finally:
+        await server.stop()
+
+
+def intrude(crime: Crime, deed: Callable[[NatsWire], Coroutine[Any, Any, None]]) -> None:
+    """Do something with every right on the log's server."""
+
+    async def main() -> None:
+        async with _intruding(crime) as wire:
+            await deed(wire)
+
+    asyncio.run(main())
+
+
+async def store(wire: NatsWire, subject: str, raw: bytes) -> int:
+    """Append these bytes, whatever they are; return their index."""
+    answer = json.loads((await wire.client.request(subject, raw, timeout=5)).data)
+    return int(answer["seq"]) - 1
+
+
+def a_decision(records: list[Record]) -> int:
+    """Where in the block a decision of the desk stands."""
+    return next(i for i, record in enumerate(records) if b".desk.event.who2." in record.subject)
+
+
+# What the tree finds
+
+
+@pytest.mark.spec("X-04", "BIZ-18")
+def test_the_untouched_log_is_ok(crime: Crime) -> None:
+    """Nothing is found where nothing was done: the other tests of this file can fail."""
+    found = crime.verdict()
+    assert (0, "ok", crime.signed, None) == (found["exit"], found["verdict"], found["signed"], found["first_bad"])
+
+
+@pytest.mark.spec("X-04", "BIZ-18")
+def test_an_edited_event_is_named(crime: Crime) -> None:
+    """An event edited on the disk, its checksum made right again, is tampering, by its index, subject and id."""
+    index = -1
+
+    def change(records: list[Record]) -> list[Record]:
+        nonlocal index
+        index = a_decision(records)
+        old = records[index]
+        body = old.body[:-1] + bytes([old.body[-1] ^ 1])
+        return [*records[:index], replace(old, body=body), *records[index + 1 :]]
+
+    edit(crime.server, LOG, change)
+    found = crime.verdict()
+    bad = found["first_bad"]
+    assert (int(Exit.TAMPERED), index, index + 1) == (found["exit"], bad["index"], bad["seq"])
+    assert bad["subject"].startswith("dev.trial.desk.event.who2")
+    assert len(bad["id"]) == 32
+
+
+@pytest.mark.spec("X-04", "BIZ-18")
+def test_a_deleted_event_is_a_named_gap(crime: Crime) -> None:
+    """An event taken out of the middle is missing, by its index."""
+    index = -1
+
+    def change(records: list[Record]) -> list[Record]:
+        nonlocal index
+        index = a_decision(records)
+        return [*records[:index], *records[index + 1 :]]
+
+    edit(crime.server, LOG, change)
+    found = crime.verdict()
+    assert (int(Exit.INCOMPLETE), [index, index]) == (found["exit"], found["missing"])
+
+
+@pytest.mark.spec("X-04", "BIZ-18")
+def test_a_truncated_tail_is_a_named_range(crime: Crime) -> None:
+    """The last events cut off are missing, from the first to the last that was signed; and nothing starts on it."""
+    edit(crime.server, LOG, lambda records: records[:-5])
+    found = crime.verdict()
+    assert int(Exit.INCOMPLETE) == found["exit"]
+    assert [crime.signed - 5, crime.signed - 1] == found["missing"]
+    refused = crime.home.run("up", "--part", "organs.notary")
+    assert int(Exit.FAILED) == refused.code
+    assert f"the log has {crime.signed - 5} entries, {crime.signed} were signed" in refused.sentence
+
+
+@pytest.mark.spec("X-04", "BIZ-18")
+def test_a_recreated_stream_is_missing_everything(crime: Crime) -> None:
+    """A stream deleted and made again, empty, misses all that was signed; no start writes a second genesis into it."""
+
+    async def recreate(wire: NatsWire) -> None:
+        told = json.loads((await wire.client.request(f"$JS.API.STREAM.INFO.{LOG}", b"")).data)["config"]
+        assert json.loads((await wire.client.request(f"$JS.API.STREAM.DELETE.{LOG}", b"")).data)["success"]
+        await wire.client.request(f"$JS.API.STREAM.CREATE.{LOG}", json.dumps(told).encode())
+
+    intrude(crime, recreate)
+    found = crime.verdict()
+    assert (int(Exit.INCOMPLETE), [0, crime.signed - 1]) == (found["exit"], found["missing"])
+    refused = crime.home.run("up", "--part", "organs.notary")
+    assert "its tail is gone" in refused.sentence
+    assert (int(Exit.INCOMPLETE), 0) == (crime.verdict()["exit"], crime.verdict()["entries"])
+
+
+@pytest.mark.spec("X-04", "BIZ-18")
+def test_reordered_events_are_named(crime: Crime) -> None:
+    """Two events of different lanes that changed places are tampering, at the first of them."""
+    first = -1
+
+    def change(records: list[Record]) -> list[Record]:
+        nonlocal first
+        first = a_decision(records)
+        a, b = records[first], records[first + 1]
+        assert a.subject != b.subject
+        swapped = [replace(b, seq=a.seq, time_ns=a.time_ns), replace(a, seq=b.seq, time_ns=b.time_ns)]
+        return [*records[:first], *swapped, *records[first + 2 :]]
+
+    edit(crime.server, LOG, change)
+    found = crime.verdict()
+    assert (int(Exit.TAMPERED), first) == (found["exit"], found["first_bad"]["index"])
+
+
+@pytest.mark.spec("X-04", "BIZ-18")
+def test_a_flipped_byte_on_the_disk_is_found(crime: Crime) -> None:
+    """A byte flipped in a block file makes the server drop what it cannot check; the audit names the range."""
+    [path] = blocks_of(crime.server, LOG)
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+    found = crime.verdict()
+    assert found["exit"] in (int(Exit.INCOMPLETE), int(Exit.TAMPERED))
+    assert found["missing"] or found["first_bad"]
+    first = found["missing"][0] if found["missing"] else found["first_bad"]["index"]
+    assert 0 < first < crime.signed
+
+
+@pytest.mark.spec("X-04", "BIZ-18")
+def test_a_fork_shown_to_two_readers_is_found(grown: Crime, tmp_path: Path) -> None:
+    """Two copies of one log that go on differently: who holds the checkpoint of one sees that the other contradicts."""
+    one, other = _copy(grown, tmp_path / "one"), _copy(grown, tmp_path / "other")
+    asyncio.run(_noting(one.home.folder, 100, 3))
+    asyncio.run(_noting(other.home.folder, 200, 5))
+    kept = tmp_path / "kept"
+    shutil.copy(one.home.folder / ENV / "tiles" / "checkpoint", kept)
+    found = other.verdict("--against", str(kept))
+    assert (int(Exit.FORKED), "forked") == (found["exit"], found["verdict"])
+    assert "contradict each other" in found["integrity"]["detail"]
+    assert 0 == other.verdict()["exit"], "by itself each of them holds"
+
+
+# What admission finds: entries appended with every right on the server
+
+
+@pytest.mark.spec("X-03", "BIZ-18")
+def test_a_replayed_event_is_void(crime: Crime) -> None:
+    """The bytes of an old event, appended once more, are void: repeated (R006), or too old (R001)."""
+    index = -1
+
+    async def again(wire: NatsWire) -> None:
+        nonlocal index
+        [old] = await wire.read(LOG, crime.signed - 1, limit=1)
+        index = await store(wire, old.subject, old.raw)
+
+    intrude(crime, again)
+    found = crime.verdict()
+    assert (int(Exit.VOID), crime.signed, index) == (found["exit"], index, found["first_bad"]["index"])
+    assert found["first_bad"]["reason"][:4] in ("R006", "R001")
+    assert 1 == found["voids"]
+
+
+@pytest.mark.spec("X-03", "BIZ-18")
+def test_a_forged_event_is_void(crime: Crime) -> None:
+    """An event signed by a key the log never heard of is void (R002)."""
+    stranger = LocalSigner(bytes(32))
+
+    async def forge(wire: NatsWire) -> None:
+        await _append_as(wire, "desk", stranger)
+
+    intrude(crime, forge)
+    found = crime.verdict()
+    assert (int(Exit.VOID), "R002") == (found["exit"], found["first_bad"]["reason"][:4])
+    assert crime.signed == found["first_bad"]["index"]
+
+
+@pytest.mark.spec("X-03", "BIZ-18")
+def test_a_revoked_key_signs_nothing_more(crime: Crime) -> None:
+    """What a key signs after its revocation is void (R007)."""
+    thief = _stolen(crime, "desk")
+    crime.home.held("keys", "revoke", "desk", "--reason", "stolen")
+
+    async def forge(wire: NatsWire) -> None:
+        await _append_as(wire, "desk", thief)
+
+    intrude(crime, forge)
+    found = crime.verdict()
+    assert (int(Exit.VOID), "R007") == (found["exit"], found["first_bad"]["reason"][:4])
+    assert crime.signed + 1 == found["first_bad"]["index"]
+
+
+@pytest.mark.spec("X-03", "BIZ-18")
+def test_a_rotated_key_cannot_be_dated_back(crime: Crime) -> None:
+    """An event of a rotated key is void (R007) also where its time and the broker's lie before the rotation."""
+    thief = _stolen(crime, "desk")
+    crime.home.held("keys", "rotate", "desk")
+
+    async def forge(wire: NatsWire) -> None:
+        await _append_as(wire, "desk", thief)
+
+    intrude(crime, forge)
+
+    def date_back(records: list[Record]) -> list[Record]:
+        *before, rotation, forged = records
+        return [*before, rotation, replace(forged, time_ns=rotation.time_ns - 1)]
+
+    edit(crime.server, LOG, date_back)
+    found = crime.verdict()
+    assert (int(Exit.VOID), "R007") == (found["exit"], found["first_bad"]["reason"][:4])
+
+
+@pytest.mark.spec("X-04", "BIZ-18")
+def test_a_whole_log_by_somebody_else_is_not_the_trusted_one(crime: Crime, tmp_path: Path) -> None:
+    """A log made from nothing by the attacker holds by itself; it is not the one whose genesis is trusted."""
+    foreign = tmp_path / "foreign"
+    asyncio.run(_noting(foreign, 0, 3))
+    for part in ("nats", "tiles", "notary", "keys", "nkeys"):
+        shutil.rmtree(crime.home.folder / ENV / part)
+        shutil.copytree(foreign / ENV / part, crime.home.folder / ENV / part)
+    shutil.copy(foreign / "passphrase", crime.home.folder / "passphrase")
+    found = crime.verdict()
+    assert (int(Exit.WRONG_SIGNER), "wrong_signer") == (found["exit"], found["verdict"])
+    unknown: Done = crime.home.run("audit", "verify", "--json")
+    assert int(Exit.UNKNOWN_SIGNER) == unknown.code
+
+
+async def _append_as(wire: NatsWire, part: str, signer: LocalSigner) -> None:
+    """Append a decision of the desk, signed by this key, on the right lane with the right prev."""
+    bus = Bus(RealWorld(ENV), wire, part, "1.0.0", [signer])
+    draft = Draft(Noted("who1", 999), new_id(bus.world))
+    lane = draft.decision.lane(ENV)
+    await bus.follow(lane)
+    raw = bus._seal([draft], bus.prefix.lane(lane).last, 0, Context())
+    await store(wire, draft.decision.subject(ENV), raw)
+
+
+def _stolen(crime: Crime, part: str) -> LocalSigner:
+    """The signing key of a part, as somebody who knows the passphrase reads it."""
+    loaded = load({}, {"env": ENV, "home": str(crime.home.folder)}, "here")
+    return Keys(loaded.settings, RealWorld(ENV)).signer(part, "host")
