@@ -6,13 +6,24 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
-from shared.envelope import entry_of
+import msgspec
+
+from shared.envelope import Sealed, leaf_of
+from shared.envelope.leaf import entry_and_sealed, sealed_in
 from shared.errors import LogFault
 from shared.log.checkpoint import Checkpoint
 from shared.log.entry import Entry
 from shared.log.note import BadNote, Note
 from shared.log.store import FolderTiles
 from shared.log.tiles import CHECKPOINT, WIDTH, Tiles, TileStore
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """An entry as a source gives it: with its leaf, and its envelope where it holds one."""
+
+    entry: Entry
+    leaf: bytes
+    sealed: Sealed | None
 
 
 class BadLeaf(LogFault):
@@ -44,7 +55,7 @@ class Source(Protocol):
         """Return other checkpoints of this log that were kept apart from it: it must go on from each."""
         ...
 
-    def batches(self) -> AsyncIterator[list[Entry]]:
+    def batches(self) -> AsyncIterator[list[Stored]]:
         """Yield every entry in stored order; BadLeaf or LogFault where one cannot be read."""
         ...
 
@@ -66,7 +77,7 @@ class FolderSource:
     def remembered(self) -> list[bytes]:
         return []
 
-    async def batches(self) -> AsyncIterator[list[Entry]]:
+    async def batches(self) -> AsyncIterator[list[Stored]]:
         size = _size_of(self.checkpoint())
         tiles = Tiles(self.tiles, size)
         for tile in range(-(-size // WIDTH)):
@@ -92,19 +103,25 @@ class LiveSource:
     def remembered(self) -> list[bytes]:
         return self._remembered
 
-    async def batches(self) -> AsyncIterator[list[Entry]]:
+    async def batches(self) -> AsyncIterator[list[Stored]]:
         start = 0
         while entries := await self._read(start):
-            yield entries
+            yield [_stored(entry) for entry in entries]
             start = max(start, entries[-1].index) + 1
 
 
-def read_leaf(index: int, leaf: bytes) -> Entry:
+def read_leaf(index: int, leaf: bytes) -> Stored:
     """Return the entry of a stored leaf; BadLeaf where it has none."""
     try:
-        return entry_of(index, leaf)
+        entry, sealed = entry_and_sealed(index, leaf)
     except ValueError as why:
         raise BadLeaf(index, str(why)) from None
+    return Stored(entry, leaf, sealed)
+
+
+def _stored(entry: Entry) -> Stored:
+    sealed = sealed_in(entry.raw)
+    return Stored(entry, leaf_of(entry, sealed), sealed)
 
 
 def _size_of(note: bytes | None) -> int:

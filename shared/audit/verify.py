@@ -12,19 +12,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shared.audit.report import Bad, Report
-from shared.audit.source import BadLeaf, Source
+from shared.audit.source import BadLeaf, Source, Stored
 from shared.codec import decode
-from shared.envelope import Prefix, Verdict, admit, leaf_of, read
+from shared.envelope import Prefix, Verdict, admit, read
 from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import Exit, LogFault, Refused
+from shared.keys import verify as prove
 from shared.log.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint, origin_of
 from shared.log.entry import Entry
 from shared.log.note import BadNote, Note, NoteKey
 from shared.log.store import NoTiles
 from shared.log.tiles import Tiles, TileWriter
 from shared.log.tree import leaf_hashes, root_from
-from shared.message import lane_of, lookup
-from shared.subjects.keys import KEYS_LANE, EpochStarted
+from shared.message import lookup
+from shared.subjects.keys import EpochStarted
 
 Mode = Literal["links", "signatures", "full"]
 
@@ -78,10 +79,10 @@ class _Audit:
         expected = 0
         try:
             async for batch in self.source.batches():
-                for place, entry in enumerate(batch):
-                    if entry.index != expected + place:
+                for place, stored in enumerate(batch):
+                    if stored.entry.index != expected + place:
                         self._take(batch[:place], expected)
-                        self._out_of_place(entry, expected + place)
+                        self._out_of_place(stored.entry, expected + place)
                         return
                 self._take(batch, expected)
                 expected += len(batch)
@@ -92,45 +93,43 @@ class _Audit:
             expected = self.report.entries
             self.report.gone(expected, max(expected, (self.newest.size if self.newest else 1) - 1), str(gone))
 
-    def _take(self, batch: list[Entry], start: int) -> None:
+    def _take(self, batch: list[Stored], start: int) -> None:
         if not batch:
             return
         if self.prefix is None:
-            self.prefix = Prefix(batch[0].subject.partition(".")[0])
-        leaves = [leaf_of(entry) for entry in batch]
+            self.prefix = Prefix(batch[0].entry.subject.partition(".")[0], recalls=False)
+        leaves = [stored.leaf for stored in batch]
         self._compare(leaf_hashes(leaves), start)
         if self.differs is not None and self.suspect is None:
-            self.suspect = batch[self.differs - start]
+            self.suspect = batch[self.differs - start].entry
         for size in [size for size in self.wanted if start < size <= start + len(leaves)]:
             self.tree.extend(leaves[self.tree.size - start : size - start])
             self.roots[size] = self.tree.root()
         self.tree.extend(leaves[self.tree.size - start :])
-        for entry in batch:
-            if self.differs is None or entry.index < self.differs or not self.tiles_hold:
-                self._judge(entry)  # what follows a changed entry would only be judged by its consequences
+        for stored in batch:
+            if self.differs is None or stored.entry.index < self.differs or not self.tiles_hold:
+                self._judge(stored)  # what follows a changed entry would only be judged by its consequences
         self.report.entries += len(batch)
-        self.report.newest_ms = batch[-1].time_ns // 1_000_000
+        self.report.newest_ms = batch[-1].entry.time_ns // 1_000_000
 
-    def _judge(self, entry: Entry) -> None:
-        assert self.prefix is not None
-        of_keys = lane_of(entry.subject) == KEYS_LANE.format(env=self.prefix.env)
+    def _judge(self, stored: Stored) -> None:
+        prefix, entry = self.prefix, stored.entry
+        assert prefix is not None
+        of_keys = entry.subject.startswith(prefix.keys_lane)
         if self.options.mode == "links" and not of_keys:
             return
-        proven = entry.index < self.options.skip_signatures_below
         chained = of_keys or self.options.mode == "full"
-        verdict = (
-            admit(self.prefix, entry, proves=_proven_before)
-            if proven and chained
-            else admit(self.prefix, entry, chained=chained)
-        )
+        proves = _proven_before if entry.index < self.options.skip_signatures_below else prove
+        verdict = admit(prefix, entry, sealed=stored.sealed, proves=proves, chained=chained)
         if chained:
-            self.prefix.fold(verdict)
-        self.report.events += len(verdict.admitted())
-        for offset, no in verdict.void():
+            prefix.fold(verdict)
+        void = verdict.void()
+        self.report.events += len(verdict.events) - len(void) if verdict.refusal is None else 0
+        for offset, no in void:
             if entry.index not in self.options.known_void:
                 event = verdict.events[offset].id.hex() if verdict.events else ""
                 self.report.refused(Bad(entry.index, offset, entry.index + 1, entry.subject, event, str(no)))
-        if lookup(entry.subject) is EpochStarted:
+        if of_keys and lookup(entry.subject) is EpochStarted:
             self._epoch(verdict)
         self.options.take(verdict)
 

@@ -10,28 +10,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
+import msgspec
 from blake3 import blake3
 
 from shared.constant import constant
-from shared.envelope.envelope import Event, Sealed, parse_rfc3339, read, read_event
+from shared.envelope.envelope import Event, Sealed, read, read_event
 from shared.envelope.keybook import KEY_EVENTS, ROOT_PART, Key, KeyBook, KeyEvent, scope_of
 from shared.errors import Refusal, Refused
 from shared.keys import verify
 from shared.log.entry import Entry
 from shared.log.tree import root_of
 from shared.message import lane_of, lookup
-from shared.subjects.keys import KEYS_ENTITY, KEYS_LANE, Genesis, KeyRotated
+from shared.subjects.keys import KEYS_ENTITY, KEYS_LANE, Genesis, Grant, KeyRotated
 
 CLOCK_SKEW_MS = constant(30_000, "ms", "BIZ-01")
 IHSAN_FLOOR_PPM = constant(950_000, "ppm", "BIZ-01")
 MAX_VOID_KEPT = constant(10_000, "entries", "X-12")
+_KEY_STEM = "." + ".".join(Genesis.tokens[:3]) + "."
 Proves = Callable[[bytes, bytes, bytes], bool]  #: (public key, message, signature) → whether it is one
 SNR_FLOOR_PPM = constant(850_000, "ppm", "BIZ-01")
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """What admission says of one entry: its refusal, or its events with a refusal each (None: admitted)."""
 
     entry: Entry
@@ -52,6 +54,8 @@ class Verdict:
         """Return (offset, refusal) of every void event; an inadmissible entry is void at offset 0."""
         if self.refusal:
             return [(0, self.refusal)]
+        if not any(self.repeats):
+            return []
         return [(i, no) for i, no in enumerate(self.repeats) if no is not None]
 
 
@@ -71,8 +75,12 @@ class Prefix:
 
     env: str
     keys: KeyBook = field(default_factory=KeyBook)
+    recalls: bool = True  #: whether `recall` will be asked; who reads a log once need not keep what it takes
     lanes: dict[str, Lane] = field(default_factory=dict[str, Lane])
     void: dict[int, Refusal] = field(default_factory=dict[int, Refusal])  #: the newest refused entries by index
+
+    def __post_init__(self) -> None:
+        self.keys_lane = KEYS_LANE.format(env=self.env)
 
     def lane(self, name: str) -> Lane:
         """Return the chain of a lane, empty if nothing was folded."""
@@ -91,33 +99,38 @@ class Prefix:
         lane.last, lane.batch = entry.index, None
         if verdict.refusal is not None or verdict.sealed is None:
             return
-        attributes, cls = verdict.sealed.attributes, lookup(entry.subject)
+        attributes, cls = verdict.sealed.attributes, _key_event(self, entry.subject)
         lane.batch = (attributes.source, attributes.prev, attributes.batch)
-        lane.digests[entry.index] = _digest(entry)
+        if self.recalls:
+            lane.digests[entry.index] = _digest(entry)
         for offset, event in verdict.admitted():
             lane.seen[attributes.source, event.id] = (entry.index, offset)
-            self.keys.learn(self.env, cls, bytes(event.data), entry.index)
+            if cls is not None:
+                self.keys.learn(self.env, cls, bytes(event.data), entry.index)
 
 
 _EMPTY = Lane()
 
 
-def admit(prefix: Prefix, entry: Entry, *, proves: Proves = verify, chained: bool = True) -> Verdict:
+def admit(
+    prefix: Prefix, entry: Entry, *, sealed: Sealed | None = None, proves: Proves = verify, chained: bool = True
+) -> Verdict:
     """Judge `entry` after `prefix`; pure: the prefix is changed by `prefix.fold(verdict)` alone.
 
-    An auditor may say who `proves` that a public key signed a message, where that was checked before; and may leave out
-    what needs the lane (R006), where entries are looked at alone.
+    `sealed` is the entry's envelope where it was read before. An auditor may say who `proves` that a public key signed
+    a message, where that was checked before; and may leave out what needs the lane (R006), to look at entries alone.
     """
     try:
-        sealed = read(entry.raw)
+        sealed = sealed or read(entry.raw)
         _in_time(sealed, entry)
         keys = _proven(prefix, sealed, entry, proves)
-        _scores(sealed, keys, entry.subject)
+        grants = [key.grant_for(entry.subject) for key in keys]
+        _scores(sealed, grants)
         events = _events(sealed)
         repeats = _unrepeated(prefix, sealed, events, entry) if chained else (None,) * len(events)
         _entitled(prefix, sealed, keys, events, entry)
         _placed(prefix, sealed, events, entry)
-        _owned(prefix, sealed, keys, events, entry)
+        _owned(prefix, keys, grants, events, entry)
     except Refused as no:
         ours = no.refusal if no.refusal.code[0] == "R" else Refusal("R005", str(no.refusal))
         return Verdict(entry, ours)
@@ -150,7 +163,7 @@ def recall(prefix: Prefix, entry: Entry) -> Verdict:
 
 
 def _in_time(sealed: Sealed, entry: Entry) -> None:
-    written, judged = parse_rfc3339(sealed.attributes.time), entry.time_ns // 1_000_000
+    written, judged = sealed.written_ms, entry.time_ns // 1_000_000
     if judged > written + sealed.attributes.ttlms:
         raise Refused(
             Refusal(
@@ -181,8 +194,11 @@ def _proven(prefix: Prefix, sealed: Sealed, entry: Entry, proves: Proves) -> lis
     return keys
 
 
-def _scores(sealed: Sealed, keys: list[Key], subject: str) -> None:
-    if not any(grant.scored for key in keys if (grant := key.grant_for(subject))):
+def _scores(sealed: Sealed, grants: list[Grant | None]) -> None:
+    for grant in grants:
+        if grant is not None and grant.scored:
+            break
+    else:
         return
     ihsan, snr = sealed.attributes.ihsanppm, sealed.attributes.snrppm
     if ihsan is None or ihsan < IHSAN_FLOOR_PPM:
@@ -237,20 +253,27 @@ def _placed(prefix: Prefix, sealed: Sealed, events: tuple[Event, ...], entry: En
     subject, cls = sealed.attributes.subject, _key_event(prefix, entry.subject)
     if subject != entry.subject or lane_of(subject) is None or not subject.startswith(prefix.env + "."):
         raise Refused(Refusal("R008", f"signed for {subject}, delivered on {entry.subject}"))
-    if lookup(subject) in KEY_EVENTS and (cls is None or scope_of(cls, bytes(events[0].data)) != KEYS_ENTITY):
+    if (
+        _KEY_STEM in subject
+        and lookup(subject) in KEY_EVENTS
+        and (cls is None or scope_of(cls, bytes(events[0].data)) != KEYS_ENTITY)
+    ):
         raise Refused(Refusal("R008", f"key events stand on the lane of {KEYS_ENTITY!r}, found on {subject}"))
     if sealed.attributes.type != type_of(subject):
         raise Refused(Refusal("R008", f"type {sealed.attributes.type} does not belong to {subject}"))
 
 
-def _owned(prefix: Prefix, sealed: Sealed, keys: list[Key], events: tuple[Event, ...], entry: Entry) -> None:
-    grants = [grant for key in keys if (grant := key.grant_for(sealed.attributes.subject))]
-    needed = max([1, *(grant.owners for grant in grants)])
+def _owned(
+    prefix: Prefix, keys: list[Key], grants: list[Grant | None], events: tuple[Event, ...], entry: Entry
+) -> None:
+    needed = 1
+    for grant in grants:
+        if grant is not None and grant.owners > needed:
+            needed = grant.owners
     cls = _key_event(prefix, entry.subject)
     if cls is not None:
         needed = max(needed, prefix.keys.owners_needed(cls, bytes(events[0].data)))
-    owners = {key.owner for key in keys}
-    if len(owners) < needed:
+    if needed > 1 and len(owners := {key.owner for key in keys}) < needed:
         raise Refused(Refusal("R009", f"{len(owners)} distinct owners signed, {needed} are needed"))
 
 
@@ -262,6 +285,7 @@ def _digest(entry: Entry) -> bytes:
     return blake3(entry.subject.encode() + b"\n" + entry.raw).digest()
 
 
+@lru_cache(maxsize=65_536)
 def type_of(subject: str) -> str:
     """Return the CloudEvents type of a decision's full subject."""
     _, domain, service, _, _, name = subject.split(".")
@@ -270,7 +294,9 @@ def type_of(subject: str) -> str:
 
 def _key_event(prefix: Prefix, subject: str) -> type[KeyEvent] | None:
     """Return the class of a key event on the lane that every reader folds; elsewhere none may be judged by the keys."""
-    cls = lookup(subject) if lane_of(subject) == KEYS_LANE.format(env=prefix.env) else None
+    if not subject.startswith(prefix.keys_lane):
+        return None
+    cls = lookup(subject) if lane_of(subject) == prefix.keys_lane else None
     return next((event for event in KEY_EVENTS if event is cls), None)
 
 

@@ -7,9 +7,10 @@ event     = msgpack {id: 16 bytes, cause: 0 or 16 bytes, evidence: bytes, data: 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Annotated, Literal, cast
 
 import msgspec
@@ -35,6 +36,9 @@ MAX_DATA_DEPTH = constant(32, "levels", "X-12")
 EVENT_ID_BYTES = constant(16, "bytes", "X-03")
 ROOT_BYTES = constant(32, "bytes", "BIZ-01")
 MAX_SIGNATURES = constant(64, "signatures", "X-12")
+
+_RFC3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z")
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 Agent = Literal["USER", "MODEL", "SOVEREIGN"]
 
@@ -102,14 +106,14 @@ _attributes = msgspec.msgpack.Decoder(Attributes)
 _event = msgspec.msgpack.Decoder(Event)
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(msgspec.Struct, frozen=True):
     """An envelope that could be read: nothing is proven yet."""
 
     attributes: Attributes
     signatures: tuple[Signature, ...]
     events: tuple[bytes, ...]
     signed: bytes  #: the bytes the signatures cover
+    written_ms: int  #: the attributes' time
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
@@ -126,11 +130,15 @@ def rfc3339(ms: int) -> str:
 
 def parse_rfc3339(text: str) -> int:
     """Return the milliseconds of a time written exactly as rfc3339 writes it; anything else is a ValueError."""
-    moment = datetime.fromisoformat(text)
-    ms = round(moment.timestamp() * 1000) if moment.tzinfo else 0
-    if rfc3339(ms) != text:
+    if not _RFC3339.fullmatch(text):
         raise ValueError(f"{text!r} is not a UTC time with milliseconds")
-    return ms
+    clock_ms = (int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])) * 1000 + int(text[20:23])
+    return _midnight_ms(text[:10]) + clock_ms
+
+
+@lru_cache(maxsize=1024)
+def _midnight_ms(day: str) -> int:
+    return (date.fromisoformat(day).toordinal() - _EPOCH_DAY) * 86_400_000
 
 
 def pack_event(event_id: bytes, data: bytes, *, cause: bytes = b"", evidence: bytes = b"") -> bytes:
@@ -211,7 +219,7 @@ def read(raw: bytes) -> Sealed:
     try:
         wire = _wire.decode(raw)
         attributes = _attributes.decode(wire.p)
-        time_is_canonical = parse_rfc3339(attributes.time) >= 0
+        written_ms = parse_rfc3339(attributes.time)
     except _UNREADABLE as error:
         raise Refused(Refusal("R005", f"envelope: {str(error)[:MAX_REASON_CHARS]}")) from None
     keys = [s.k for s in wire.s]
@@ -219,8 +227,8 @@ def read(raw: bytes) -> Sealed:
         _pack(wire) == raw
         and _pack(attributes) == wire.p
         and wire.t == ENVELOPE_TYPE
-        and time_is_canonical
-        and keys == sorted(set(keys))
+        and written_ms >= 0
+        and (len(keys) == 1 or keys == sorted(set(keys)))
         and 0 < len(keys) <= MAX_SIGNATURES
         and all(len(s.sig) == SIGNATURE_BYTES for s in wire.s)
         and attributes.count == len(wire.e)
@@ -233,7 +241,7 @@ def read(raw: bytes) -> Sealed:
     )
     if not shape_ok:
         raise Refused(Refusal("R005", "envelope: readable but not canonical, or a count, key order or length is off"))
-    return Sealed(attributes, tuple(wire.s), tuple(wire.e), pae(wire.t, wire.p))
+    return Sealed(attributes, tuple(wire.s), tuple(wire.e), pae(wire.t, wire.p), written_ms)
 
 
 def derive_event_id(cause: bytes, part: str, handler: str, ordinal: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from blake3 import blake3
 
@@ -159,6 +160,7 @@ def scope_of(cls: type[KeyEvent], data: bytes) -> str:
     return decode(cls, data).scope
 
 
+@lru_cache(maxsize=65_536)
 def covers(pattern: str, subject: str) -> bool:
     """Say whether a NATS pattern (`*` one token, `>` the rest) covers a subject."""
     wanted, found = pattern.split("."), subject.split(".")

@@ -22,8 +22,8 @@ _MAX_TIME_NS = 2**64 - 1
 def leaf_of(entry: Entry, sealed: Sealed | None = None) -> bytes:
     """Return an entry's leaf; `sealed` is its envelope where it has been read already."""
     time = entry.time_ns.to_bytes(_TIME_BYTES, "big")
-    signed_for = sealed.attributes.subject if sealed is not None else _signed_subject(entry.raw)
-    if signed_for == entry.subject:
+    sealed = sealed or sealed_in(entry.raw)
+    if sealed is not None and sealed.attributes.subject == entry.subject:
         return time + entry.raw
     subject = entry.subject.encode()
     leaf = time + _ODD + len(subject).to_bytes(2, "big") + subject + entry.raw
@@ -33,6 +33,11 @@ def leaf_of(entry: Entry, sealed: Sealed | None = None) -> bytes:
 
 def entry_of(index: int, leaf: bytes) -> Entry:
     """Return the entry of a leaf; ValueError where the leaf is not the one its entry has."""
+    return entry_and_sealed(index, leaf)[0]
+
+
+def entry_and_sealed(index: int, leaf: bytes) -> tuple[Entry, Sealed | None]:
+    """Return the entry of a leaf, and its envelope where it holds one; ValueError as entry_of."""
     time_ns, rest = int.from_bytes(leaf[:_TIME_BYTES], "big"), leaf[_TIME_BYTES:]
     if len(leaf) <= _TIME_BYTES:
         raise ValueError(f"a leaf has more than {_TIME_BYTES} bytes, found {len(leaf)}")
@@ -42,15 +47,16 @@ def entry_of(index: int, leaf: bytes) -> Entry:
         entry = Entry(index, subject, time_ns, raw)
         if len(subject.encode()) != length or leaf_of(entry) != leaf:
             raise ValueError("the leaf is not the one of its entry")
-        return entry
-    signed_for = _signed_subject(rest)
-    if signed_for is None:
+        return entry, None
+    sealed = sealed_in(rest)
+    if sealed is None:
         raise ValueError("the leaf holds no envelope, and does not say on which subject it was delivered")
-    return Entry(index, signed_for, time_ns, rest)
+    return Entry(index, sealed.attributes.subject, time_ns, rest), sealed
 
 
-def _signed_subject(raw: bytes) -> str | None:
+def sealed_in(raw: bytes) -> Sealed | None:
+    """Return the envelope in these bytes, None where there is none."""
     try:
-        return read(raw).attributes.subject
+        return read(raw)
     except Refused:
         return None

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from blake3 import blake3
+from msgspec.structs import replace
 
 from shared.envelope import Verdict, fingerprint_of, leaf_of, read, rfc3339
 from shared.envelope.envelope import pae
