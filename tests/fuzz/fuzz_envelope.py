@@ -17,7 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -268,7 +268,7 @@ def target() -> Target:
 
 def check_admission(found: Target, at: int, raw: bytes, seen: Counter[str], *, honest: bool) -> None:
     """Judge other bytes in an entry's place; only if its keys signed them (`honest`) may they be admitted."""
-    entry, prefix = replace(found.entries[at], raw=raw), found.before[at]
+    entry, prefix = msgspec.structs.replace(found.entries[at], raw=raw), found.before[at]
     same = raw == found.entries[at].raw
     verdict = admit(prefix, entry)
     seen[verdict.refusal.code if verdict.refusal else "admitted"] += 1

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from shared.codec import decode, decode_any, encode
 from shared.envelope import admit, read, read_event, recall
@@ -85,7 +85,7 @@ FOUNDED = founded()
 def test_a_registered_key_cannot_sign_garbage_in(events: list[bytes], subject: str) -> None:
     """Properly signed envelopes around any bytes, on any subject, are void with a declared code."""
     raw = envelope(subject, events, [signer("ada's")], time=HALF_PAST)
-    verdict = admit(FOUNDED.prefix, replace(FOUNDED.entry(subject, raw), time_ns=START_MS * 1_000_000))
+    verdict = admit(FOUNDED.prefix, msgspec.structs.replace(FOUNDED.entry(subject, raw), time_ns=START_MS * 1_000_000))
     assert verdict.refusal
     assert verdict.refusal.code in {"R002", "R005", "R006", "R007", "R008"}
 
@@ -102,7 +102,7 @@ def test_any_data_is_judged(data: object, subject: str) -> None:
     )
     raw = envelope(subject, [event], [signer("ada's")], time=HALF_PAST)
     for log in (Log(), FOUNDED):
-        verdict = admit(log.prefix, replace(log.entry(subject, raw), time_ns=START_MS * 1_000_000))
+        verdict = admit(log.prefix, msgspec.structs.replace(log.entry(subject, raw), time_ns=START_MS * 1_000_000))
         assert verdict.refusal is None or verdict.refusal.code in CODES
 
 
