@@ -72,7 +72,8 @@ def root_of_hashes(hashes: Sequence[bytes], digest: Hash = sha256) -> bytes:
 
 def _parents(level: list[bytes], digest: Hash) -> list[bytes]:
     """Return the hashes of neighbouring pairs; an odd last one is left out."""
-    pairs = zip(level[::2], level[1::2], strict=False)
+    one = iter(level)
+    pairs = zip(one, one, strict=False)
     if digest is sha256:  # without a call of ours per node
         new = hashlib.sha256
         return [new(b"\x01" + left + right).digest() for left, right in pairs]
