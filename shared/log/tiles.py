@@ -98,7 +98,7 @@ class Tiles:
 
     def leaves(self, start: int = 0) -> Iterator[bytes]:
         """Yield the leaves from `start` on, in order; LogFault where a bundle is missing or short."""
-        for tile in range(start // WIDTH, -(-self.size // WIDTH)):
+        for tile in range(start // WIDTH, -(-self.size // WIDTH) if start < self.size else 0):
             width = min(WIDTH, self.size - tile * WIDTH)
             yield from self.bundle_at(tile)[max(0, start - tile * WIDTH) : width]
 
