@@ -54,11 +54,13 @@ class ProofFile:
             enclosed = lines[0].startswith(_EXTRA)
             extra = unbase64(lines.pop(0).removeprefix(_EXTRA)) if enclosed else b""
             index = _INDEX.fullmatch(lines.pop(0)) if lines else None
+            if index is None:
+                raise BadProof("the proof names no index: it is `index`, a space, and a decimal without leading zeros")
             path = tuple(unbase64(line) for line in lines)
         except BadNote as bad:
             raise BadProof(f"the proof is malformed: {bad}") from None
-        if index is None or len(path) > MAX_PROOF_HASHES:
-            raise BadProof(f"the proof names no index, or its path has more than {MAX_PROOF_HASHES} hashes")
+        if len(path) > MAX_PROOF_HASHES:
+            raise BadProof(f"the proof's path has {len(path)} hashes, more than {MAX_PROOF_HASHES}")
         if any(len(one) != HASH_BYTES for one in path) or (enclosed and not extra):
             raise BadProof(f"a hash of the path has not {HASH_BYTES} bytes, or the extra line is empty")
         return cls(int(index[1]), path, note, extra)
