@@ -15,6 +15,7 @@ from blake3 import blake3
 from deploy.load import BUILT_IN, find_part
 from deploy.organism import Organism
 from deploy.recheck import Rerun, reruns_of
+from organs.notary import NotaryOrgan
 from organs.records import MemoryRecords, RecordsOrgan, rebuild
 from organs.steward import Door, Ground, SimGround
 from shared.bus import Bus, Wire
@@ -26,7 +27,9 @@ from shared.envelope import Prefix, Verdict, admit, leaf_of
 from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import ConfigFault, Fault, Refusal, Refused
 from shared.keys import LocalSigner, Signer
+from shared.log.checkpoint import Checkpoint
 from shared.log.entry import Entry
+from shared.log.tree import root_of, sha256
 from shared.part.mind import Mind
 from shared.subjects.nervous import AssessRequest, MathRequest, MathResponse
 from shared.subjects.system import Decided
@@ -135,6 +138,7 @@ class Judge:
     verdicts: list[Verdict] = field(default_factory=list[Verdict])
     effects: dict[bytes, tuple[int, int]] = field(default_factory=dict[bytes, tuple[int, int]])
     hasher: blake3 = field(default_factory=blake3)
+    signed: str = ""  #: the last checkpoint that was held
     broken: BrokenInvariant | None = None  #: the first finding; raised where no part can take it for trouble of its own
 
     def witness(self, entry: Entry) -> None:
@@ -234,7 +238,9 @@ async def _life(seed: int, minutes: float, trouble: Trouble) -> Outcome:
     await chaos.calm()
     await _settled(organism, judge, world)
     await _agree(organism, judge, user)
+    notary = _notary(organism)
     await organism.stop()
+    _hold_signed(notary, judge, whole=True)
     return Outcome(
         judge.hasher.hexdigest(), len(judge.effects), seed, user.asked, user.answered, len(user.promises), chaos.crashes
     )
@@ -272,11 +278,7 @@ class Chaos:
         await runner.halt()
         await runner.bus.wire.close()
         await self.world.sleep(5 * self.world.chance())
-        part = (
-            runner.part
-            if isinstance(runner.part, RecordsOrgan)
-            else type(runner.part).simulate(self.world.fork(f"{name}/{self.crashes}"))
-        )
+        part = runner.part.again(self.world.fork(f"{name}/{self.crashes}"))
         while name not in self.organism.runners:
             try:
                 self.organism.runners[name] = await self.organism.run(part, name)
@@ -296,6 +298,7 @@ async def _watch(organism: Organism, judge: Judge, world: SimWorld) -> None:
     """Raise what breaks an invariant, or any part, whichever runner carries it at the time."""
     while True:
         judge.raise_if_broken()
+        _hold_signed(_notary(organism), judge)
         for runner in list(organism.runners.values()):
             runner.raise_if_broken()
         await world.sleep(0.5)
@@ -349,6 +352,25 @@ async def _agree(organism: Organism, judge: Judge, user: User) -> None:
             await runner.bus.follow(lane)
         for rerun in reruns_of([runner.part]):
             _hold_nerve(rerun, runner.mind, judge.verdicts)
+
+
+def _notary(organism: Organism) -> NotaryOrgan | None:
+    """Return the notary while one runs."""
+    runner = organism.runners.get("notary")
+    return runner.part if runner is not None and isinstance(runner.part, NotaryOrgan) else None
+
+
+def _hold_signed(organ: NotaryOrgan | None, judge: Judge, *, whole: bool = False) -> None:
+    """Hold that what the notary signed is the root of the log's own leaves, and in the end of all of them."""
+    note = organ.shelf.recall() if organ is not None else None
+    if note is None or (note == judge.signed and not whole):
+        _hold(not whole, "the notary signed nothing")
+        return
+    signed = Checkpoint.parse(note.rpartition("\n\n")[0] + "\n")
+    leaves = [leaf_of(verdict.entry) for verdict in judge.verdicts[: signed.size]]
+    _hold(signed.root == root_of(leaves, sha256), f"the notary signed another root at {signed.size} entries")
+    _hold(not whole or signed.size == len(judge.verdicts), f"{signed.size} of {len(judge.verdicts)} entries are signed")
+    judge.signed = note
 
 
 def _hold_nerve(rerun: Rerun, mind: Mind | None, verdicts: list[Verdict]) -> None:

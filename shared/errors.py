@@ -98,6 +98,7 @@ CODES = _codes(
     ("B010", "STALE", "The request's own deadline had passed when it arrived."),
     ("B011", "NO_MODEL", "This organ has no model or device configured; it never invents a result."),
     ("B012", "NOT_COMPUTABLE", "The input is well formed, but the capability has no answer for it."),
+    ("B013", "NOT_YET_SIGNED", "No signed checkpoint covers this position of the log yet; ask again in a moment."),
 )
 
 

@@ -33,6 +33,9 @@ class RecordsOrgan(Organ):
     def simulate(cls, world: SimWorld) -> RecordsOrgan:  # noqa: ARG003 - as declared
         return cls(MemoryRecords())
 
+    def again(self, world: SimWorld) -> RecordsOrgan:
+        return RecordsOrgan(self.records)
+
     async def open(self, log: Log) -> None:
         self.log = log
         await self.records.open()

@@ -18,7 +18,7 @@ from shared.codec import MAX_REASON_CHARS, decode
 from shared.config import Loaded
 from shared.constant import constant
 from shared.envelope import Verdict, derive_event_id
-from shared.envelope.keybook import Key
+from shared.envelope.keybook import NOTARY_PART, Key
 from shared.errors import KeyFault, LogFault, Refusal, Refused
 from shared.keys import verify
 from shared.message import Decision, lookup, registered
@@ -140,10 +140,11 @@ class StewardOrgan(Organ):
     async def _judge_grant(self, request: GrantRequest) -> None:
         """Raise Refused where the request asks for too much, or comes from somebody else than the part it names."""
         deployed = self.deployed.get(request.part)
-        if (self.env != "dev" or deployed is not None) and not (deployed and same_needs(request, deployed)):
+        open_to_all = self.env == "dev" and deployed is None and request.part != NOTARY_PART
+        if not open_to_all and not (deployed and same_needs(request, deployed)):
             found = "not in it" if deployed is None else "in it with other needs"
-            why = f"in {self.env} parts are admitted from the deployed set; {request.part} is {found}"
-            raise Refused(Refusal("B005", why if self.env != "dev" else f"{request.part} is deployed with other needs"))
+            why = f"{request.part} is admitted from the deployed set of {self.env}, it is {found}"
+            raise Refused(Refusal("B005", why))
         await self.root.follow(self._keys_lane())
         book = self.root.prefix.keys
         unlawful = objections(request, self.env, self.granted.values(), book.keys.values())

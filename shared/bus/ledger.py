@@ -14,7 +14,19 @@ from dataclasses import dataclass
 from shared.bus.wire import Wire, stream_name
 from shared.codec import encode
 from shared.constant import constant
-from shared.envelope import Attributes, Lane, Prefix, Verdict, admit, pack_event, recall, rfc3339, seal, type_of
+from shared.envelope import (
+    Attributes,
+    KeyBook,
+    Lane,
+    Prefix,
+    Verdict,
+    admit,
+    pack_event,
+    recall,
+    rfc3339,
+    seal,
+    type_of,
+)
 from shared.envelope.envelope import MAX_BATCH_ENTRIES, MAX_BLOCK_EVENTS, Agent
 from shared.errors import LogFault, NotPermitted, Refusal, Refused, Unreachable, Unresolved
 from shared.keys import Signer
@@ -146,14 +158,14 @@ class Ledger:
 
         LogFault at a gap, and where the log ends before what it says itself or what this bus has read already.
         """
-        newest = await self.wire.last(self.log, f"{self.env}.>")
+        newest = await self.newest()
         end = max([newest.index if newest else -1, *(lane.last for lane in self.prefix.lanes.values())])
         if newest is None and await self.wire.read(self.log, 0, limit=1):
             raise LogFault("the log has entries, but the newest one cannot be read")
         prefix, index = Prefix(self.env), 0
         prefix.keys.trusted = trusted
         while index <= end:
-            entries = await self.wire.read(self.log, index)
+            entries = await self.entries(index)
             if not entries:
                 raise LogFault(f"the log ends at {index - 1}, but entry {end} was acknowledged")
             for entry in entries:
@@ -163,6 +175,19 @@ class Ledger:
                 prefix.fold(verdict)
                 yield verdict
                 index += 1
+
+    async def entries(self, start: int) -> list[Entry]:
+        """Return what is stored from index `start` on, as much as one reading gives; nothing is judged."""
+        return await self.wire.read(self.log, start)
+
+    async def newest(self) -> Entry | None:
+        """Return the last stored entry."""
+        return await self.wire.last(self.log, f"{self.env}.>")
+
+    async def keys_until(self, index: int) -> KeyBook:
+        """Return the keys as the log knows them up to an index, or further."""
+        await self.learn_keys(index)
+        return self.prefix.keys
 
     async def settled(self) -> None:
         """Return when no append is in flight any more."""

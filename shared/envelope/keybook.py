@@ -11,11 +11,12 @@ from shared.codec import decode
 from shared.errors import KeyFault, Refusal, Refused
 from shared.keys import check_public, key_id_of
 from shared.message import Message
-from shared.subjects.keys import Genesis, Grant, KeyIntroduced, KeyRevoked, KeyRotated
+from shared.subjects.keys import EpochStarted, Genesis, Grant, KeyIntroduced, KeyRevoked, KeyRotated
 
 ROOT_PART = "root"
-KeyEvent = Genesis | KeyIntroduced | KeyRotated | KeyRevoked
-KEY_EVENTS: tuple[type[KeyEvent], ...] = (Genesis, KeyIntroduced, KeyRotated, KeyRevoked)
+NOTARY_PART = "notary"  #: the part whose key signs checkpoints of the log
+KeyEvent = Genesis | KeyIntroduced | KeyRotated | KeyRevoked | EpochStarted
+KEY_EVENTS: tuple[type[KeyEvent], ...] = (Genesis, KeyIntroduced, KeyRotated, KeyRevoked, EpochStarted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class KeyBook:
     fingerprint: str | None = None
     threshold: int = 0
     keys: dict[str, Key] = field(default_factory=dict[str, Key])
+    epochs: list[int] = field(default_factory=list[int])  #: the index at which each epoch after the first began
 
     def candidates(self, env: str, cls: type[Message] | None, data: bytes) -> dict[str, Key]:
         """Return the keys that may prove a signature: the registered ones, or a first genesis's own roots."""
@@ -67,7 +69,7 @@ class KeyBook:
             if not 1 <= genesis.threshold <= owners:
                 raise Refused(Refusal("R009", f"the threshold is {genesis.threshold}, the root has {owners} owners"))
             return genesis.threshold
-        return self.threshold if cls in (KeyIntroduced, KeyRevoked) else 1
+        return self.threshold if cls in (KeyIntroduced, KeyRevoked, EpochStarted) else 1
 
     def check(self, cls: type[Message] | None, data: bytes, index: int, signers: list[Key]) -> Refusal | None:
         """Judge what a key event says, beyond who signed it; None for every other class."""
@@ -81,6 +83,8 @@ class KeyBook:
         if cls is KeyRevoked:
             known = decode(KeyRevoked, data).key_id in self.keys
             return _check_root(signers) or (None if known else Refusal("R007", "the revoked key is not registered"))
+        if cls is EpochStarted:
+            return _check_root(signers) or self._check_epoch(decode(EpochStarted, data), index)
         return None
 
     def learn(self, env: str, cls: type[Message] | None, data: bytes, index: int) -> None:
@@ -100,11 +104,30 @@ class KeyBook:
         elif cls is KeyRevoked:
             old = self.keys[decode(KeyRevoked, data).key_id]
             self.keys[old.key_id] = replace(old, last=index if old.last is None else min(old.last, index))
+        elif cls is EpochStarted:
+            self.epochs.append(index)
 
     def current(self, part: str) -> Key | None:
         """Return the newest key of `part` that has no last index, or None."""
         alive = [key for key in self.keys.values() if key.part == part and key.last is None]
         return max(alive, key=lambda key: key.first, default=None)
+
+    def epoch_at(self, size: int) -> int:
+        """Return the epoch that a log of so many entries is in."""
+        return 1 + sum(index < size for index in self.epochs)
+
+    def log_keys_at(self, size: int) -> list[Key]:
+        """Return the keys that may sign a checkpoint of so many entries: those that might sign the entry after them."""
+        return [key for key in self.keys.values() if key.part == NOTARY_PART and key.valid_at(size)]
+
+    def _check_epoch(self, epoch: EpochStarted, index: int) -> Refusal | None:
+        wanted, found = self.epoch_at(index) + 1, (epoch.epoch, epoch.first_missing, epoch.last_missing)
+        if found[:2] != (wanted, index) or epoch.last_missing < index:
+            said = f"epoch {found[0]}, missing {found[1]} to {found[2]}"
+            return Refusal(
+                "R007", f"epoch {wanted} begins here, and entry {index} is the first missing; it says {said}"
+            )
+        return None
 
     def _check_rotation(self, rotated: KeyRotated, signers: list[Key]) -> Refusal | None:
         if [key.key_id for key in signers] != [rotated.old_key_id]:

@@ -157,6 +157,7 @@ class TileWriter:
     def __init__(self, keeper: TileKeeper) -> None:
         self.keeper = keeper
         self.size = 0
+        self.last = b""  #: the hash of the last leaf
         self._leaves: list[bytes] = []  #: of the last, partial entry bundle
         self._levels: list[list[bytes]] = [[]]  #: of the last, partial tile of each level
         self._partial: set[str] = set()  #: partial tiles that were put
@@ -167,6 +168,7 @@ class TileWriter:
         """Return a writer that goes on after the first `size` leaves; LogFault where their last tiles are missing."""
         writer, tiles = cls(keeper), Tiles(keeper, size)
         writer.size = size
+        writer.last = tiles.node(0, size - 1) if size else b""
         if size % WIDTH:
             writer._leaves = tiles.bundle_at(size // WIDTH)
             writer._partial.add(tile_path("entries", size // WIDTH, size % WIDTH))
@@ -189,7 +191,9 @@ class TileWriter:
             if len(self._leaves) >= WIDTH:
                 self._put_full("entries", self.size // WIDTH - 1, bundle(self._leaves[:WIDTH]))
                 del self._leaves[:WIDTH]
-            self._grow(0, leaf_hashes(some))
+            hashes = leaf_hashes(some)
+            self.last = hashes[-1]
+            self._grow(0, hashes)
 
     def root(self) -> bytes:
         """Return the root over every leaf so far."""

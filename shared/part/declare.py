@@ -36,6 +36,7 @@ class Part:
     name: ClassVar[str]
     version: ClassVar[str]
     cost_ulf: ClassVar[int] = 0  #: declared lifeforce per message, in millionths; measured besides
+    holds_key: ClassVar[bool] = False  #: whether it signs something besides decisions, and so always needs its key
     unchecked: ClassVar[Mapping[str, str]] = {}  #: generic checks this part is excused from, each with its reason
 
     @classmethod
@@ -47,6 +48,10 @@ class Part:
     def simulate(cls, world: SimWorld) -> Part:  # noqa: ARG003 - for those with ports
         """Return the part with its simulated adapters; override it where the constructor takes ports."""
         return cls()
+
+    def again(self, world: SimWorld) -> Part:
+        """Return the part as a simulated crash leaves it; override it where an adapter outlives the process."""
+        return self.simulate(world)
 
     @abstractmethod
     def handlers(self) -> list[Handler]:

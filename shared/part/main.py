@@ -143,7 +143,7 @@ async def _within(stopping: asyncio.Event) -> bool:
 async def _keys(part: Part, settings: Settings, running: Running | None, world: RealWorld) -> list[Signer]:
     """Return the part's signing keys, after the steward of a running organism has admitted the part."""
     declared = declaration(part)
-    if running is None and not declared.decides():
+    if running is None and not declared.decides() and not part.holds_key:
         return []
     keys = Keys(settings, world)
     signer = keys.signer(part.name, OWNER)

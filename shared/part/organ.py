@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import ClassVar, Protocol
 
-from shared.envelope import Verdict
+from shared.envelope import KeyBook, Verdict
+from shared.keys import Signer
+from shared.log.entry import Entry
 from shared.part.declare import Handler, Part, PartKind, methods, read_handler
 
 
 class Log(Protocol):
-    """Whatever can replay the log from its beginning, every entry judged."""
+    """Whatever can replay the log from its beginning, every entry judged; LogFault at a gap."""
 
     def replay(self) -> AsyncIterator[Verdict]: ...
+
+
+class OwnLog(Log, Protocol):
+    """The log as an organ is handed it: also raw, and with the keys by which the organ speaks."""
+
+    @property
+    def env(self) -> str: ...
+
+    @property
+    def signers(self) -> Sequence[Signer]: ...
+
+    async def entries(self, start: int) -> list[Entry]:
+        """Return what is stored from index `start` on, as much as one reading gives; nothing is judged."""
+        ...
+
+    async def newest(self) -> Entry | None:
+        """Return the last stored entry."""
+        ...
+
+    async def keys_until(self, index: int) -> KeyBook:
+        """Return the keys as the log knows them up to an index."""
+        ...
 
 
 class Organ(Part):
@@ -27,7 +51,7 @@ class Organ(Part):
     def handlers(self) -> list[Handler]:
         return [read_handler(call, name) for name, call in methods(self)]
 
-    async def open(self, log: Log) -> None:
+    async def open(self, log: OwnLog) -> None:
         """Acquire what the ports need; called once before the first message. `log` can be replayed at any time."""
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The log's own keys: genesis, introduction, rotation, revocation. One lane, so that every reader folds them alike."""
+"""The log's own keys and epochs: genesis, introduction, rotation, revocation. One lane, so that all fold them alike."""
 
 from __future__ import annotations
 
@@ -63,4 +63,18 @@ class KeyRevoked(Decision, subject="system.keys.event.{scope}.revoked"):
     scope: str
     key_id: str
     compromised_since_index: int | None
+    reason: str
+
+
+class EpochStarted(Decision, subject="system.keys.event.{scope}.epoch"):
+    """A log that lost its tail goes on under a new name: which checkpoint it had, what is missing; signed by the root.
+
+    Its own index is the first missing one: what stood from there to `last_missing` was signed once and is gone.
+    """
+
+    scope: str
+    epoch: int
+    first_missing: int
+    last_missing: int
+    old_checkpoint: str  #: the note by which the log committed to what is missing
     reason: str

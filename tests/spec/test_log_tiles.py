@@ -90,6 +90,7 @@ def test_stopping_changes_nothing(steps: list[int], data: st.DataObject) -> None
             writer = TileWriter.resume(tiles, writer.size)
     assert whole(written(LEAVES[: writer.size]), writer.size) == whole(tiles, writer.size)
     assert root_of_hashes(HASHES[: writer.size]) == writer.root()
+    assert (HASHES[writer.size - 1] if writer.size else b"") == writer.last
     assert LEAVES[: writer.size] == list(Tiles(tiles, writer.size).leaves())
 
 

@@ -137,7 +137,7 @@ def test_two_environments_on_one_home(home: Home) -> None:
             assert {env} == {row["subject"].partition(".")[0] for row in rows}
         refused = home.run("part", "docs/my_cell.py", "--env", "staging")
         assert int(Exit.REFUSED) == refused.code
-        assert "in staging parts are admitted from the deployed set; shout_cell is not in it" in refused.sentence
+        assert "shout_cell is admitted from the deployed set of staging, it is not in it" in refused.sentence
 
 
 def toured_alone(home: Home, env: str) -> dict[str, Any]:

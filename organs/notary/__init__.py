@@ -1,0 +1,10 @@
+"""The notary organ: the log in, tiles and signed checkpoints out. It alone holds the log's key."""
+
+from __future__ import annotations
+
+from organs.notary.notary import Inconsistent as Inconsistent
+from organs.notary.notary import Notary as Notary
+from organs.notary.organ import NotaryOrgan as NotaryOrgan
+from organs.notary.ports import FolderShelf as FolderShelf
+from organs.notary.ports import MemoryShelf as MemoryShelf
+from organs.notary.ports import Shelf as Shelf
