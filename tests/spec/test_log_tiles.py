@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -15,6 +16,7 @@ from shared.errors import LogFault, StorageFault
 from shared.log.store import FolderTiles, MemoryTiles
 from shared.log.tiles import WIDTH, Tiles, TileWriter, bundle, tile_path, unbundle
 from shared.log.tree import (
+    BadProof,
     consistency_proof,
     inclusion_proof,
     leaf_hashes,
@@ -29,6 +31,7 @@ pytestmark = pytest.mark.spec("X-04")
 FIXED = settings(max_examples=40, deadline=None, database=None)
 LEAVES = [b"%d" % n * (n % 7) for n in range(100_000)]
 HASHES = leaf_hashes(LEAVES)
+ROOTS = {size: root_of_hashes(HASHES[:size]) for size in (5, 300, 66_000)}
 
 
 def written(leaves: Sequence[bytes]) -> MemoryTiles:
@@ -213,6 +216,22 @@ def read_all(store: MemoryTiles, size: int) -> None:
         pass
 
 
+@cache
+def files_of(size: int) -> dict[str, bytes]:
+    """The tiles of a tree, by path."""
+    return written(LEAVES[:size]).files
+
+
+def proven(tiles: Tiles, index: int) -> bool:
+    """Whether the proof that tiles give of a leaf leads to the right root."""
+    path = inclusion_proof(tiles.node, index, tiles.size)
+    try:
+        verify_inclusion(index, tiles.size, HASHES[index], path, ROOTS[tiles.size])
+    except BadProof:
+        return False
+    return True
+
+
 def hashes_or_fault(tiles: Tiles, path: str) -> list[bytes]:
     """The hashes of a tree's leaves; nothing where a fault names this tile."""
     try:
@@ -224,10 +243,11 @@ def hashes_or_fault(tiles: Tiles, path: str) -> list[bytes]:
 
 
 @FIXED
-@given(st.sampled_from([5, 300, 66_000]), st.data())
+@given(st.sampled_from(sorted(ROOTS)), st.data())
 def test_a_flipped_bit_shows(size: int, data: st.DataObject) -> None:
-    """One changed bit in any tile gives another root or other leaves, or is a named fault."""
-    sound = written(LEAVES[:size])
+    """One changed bit in any tile gives other leaves, another root, or a proof that fails, or is a named fault."""
+    sound = MemoryTiles()
+    sound.files = dict(files_of(size))
     path = data.draw(st.sampled_from(sorted(sound.files)))
     raw = bytearray(sound.files[path])
     bit = data.draw(st.integers(0, 8 * len(raw) - 1))
@@ -235,11 +255,12 @@ def test_a_flipped_bit_shows(size: int, data: st.DataObject) -> None:
     sound.files[path] = bytes(raw)
     tiles = Tiles(sound, size)
     if "entries" in path:
-        assert HASHES[:size] != hashes_or_fault(tiles, path)
-    elif path.startswith("tile/0/"):
-        assert HASHES[:size] != tiles.leaf_hashes(0, size)
+        changed = HASHES[:size] != hashes_or_fault(tiles, path)
     else:
-        assert root_of_hashes(HASHES[:size]) != root_from(tiles.node, size)
+        level, tile = int(path.split("/")[1]), int(path.split("/")[2].removesuffix(".p"))
+        beside = ((tile * WIDTH + bit // 256) ^ 1) << (8 * level)  # its proof holds the changed hash
+        changed = ROOTS[size] != root_from(tiles.node, size) or not proven(tiles, beside)
+    assert changed
 
 
 def test_what_is_not_in_the_tree() -> None:
@@ -261,7 +282,7 @@ def test_resuming_without_tiles() -> None:
     sealed = written(LEAVES[:300])
     del sealed.files["tile/1/000.p/1"]
     assert "tile/1/000.p/1 is missing" in fault(lambda: TileWriter.resume(sealed, 300))
-    assert "tile/entries/001.p/45 is missing" in fault(lambda: TileWriter.resume(sealed, 301))
+    assert "001.p/45 is missing" in fault(lambda: TileWriter.resume(sealed, 301))
 
 
 @given(st.lists(st.binary(max_size=300), max_size=20))
