@@ -11,7 +11,8 @@ from deploy.organism import Organism
 from shared.bus import Bus
 from shared.bus.nats import connect
 from shared.config import Loaded
-from shared.home import Running, nkey_path
+from shared.errors import ConfigFault
+from shared.home import Running, nkey_path, place
 from shared.version import VERSION
 from shared.world import RealWorld
 
@@ -64,3 +65,28 @@ async def operator(loaded: Loaded, say: Say) -> AsyncGenerator[Bus]:
         yield bus
     finally:
         await bus.drain()
+
+
+@asynccontextmanager
+async def reader(loaded: Loaded) -> AsyncGenerator[Bus]:
+    """Yield a bus that reads the log and changes nothing: where nothing runs, the bus's server alone is started.
+
+    ConfigFault where there is no log to read.
+    """
+    settings = loaded.settings
+    if settings.nats_url is not None or Running.read(settings) is not None:
+        async with operator(loaded, lambda _: None) as bus:
+            yield bus
+        return
+    if not (place(settings) / "nats").exists():
+        raise ConfigFault(f"there is no log of {settings.env} in {settings.home}; the first `nimmerverse up` makes one")
+    host = EmbeddedHost(settings)
+    await host.start(database=False)
+    try:
+        bus = Bus(RealWorld(settings.env), await host.wire(OPERATOR), OPERATOR, VERSION, [])
+        try:
+            yield bus
+        finally:
+            await bus.drain()
+    finally:
+        await host.stop()

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.constant import constant
+from shared.log.store import NoTiles
 from shared.log.tiles import TileWriter
 from shared.log.tree import HASH_BYTES
 from shared.world import RealWorld, World
@@ -36,19 +37,6 @@ class TreeFigure:
         return self.tree_s / self.hashing_s
 
 
-class _Passing:
-    """Takes tiles and keeps none: fresh memory for all of them would measure the machine's allocator."""
-
-    def get(self, path: str) -> bytes | None:
-        return None
-
-    def put(self, path: str, data: bytes) -> None:
-        return None
-
-    def remove(self, path: str) -> None:
-        return None
-
-
 def measure_tree(world: World, leaves: int = LEAVES, leaf_bytes: int = LEAF_BYTES, rounds: int = ROUNDS) -> TreeFigure:
     """Measure both ways in turn, so that whatever slows this machine slows both."""
     drawn = [world.entropy(leaf_bytes) for _ in range(leaves)]
@@ -62,7 +50,7 @@ def measure_tree(world: World, leaves: int = LEAVES, leaf_bytes: int = LEAF_BYTE
             hashlib.sha256(data).digest()
 
     def build() -> None:
-        writer = TileWriter(_Passing())
+        writer = TileWriter(NoTiles())  # fresh memory for every tile would measure the allocator
         writer.extend(drawn)
         writer.seal()
         writer.root()

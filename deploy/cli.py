@@ -24,7 +24,7 @@ EXITS = """exit codes:
   0 done   1 a check or step did not hold   2 wrong usage   3 a setting is wrong   4 folder or port in use
   5 a server is missing   6 key or passphrase   7 refused   8 disk full or not writable   130 interrupted
   audits: 10 consistent, signer unknown   11 tampered   12 incomplete   13 stale   14 from the future   15 truncated
-  16 enlarged   17 mixed   18 wrong signer   19 bad proof   20 forked
+  16 enlarged   17 mixed   18 wrong signer   19 bad proof   20 forked   21 void entries
 """
 
 
@@ -125,6 +125,12 @@ COMMON = (
     _option("--set", metavar="NAME=VALUE", action="append", default=[], help="any other setting; see `config`"),
 )
 _RUN, _TALK, _ADMIN = "deploy.commands.run", "deploy.commands.talk", "deploy.commands.admin"
+_AUDIT = "deploy.commands.audit"
+_SOURCE = _option("source", type=Path, nargs="?", help="a log folder or a bundle (default: the live log)")
+_TRUST = _option("--trust", metavar="FINGERPRINT", help="the genesis you trust, told to you by other means")
+_AGAINST = "a checkpoint you kept: the log must go on from it (repeat it)"
+_POLICY = "the same nerve with other rules: show which decisions would differ (repeat it)"
+_KNOWN = "a void entry you know of already (repeat it)"
 _PART = _option("name", help="cells.math_cell, ./my_cell.py, or ./my_cells.py:OneOfThem")
 
 COMMANDS: dict[str, Described | Group] = {
@@ -195,6 +201,61 @@ COMMANDS: dict[str, Described | Group] = {
                 help="publish this one where it first arrived",
             ),
         ),
+    ),
+    "audit": Group(
+        "prove, check and keep the log",
+        {
+            "verify": Described(
+                f"{_AUDIT}:verify",
+                "check a log: whole, as signed, fresh, by whom; names the first bad event",
+                (
+                    _SOURCE,
+                    _TRUST,
+                    _option(
+                        "--mode", choices=("links", "signatures", "full"), default="full", help="how much to check"
+                    ),
+                    _option("--against", type=Path, action="append", default=[], metavar="FILE", help=_AGAINST),
+                    _option("--max-age", type=_above_zero, metavar="S", help="how old the checkpoint may be"),
+                    _option("--witness", action="append", default=[], metavar="VKEY", help="a witness you trust"),
+                    _option(
+                        "--quorum", type=_natural, default=0, metavar="N", help="so many witnesses must have signed"
+                    ),
+                    _option("--known-void", type=_natural, action="append", default=[], metavar="INDEX", help=_KNOWN),
+                    _option(
+                        "--state", type=Path, metavar="FILE", help="remember what was proven, and go on from there"
+                    ),
+                ),
+            ),
+            "replay": Described(
+                "deploy.commands.replay:replay",
+                "read a log back: filtered, decoded, each decision run again from its evidence",
+                (
+                    _SOURCE,
+                    _TRUST,
+                    _option("--subject", type=_pattern, default=">", metavar="PATTERN", help="print only what matches"),
+                    _option("--entity", metavar="NAME", help="print only what concerns this entity"),
+                    _option("--since", metavar="TIME", help="print only what was stored at or after this time (UTC)"),
+                    _option("--until", metavar="TIME", help="print only what was stored before this time (UTC)"),
+                    _option(
+                        "--part", action="append", default=[], metavar="NAME", help="a nerve of yours to run again"
+                    ),
+                    _option("--policy", action="append", default=[], metavar="FILE.py", help=_POLICY),
+                ),
+            ),
+            "backup": Described(
+                f"{_AUDIT}:backup",
+                "write a backup of the log, its tiles and its sealed keys into a new folder",
+                (_option("folder", type=Path, help="a folder that does not exist yet"),),
+            ),
+            "restore": Described(
+                f"{_AUDIT}:restore",
+                "put a backup in the log's place, or go on after a loss; what is missing is named",
+                (
+                    _option("folder", type=Path, nargs="?", help="a backup; without one the log goes on as it is"),
+                    _option("--reason", required=True, help="why, as the log will say"),
+                ),
+            ),
+        },
     ),
     "connect": Described(f"{_ADMIN}:connect", "print URL, credentials and a nats command line context"),
     "subjects": Described(

@@ -8,11 +8,12 @@ import os
 from typing import Protocol
 
 from deploy.embedded import Account, Child, FolderLock, Identity, NatsServer, Postgres, StorageLimits
+from organs.notary import FolderShelf, Shelf
 from organs.steward import Door, Ground, NatsGround, OpenDoor
 from organs.steward.ports import log_config
 from shared.bus import Wire
 from shared.bus.nats import NatsWire, connect, nanoseconds
-from shared.bus.wire import INBOX, inbox_prefix
+from shared.bus.wire import INBOX, inbox_prefix, stream_name
 from shared.config import Settings, redact
 from shared.constant import constant
 from shared.envelope.admission import CLOCK_SKEW_MS
@@ -24,7 +25,9 @@ from shared.message import check_env
 from shared.subjects.system import GrantRequest
 from shared.world import RealWorld, World
 
+HOST_OWNER = "host"
 OPERATOR = "operator"
+ROOT = "root"
 STEWARD = "steward"
 CLOCK_S = constant(5.0, "s", "X-08")
 
@@ -37,6 +40,11 @@ class Host(Protocol):
 
     @property
     def door(self) -> Door: ...
+
+    @property
+    def shelf(self) -> Shelf | None:
+        """What the notary of this place has signed; None where nothing outlives the host."""
+        ...
 
     def world(self, name: str) -> World: ...
 
@@ -62,8 +70,11 @@ class EmbeddedHost:
         self.postgres: Postgres | None = None
         self.database_url = ""
 
-    async def start(self) -> None:
-        """Take the folder, unlock the keys, start both servers; InUse, KeyFault, ServerFailed, StorageFault if not."""
+    async def start(self, *, database: bool = True) -> None:
+        """Take the folder, unlock the keys, start both servers; InUse, KeyFault, ServerFailed, StorageFault if not.
+
+        Without the `database`, to read the log, the bus alone is started.
+        """
         await self._lock.acquire()
         try:
             self.keys = Keys(self.settings, self._world)
@@ -86,14 +97,14 @@ class EmbeddedHost:
                 on_restart=_tell_restart,
             )
             await self.nats.start()
-            if self.settings.database_url is None:
+            if self.settings.database_url is None and database:
                 self.postgres = Postgres(place(self.settings) / "postgres", on_restart=_tell_restart)
                 await self.postgres.start()
                 self.database_url = await self.postgres.ensure_database(
                     f"nimmerverse_{self.settings.env.replace('-', '_')}"
                 )
             else:
-                self.database_url = self.settings.database_url
+                self.database_url = self.settings.database_url or ""
             self._client = await connect(self.nats.url, STEWARD, nkey=nkey_path(self.settings, STEWARD))
         except BaseException:
             await self.stop()
@@ -130,6 +141,10 @@ class EmbeddedHost:
     def door(self) -> Door:
         return self
 
+    @property
+    def shelf(self) -> Shelf:
+        return FolderShelf.of(self.settings)
+
     async def admit(self, name: str, nkey: str, publish: list[str], subscribe: list[str], *, answers: bool) -> None:
         """Let a part in with exactly these permissions, and let the operator speak to what it hears."""
         assert self.nats is not None
@@ -162,7 +177,8 @@ class EmbeddedHost:
 
     def _operator(self, heard: tuple[str, ...]) -> Identity:
         env = self.settings.env
-        publish = (*heard, GrantRequest.pattern(env), "$SRV.>", "$JS.API.DIRECT.GET.>")
+        snapshot = (f"$JS.API.STREAM.SNAPSHOT.{stream_name('log', env)}", "$JS.SNAPSHOT.ACK.>")
+        publish = (*heard, GrantRequest.pattern(env), "$SRV.>", "$JS.API.DIRECT.GET.>", *snapshot)
         return Identity(OPERATOR, self.keys.nkey(OPERATOR), publish, (f"{env}.>", f"{INBOX}.>"), responses=False)
 
     def _steward_may(self) -> tuple[str, ...]:
@@ -185,7 +201,7 @@ class RemoteHost:
         self._client: NatsWire | None = None
         self.database_url = settings.database_url or ""
 
-    async def start(self) -> None:
+    async def start(self, *, database: bool = True) -> None:
         """Unlock the keys, connect and compare the clocks; KeyFault, Unreachable or Refused R001 if not."""
         self.keys = Keys(self.settings, RealWorld(self.settings.env))
         wire = await self.wire(STEWARD)
@@ -235,6 +251,10 @@ class RemoteHost:
     @property
     def door(self) -> Door:
         return OpenDoor()
+
+    @property
+    def shelf(self) -> Shelf:
+        return FolderShelf.of(self.settings)
 
     def world(self, name: str) -> World:
         return RealWorld(self.settings.env)

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from deploy.host import STEWARD, host_for
-from deploy.organism import HOST_OWNER, ROOT
+from deploy.host import HOST_OWNER, ROOT, STEWARD, host_for
 from shared.bus import Bus, Draft
 from shared.config import Loaded
 from shared.errors import ConfigFault, KeyFault

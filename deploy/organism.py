@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from deploy.host import STEWARD, Host
+from deploy.host import HOST_OWNER, ROOT, STEWARD, Host
+from organs.notary import hold_to
 from organs.steward import NeedsFreshKey, StewardOrgan
 from shared.bus import Bus
 from shared.config import Loaded
@@ -17,9 +18,6 @@ from shared.part.grant import endorse
 from shared.subjects.keys import RootKey
 from shared.subjects.system import GrantRequest
 from shared.version import VERSION
-
-ROOT = "root"
-HOST_OWNER = "host"
 
 
 class Organism:
@@ -43,6 +41,9 @@ class Organism:
         signer = self.host.signer(STEWARD, HOST_OWNER)
         root = self.host.signer(ROOT, HOST_OWNER)
         bus = Bus(world, wire, STEWARD, StewardOrgan.version, [signer])
+        shelf = self.host.shelf
+        if shelf is not None:
+            await hold_to(bus, shelf, empty=await self.host.ground.subjects_of(bus.log) is None)
         self.steward = StewardOrgan(
             self.host.ground, self.host.door, bus, Bus(world, wire, ROOT, StewardOrgan.version, [root])
         )

@@ -15,7 +15,7 @@ from blake3 import blake3
 from deploy.load import BUILT_IN, find_part
 from deploy.organism import Organism
 from deploy.recheck import Rerun, reruns_of
-from organs.notary import NotaryOrgan
+from organs.notary import NotaryOrgan, Shelf
 from organs.records import MemoryRecords, RecordsOrgan, rebuild
 from organs.steward import Door, Ground, SimGround
 from shared.bus import Bus, Wire
@@ -108,6 +108,10 @@ class SimHost:
     @property
     def door(self) -> Door:
         return self
+
+    @property
+    def shelf(self) -> Shelf | None:
+        return None
 
     async def admit(self, name: str, nkey: str, publish: list[str], subscribe: list[str], *, answers: bool) -> None:
         self.permissions[name] = (tuple(publish), tuple(subscribe))

@@ -40,6 +40,7 @@ class Exit(IntEnum):
     WRONG_SIGNER = 18  #: the signer is not the trusted one
     BAD_PROOF = 19  #: a proof has the wrong size or does not lead to the checkpoint's root
     FORKED = 20  #: two checkpoints of one log contradict each other
+    VOID = 21  #: everything is as signed, and some entries are void: they were refused, and take no effect
     INTERRUPTED = 130
 
 

@@ -7,17 +7,17 @@ from argparse import Namespace
 from typing import Any
 
 import msgspec
-from rich.text import Text
 
 from deploy.attach import operator
+from deploy.commands.show import decoded, full_subject, line, print_verdict
 from deploy.commands.task import finish
-from deploy.terminal import Terminal, subject_text
+from deploy.terminal import Terminal
 from shared.bus import Bus, Delivery
 from shared.bus.bus import ERROR_CODE
 from shared.bus.wire import INBOX, stream_name
 from shared.codec import decode, decode_any
 from shared.config import Loaded
-from shared.envelope import Verdict, covers
+from shared.envelope import covers
 from shared.errors import Exit, Refusal, Refused, Unreachable
 from shared.message import Decision, Message, lane_of, lookup
 from shared.part.declare import NAME
@@ -45,7 +45,7 @@ def pub(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Publish one JSON message; it is checked against its class here before it leaves, if this side knows the class."""
 
     async def main() -> Exit:
-        subject = _full(args.subject, loaded.settings.env)
+        subject = full_subject(args.subject, loaded.settings.env)
         _check(subject, args.data)
         async with operator(loaded, terminal.note) as bus:
             await bus.wire.publish(subject, args.data.encode())
@@ -63,7 +63,7 @@ def request(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Send one JSON request and print the JSON answer; exit code 7 for a refusal."""
 
     async def main() -> Exit:
-        subject = _full(args.subject, loaded.settings.env)
+        subject = full_subject(args.subject, loaded.settings.env)
         _check(subject, args.data)
         async with operator(loaded, terminal.note) as bus:
             answer = await bus.wire.request(subject, args.data.encode(), None, args.timeout)
@@ -80,7 +80,7 @@ def watch(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Show every message that matches, decoded; decisions are verified against the log before they are shown."""
 
     async def main() -> Exit:
-        pattern = _full(args.pattern, loaded.settings.env)
+        pattern = full_subject(args.pattern, loaded.settings.env)
         seen, arrived = 0, asyncio.Queue[Delivery]()
         async with operator(loaded, terminal.note) as bus:
             await bus.subscribe(pattern, arrived.put_nowait)
@@ -99,7 +99,7 @@ def replay(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Read the log from its genesis, admit every entry again, and print what matches; 1 if anything is void."""
 
     async def main() -> Exit:
-        pattern = _full(args.pattern, loaded.settings.env)
+        pattern = full_subject(args.pattern, loaded.settings.env)
         async with operator(loaded, terminal.note) as bus:
             if args.traces:
                 return await _traces(bus, pattern, args.traces, terminal)
@@ -108,7 +108,7 @@ def replay(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
                 entries += 1
                 void += len(verdict.void())
                 if covers(pattern, verdict.entry.subject):
-                    _print(verdict, terminal)
+                    print_verdict(verdict, terminal)
         trust = "the trusted genesis" if args.trust else "an unnamed genesis (give --trust FINGERPRINT)"
         terminal.note(
             f"{entries} entries replayed from {trust}: signatures, chains and keys hold for all but {void} events"
@@ -159,9 +159,9 @@ async def _traces(bus: Bus, pattern: str, part: str, terminal: Terminal) -> Exit
         while entries := await bus.wire.read(stream, start):
             for entry in entries:
                 if covers(pattern, entry.subject):
-                    body, _ = _decoded(entry.subject, entry.raw)
+                    body, _ = decoded(entry.subject, entry.raw)
                     shown = {"index": entry.index, "subject": entry.subject, "data": body}
-                    terminal.give(shown, _line(entry.subject, body, f"#{entry.index}"))
+                    terminal.give(shown, line(entry.subject, body, f"#{entry.index}"))
             start = entries[-1].index + 1
     return Exit.OK
 
@@ -183,60 +183,14 @@ async def _show(bus: Bus, delivery: Delivery, terminal: Terminal) -> None:
     if lane is not None:
         for verdict in await bus.follow(lane):
             if verdict.entry.raw == delivery.data:
-                _print(verdict, terminal)
+                print_verdict(verdict, terminal)
         return
-    body, problem = _decoded(delivery.subject, delivery.data)
+    body, problem = decoded(delivery.subject, delivery.data)
     source = delivery.headers.get("ce-source", "?")
     shown = {"subject": delivery.subject, "source": source, "reply": delivery.reply, "data": body} | (
         {"problem": problem} if problem else {}
     )
-    terminal.give(shown, _line(delivery.subject, body, f"{source}{f' ✗ {problem}' if problem else ''}"))
-
-
-def _print(verdict: Verdict, terminal: Terminal) -> None:
-    """Print every event of a judged entry, admitted or void."""
-    entry, sealed = verdict.entry, verdict.sealed
-    source = f"{sealed.attributes.source} {sealed.attributes.version}" if sealed else "?"
-    for offset, event in verdict.admitted():
-        body = msgspec.msgpack.decode(event.data)
-        shown = {
-            "index": entry.index,
-            "offset": offset,
-            "subject": entry.subject,
-            "id": event.id.hex(),
-            "source": source,
-            "verified": True,
-            "data": body,
-        }
-        terminal.give(shown, _line(entry.subject, body, f"({entry.index}, {offset}) {source} ✓"))
-    for offset, no in verdict.void():
-        terminal.give(
-            {
-                "index": entry.index,
-                "offset": offset,
-                "subject": entry.subject,
-                "verified": False,
-                "refusal": no.code,
-                "detail": no.detail,
-            },
-            _line(entry.subject, str(no), f"({entry.index}, {offset}) void ✗"),
-        )
-
-
-def _line(subject: str, body: object, about: str) -> Text:
-    shown = body if isinstance(body, str) else msgspec.json.encode(body, enc_hook=str, order="deterministic").decode()
-    return subject_text(subject).append(f"  {about}  ", "bold").append(shown, "default")
-
-
-def _decoded(subject: str, raw: bytes) -> tuple[Any, str]:
-    """Return a message as plain data, through its class where this side knows it, and what is wrong with it."""
-    cls = lookup(subject)
-    try:
-        if cls is not None:
-            return msgspec.to_builtins(decode_any(cls, raw)[0], builtin_types=(bytes,)), ""
-        return (msgspec.json.decode(raw) if raw[:1] == b"{" else msgspec.msgpack.decode(raw)), ""
-    except (Refused, msgspec.DecodeError, UnicodeDecodeError) as problem:
-        return raw[:200].hex(), str(problem)
+    terminal.give(shown, line(delivery.subject, body, f"{source}{f' ✗ {problem}' if problem else ''}"))
 
 
 def _check(subject: str, data: str) -> None:
@@ -256,10 +210,3 @@ def _check(subject: str, data: str) -> None:
         raise Refused(Refusal("B002", "write the JSON object from its first brace on; nothing stands before it"))
     if cls is not None:
         decode_any(cls, data.encode())
-
-
-def _full(subject: str, env: str) -> str:
-    """Return a subject with its environment: `nervous.cells.math.request` and `dev.nervous…` both work."""
-    first = subject.partition(".")[0]
-    known = first == env or first in (">", "*")
-    return (f"{env}.>" if subject == ">" else subject) if known else f"{env}.{subject}"

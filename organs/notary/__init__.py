@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from organs.notary.notary import Inconsistent as Inconsistent
 from organs.notary.notary import Notary as Notary
+from organs.notary.notary import hold_to as hold_to
 from organs.notary.organ import NotaryOrgan as NotaryOrgan
 from organs.notary.ports import FolderShelf as FolderShelf
 from organs.notary.ports import MemoryShelf as MemoryShelf

@@ -14,13 +14,36 @@ from shared.errors import LogFault, Refusal, Refused
 from shared.keys import Signer
 from shared.log.checkpoint import Checkpoint, origin_of
 from shared.log.entry import Entry
+from shared.log.note import Note
 from shared.log.proof import ProofFile
 from shared.log.tiles import CHECKPOINT, Tiles, TileWriter
 from shared.log.tree import inclusion_proof, leaf_hash
+from shared.part.organ import OwnLog
 
 
 class Inconsistent(LogFault):
     """The log contradicts what was signed: entries are gone, or are not the ones the last checkpoint commits to."""
+
+
+async def hold_to(log: OwnLog, shelf: Shelf, *, empty: bool = False) -> None:
+    """Raise Inconsistent unless the log still holds what was signed last, as far as its end can tell.
+
+    Asked before anything is written to a log: what was lost must be named first. `empty`: it has no stream at all.
+    """
+    note = shelf.recall()
+    if note is None:
+        return
+    size = Checkpoint.parse(Note.parse(note).text).size
+    newest = None if empty else await log.newest()
+    entries = 0 if newest is None else newest.index + 1
+    way = "restore a backup with `nimmerverse audit restore DIR --reason TEXT`"
+    if entries < size:
+        go_on = "" if entries == 0 else ", or go on without what is lost: `nimmerverse audit restore --reason TEXT`"
+        raise Inconsistent(f"the log has {entries} entries, {size} were signed: its tail is gone; {way}{go_on}")
+    found = await log.entries(size - 1)
+    known = Tiles(shelf.tiles, size).leaf_hashes(size - 1, size)[0]
+    if not found or found[0].index != size - 1 or leaf_hash(leaf_of(found[0])) != known:
+        raise Inconsistent(f"entry {size - 1} is not the one that was signed: the log was rewritten; {way}")
 
 
 class Notary:
@@ -66,11 +89,12 @@ class Notary:
             raise Inconsistent(f"entry {entry.index} is not the one that was read before: the log was rewritten")
 
     def sign(self, book: KeyBook, time_s: int) -> Checkpoint | None:
-        """Sign the tree as it stands and publish it; None while the log does not know the key that would sign.
+        """Sign the tree as it stands and publish it; None while the log knows no such key, or a later epoch.
 
         The order makes a crash harmless: tiles first, then the signature is remembered, then others see it.
         """
-        if book.fingerprint is None or self.signer.key_id not in {key.key_id for key in book.log_keys_at(self.size)}:
+        known = {key.key_id for key in book.log_keys_at(self.size)}
+        if book.fingerprint is None or self.signer.key_id not in known or self.size <= max(book.epochs, default=-1):
             return None
         self._obsolete += self.writer.seal()
         checkpoint = Checkpoint(

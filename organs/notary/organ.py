@@ -13,6 +13,7 @@ from shared.envelope.keybook import NOTARY_PART
 from shared.errors import Refusal, Refused
 from shared.journal import record
 from shared.log.checkpoint import Checkpoint
+from shared.log.store import NoTiles
 from shared.log.tiles import TileWriter
 from shared.part.organ import Organ, OwnLog
 from shared.subjects.log import Checkpointed, NotaryRefused, Proof, ProofRequest
@@ -97,7 +98,8 @@ class NotaryOrgan(Organ):
     async def _sign(self) -> list[Checkpointed]:
         if not self.notary.pending:
             return []
-        book = await self.log.keys_until(self.notary.size - 1)
+        newest = await self.log.newest()  # a later epoch forbids signing what came before it once more
+        book = await self.log.keys_until(self.notary.size - 1 if newest is None else newest.index)
         signed = self.notary.sign(book, self.world.now_ns() // 1_000_000_000)
         if signed is None:
             return []
@@ -120,7 +122,7 @@ class NotaryOrgan(Organ):
         note = self.shelf.recall()
         assert note is not None, "only what was signed can be lost"
         signed = Checkpoint.parse(note.rpartition("\n\n")[0] + "\n")
-        if await self._write_tiles(TileWriter(_Nowhere()), signed.size) != signed.root:
+        if await self._write_tiles(TileWriter(NoTiles()), signed.size) != signed.root:
             raise Inconsistent(f"neither the tiles nor the log have the root that was signed at {signed.size} entries")
         await self._write_tiles(TileWriter(self.shelf.tiles), signed.size)
         record(self.name, "tiles_made_again", size=signed.size)
@@ -143,16 +145,3 @@ class NotaryOrgan(Organ):
         self.trouble = reason
         record(self.name, "log_inconsistent", detail=reason)
         return [NotaryRefused(self.notary.signed.size if self.notary.signed else 0, reason)]
-
-
-class _Nowhere:
-    """A keeper that keeps nothing: for a root alone."""
-
-    def get(self, path: str) -> bytes | None:
-        return None
-
-    def put(self, path: str, data: bytes) -> None:
-        return
-
-    def remove(self, path: str) -> None:
-        return

@@ -8,6 +8,7 @@ in the reader's code.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from blake3 import blake3
@@ -25,6 +26,7 @@ from shared.subjects.keys import KEYS_ENTITY, KEYS_LANE, Genesis, KeyRotated
 CLOCK_SKEW_MS = constant(30_000, "ms", "BIZ-01")
 IHSAN_FLOOR_PPM = constant(950_000, "ppm", "BIZ-01")
 MAX_VOID_KEPT = constant(10_000, "entries", "X-12")
+Proves = Callable[[bytes, bytes, bytes], bool]  #: (public key, message, signature) → whether it is one
 SNR_FLOOR_PPM = constant(850_000, "ppm", "BIZ-01")
 
 
@@ -100,15 +102,19 @@ class Prefix:
 _EMPTY = Lane()
 
 
-def admit(prefix: Prefix, entry: Entry) -> Verdict:
-    """Judge `entry` after `prefix`; pure: the prefix is changed by `prefix.fold(verdict)` alone."""
+def admit(prefix: Prefix, entry: Entry, *, proves: Proves = verify, chained: bool = True) -> Verdict:
+    """Judge `entry` after `prefix`; pure: the prefix is changed by `prefix.fold(verdict)` alone.
+
+    An auditor may say who `proves` that a public key signed a message, where that was checked before; and may leave out
+    what needs the lane (R006), where entries are looked at alone.
+    """
     try:
         sealed = read(entry.raw)
         _in_time(sealed, entry)
-        keys = _proven(prefix, sealed, entry)
+        keys = _proven(prefix, sealed, entry, proves)
         _scores(sealed, keys, entry.subject)
         events = _events(sealed)
-        repeats = _unrepeated(prefix, sealed, events, entry)
+        repeats = _unrepeated(prefix, sealed, events, entry) if chained else (None,) * len(events)
         _entitled(prefix, sealed, keys, events, entry)
         _placed(prefix, sealed, events, entry)
         _owned(prefix, sealed, keys, events, entry)
@@ -160,7 +166,7 @@ def _in_time(sealed: Sealed, entry: Entry) -> None:
         )
 
 
-def _proven(prefix: Prefix, sealed: Sealed, entry: Entry) -> list[Key]:
+def _proven(prefix: Prefix, sealed: Sealed, entry: Entry, proves: Proves) -> list[Key]:
     cls = _key_event(prefix, entry.subject)
     data = _first_data(sealed) if cls is Genesis and prefix.keys.fingerprint is None else b""
     known = prefix.keys.candidates(prefix.env, cls, data)
@@ -169,7 +175,7 @@ def _proven(prefix: Prefix, sealed: Sealed, entry: Entry) -> list[Key]:
         key = known.get(signature.k)
         if key is None or entry.index < key.first:  # a reader that knows later keys must judge as one that does not
             raise Refused(Refusal("R002", f"key {signature.k} is not registered at index {entry.index}"))
-        if not verify(key.public, sealed.signed, signature.sig):
+        if not proves(key.public, sealed.signed, signature.sig):
             raise Refused(Refusal("R002", f"signature of key {signature.k} does not verify"))
         keys.append(key)
     return keys

@@ -66,3 +66,16 @@ class MemoryTiles:
     def remove(self, path: str) -> None:
         for gone in [one for one in self.files if one == path or one.startswith(f"{path}/")]:
             del self.files[gone]
+
+
+class NoTiles:
+    """Keeps nothing: for a root alone."""
+
+    def get(self, path: str) -> bytes | None:
+        return None
+
+    def put(self, path: str, data: bytes) -> None:
+        return
+
+    def remove(self, path: str) -> None:
+        return

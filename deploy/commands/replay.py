@@ -1,0 +1,147 @@
+"""`audit replay`: a log read back from any source, filtered, decoded, each decision run again from its evidence."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from deploy.commands.audit import source_of
+from deploy.commands.show import full_subject, print_verdict
+from deploy.commands.task import finish
+from deploy.load import BUILT_IN, find_part
+from deploy.recheck import Rerun
+from deploy.terminal import Terminal
+from shared.audit import Options, Report
+from shared.audit import verify as verify_log
+from shared.config import Loaded
+from shared.envelope import Verdict, covers
+from shared.errors import ConfigFault, Exit
+from shared.message import decode_token, lane_of
+from shared.part import Nerve, declaration
+
+
+def replay(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Print what matches; then say whether the log holds, and whether its decisions come out the same."""
+    wanted = Wanted(full_subject(args.subject, "*" if args.source else loaded.settings.env), args.entity)
+    wanted.since_ms, wanted.until_ms = _moment(args.since), _moment(args.until)
+    known = [name for name in BUILT_IN if issubclass(find_part(name), Nerve)]
+    again = Again([_nerve(name, "--part") for name in (*known, *args.part)], "came out differently")
+    policy = Again([_nerve(path, "--policy") for path in args.policy], "would differ")
+
+    def take(verdict: Verdict) -> None:
+        if wanted.matches(verdict):
+            print_verdict(verdict, terminal)
+        again.take(verdict)
+        policy.take(verdict)
+
+    async def main() -> Report:
+        async with source_of(args.source, loaded) as source:
+            return await verify_log(source, Options(trust=args.trust, take=take))
+
+    report = finish(main())
+    return _conclude(report, again, policy, terminal)
+
+
+@dataclass
+class Wanted:
+    """What of a log is printed: a pattern of subjects, an entity, a span of the broker's time."""
+
+    pattern: str
+    entity: str | None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+    def matches(self, verdict: Verdict) -> bool:
+        """Say whether an entry is to be printed."""
+        entry = verdict.entry
+        at_ms = entry.time_ns // 1_000_000
+        if (self.since_ms is not None and at_ms < self.since_ms) or (
+            self.until_ms is not None and at_ms >= self.until_ms
+        ):
+            return False
+        if self.entity is not None and _entity(entry.subject) != self.entity:
+            return False
+        return covers(self.pattern, entry.subject)
+
+
+@dataclass
+class Again:
+    """Runs every decision of some nerves again, and keeps those that come out otherwise."""
+
+    nerves: list[Nerve[Any, Any]]
+    otherwise: str
+    count: int = 0
+    differing: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    other_versions: dict[str, int] = field(default_factory=dict[str, int])
+
+    def __post_init__(self) -> None:
+        self._reruns = [Rerun(nerve) for nerve in self.nerves]
+
+    def take(self, verdict: Verdict) -> None:
+        """Run the decisions of one entry again."""
+        for rerun in self._reruns:
+            for offset, same in rerun.take(verdict):
+                self.count += 1
+                version = verdict.sealed.attributes.version if verdict.sealed is not None else ""
+                if version != rerun.nerve.version:
+                    key = f"{rerun.nerve.name} {version}"
+                    self.other_versions[key] = self.other_versions.get(key, 0) + 1
+                if not same:
+                    place = {"index": verdict.entry.index, "offset": offset, "subject": verdict.entry.subject}
+                    self.differing.append(place | {"part": rerun.nerve.name, "version": version})
+
+
+def _conclude(report: Report, again: Again, policy: Again, terminal: Terminal) -> Exit:
+    terminal.note(
+        f"{report.entries} entries with {report.events} events read from {report.source}; {report.voids} void; "
+        f"{again.count} decisions run again, {len(again.differing)} {again.otherwise}"
+    )
+    for version, count in again.other_versions.items():
+        terminal.note(f"  {count} decisions were made by {version}: that version repeats them for certain")
+    for found in again.differing:
+        terminal.note(f"  ({found['index']}, {found['offset']}) of {found['part']} {again.otherwise}")
+    if policy.nerves:
+        terminal.note(f"{policy.count} decisions under the other policy, {len(policy.differing)} {policy.otherwise}:")
+        for found in policy.differing:
+            shown = f"  ({found['index']}, {found['offset']}) {found['subject']} {policy.otherwise}"
+            terminal.give({"counterfactual": found}, shown)
+    for judged in (report.integrity, report.admission):
+        if not judged.ok:
+            terminal.note(f"{judged.detail}")
+            return judged.exit
+    if report.missing is not None:
+        terminal.note(report.completeness.detail)
+        return Exit.INCOMPLETE
+    return Exit.FAILED if again.differing else Exit.OK
+
+
+def _nerve(name: str, option: str) -> Nerve[Any, Any]:
+    """Return a nerve by its module or file; for --policy it has the name of one that decided, and other rules."""
+    cls = find_part(name)
+    if not issubclass(cls, Nerve):
+        raise ConfigFault(f"{option} {name} holds {cls.__name__}, a {cls.kind}; what decides is a nerve")
+    nerve = cast("Nerve[Any, Any]", cls())
+    if not declaration(nerve).decides():
+        raise ConfigFault(f"{option} {name}: {cls.__name__} says no decision; annotate what its `decide` returns")
+    return nerve
+
+
+def _entity(subject: str) -> str:
+    token = subject.split(".")[4] if lane_of(subject) is not None else ""
+    try:
+        return decode_token(token) if token else ""
+    except ValueError:
+        return token
+
+
+def _moment(text: str | None) -> int | None:
+    """Return a time as people write it in ms: 2026-11-20, 2026-11-20T14:00 or with a zone; without one it is UTC."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigFault(f"{text!r} is no time; write 2026-11-20 or 2026-11-20T14:00:00Z") from None
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)

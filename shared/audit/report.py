@@ -1,0 +1,138 @@
+"""What an audit found, as people and programs read it: integrity, completeness, freshness and trust, each by itself."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from shared.constant import constant
+from shared.errors import Exit
+
+MAX_BAD_KEPT = constant(1_000, "events", "X-12")
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """One event that is not as it should be; `seq` is its sequence in the stream, `reason` begins with a code."""
+
+    index: int
+    offset: int
+    seq: int
+    subject: str
+    id: str
+    reason: str
+
+
+@dataclass
+class Judged:
+    """One question and its answer: the exit code it alone would end with, and the sentence that says why."""
+
+    exit: Exit = Exit.OK
+    detail: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is nothing to object."""
+        return self.exit is Exit.OK
+
+    def object(self, code: Exit, detail: str) -> None:
+        """Record an objection; the first one stays."""
+        if self.ok:
+            self.exit, self.detail = code, detail
+
+
+@dataclass
+class Report:
+    """The outcome of an audit. `exit` is the weightiest objection's code; no objection and a trusted signer is OK."""
+
+    source: str
+    mode: str
+    integrity: Judged = field(default_factory=Judged)
+    completeness: Judged = field(default_factory=Judged)
+    freshness: Judged = field(default_factory=Judged)
+    trust: Judged = field(default_factory=Judged)
+    admission: Judged = field(default_factory=Judged)
+    first_bad: Bad | None = None
+    missing: tuple[int, int] | None = None  #: first and last missing index
+    void: list[Bad] = field(default_factory=list[Bad])
+    voids: int = 0  #: how many events are void, kept in `void` or not
+    entries: int = 0
+    events: int = 0
+    signed: int = 0  #: how many entries the checkpoint commits to
+    origin: str = ""
+    root: str = ""  #: of the signed entries as they were read, hexadecimal
+    fingerprint: str = ""
+    signed_at_s: int | None = None
+    newest_ms: int | None = None  #: the broker's time of the last entry
+    epochs: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    witnesses: list[str] = field(default_factory=list[str])
+    note: str | None = None  #: the newest checkpoint, where the log's key signed it
+
+    @property
+    def exit(self) -> Exit:
+        """The exit code: tampering weighs more than loss, loss than age, age than void entries, those than trust."""
+        for judged in (self.integrity, self.completeness, self.freshness, self.admission, self.trust):
+            if not judged.ok:
+                return judged.exit
+        return Exit.OK
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is to object."""
+        return self.exit is Exit.OK
+
+    def tampered(self, bad: Bad, code: Exit = Exit.TAMPERED) -> None:
+        """Record that an entry is not what was committed to; the first one is named."""
+        if self.first_bad is None or self.integrity.ok:
+            self.first_bad = bad
+        self.integrity.object(code, f"entry {bad.index} (seq {bad.seq}): {bad.reason}")
+
+    def gone(self, first: int, last: int, why: str) -> None:
+        """Record that a range of entries is missing."""
+        if self.missing is None:
+            self.missing = (first, last)
+        which = f"entry {first} is" if first == last else f"entries {first} to {last} are"
+        self.completeness.object(Exit.INCOMPLETE, f"{which} missing: {why}")
+
+    def refused(self, bad: Bad) -> None:
+        """Record a void event."""
+        self.voids += 1
+        if len(self.void) < MAX_BAD_KEPT:
+            self.void.append(bad)
+        if self.first_bad is None:
+            self.first_bad = bad
+        self.admission.object(Exit.VOID, f"entry {bad.index} (seq {bad.seq}) is void: {bad.reason}")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        told = asdict(self)
+        del told["note"]
+        for name in ("integrity", "completeness", "freshness", "trust", "admission"):
+            judged: Judged = getattr(self, name)
+            told[name] = {"ok": judged.ok, "exit": int(judged.exit), "detail": judged.detail}
+        return {"ok": self.ok, "exit": int(self.exit), "verdict": self.exit.name.lower(), **told}
+
+    def lines(self) -> list[str]:
+        """Return the report for people, the verdict last."""
+        told = [
+            f"log         {self.origin or 'unnamed'}, read from {self.source} ({self.mode})",
+            f"entries     {self.entries} with {self.events} events, {self.signed} of them signed",
+            f"root        {self.root or '-'}",
+            f"genesis     {self.fingerprint or '-'}",
+        ]
+        told += [f"witness     {name}" for name in self.witnesses]
+        told += [
+            f"epoch {e['epoch']}     from {e['index']}, {e['first_missing']} to {e['last_missing']} lost: {e['reason']}"
+            for e in self.epochs
+        ]
+        names = {"integrity": "as signed", "completeness": "whole", "freshness": "fresh", "admission": "admitted"}
+        for name, well in names.items():
+            judged: Judged = getattr(self, name)
+            told.append(f"{'✓' if judged.ok else '✗'} {name:<13} {judged.detail or well}")
+        told.append(f"{'✓' if self.trust.ok else '✗'} trust         {self.trust.detail or 'the genesis you trust'}")
+        told += [f"    void ({bad.index}, {bad.offset}) {bad.subject}: {bad.reason}" for bad in self.void[:20]]
+        verdict = "ok" if self.ok else self.exit.name.lower().replace("_", " ")
+        if self.exit is Exit.UNKNOWN_SIGNER:
+            verdict = "consistent, signer unknown"
+        told.append(f"verdict: {verdict}")
+        return told

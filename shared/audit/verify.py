@@ -1,0 +1,324 @@
+"""The auditor: reads one log in order and says what is wrong with it, and where.
+
+Four questions, each answered by itself: is every entry what the checkpoint commits to (integrity), is none missing
+(completeness), how old is the word for it (freshness), and is the signer the trusted one (trust). Entries that are void
+are named besides: they are in the log, they were refused, and take no effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.audit.report import Bad, Report
+from shared.audit.source import BadLeaf, Source
+from shared.codec import decode
+from shared.envelope import Prefix, Verdict, admit, leaf_of, read
+from shared.envelope.admission import CLOCK_SKEW_MS
+from shared.errors import Exit, LogFault, Refused
+from shared.log.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint, origin_of
+from shared.log.entry import Entry
+from shared.log.note import BadNote, Note, NoteKey
+from shared.log.store import NoTiles
+from shared.log.tiles import Tiles, TileWriter
+from shared.log.tree import leaf_hashes, root_from
+from shared.message import lane_of, lookup
+from shared.subjects.keys import KEYS_LANE, EpochStarted
+
+Mode = Literal["links", "signatures", "full"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an auditor wants to know, and what it knows already."""
+
+    trust: str | None = None  #: the fingerprint of the genesis it trusts, from elsewhere
+    mode: Mode = "full"  #: links: order, tree and checkpoint; signatures: and each envelope alone; full: admission
+    against: tuple[bytes, ...] = ()  #: checkpoints it kept from earlier: the log must go on from each
+    now_s: int | None = None  #: its clock, POSIX seconds; None judges no age
+    max_age_s: int | None = None  #: how old the checkpoint may be
+    witnesses: tuple[NoteKey, ...] = ()
+    quorum: int = 0  #: how many of the witnesses must have cosigned
+    known_void: frozenset[int] = frozenset()  #: void entries it knows of already
+    skip_signatures_below: int = 0  #: entries it has proven before, under a root that still holds
+    progress: Callable[[int, int], None] = lambda _done, _all: None
+    take: Callable[[Verdict], None] = lambda _verdict: None  #: hears every judged entry
+
+
+async def verify(source: Source, options: Options | None = None) -> Report:
+    """Read the whole source and return what was found; no bad input makes it raise."""
+    audit = _Audit(source, options or Options())
+    await audit.read()
+    audit.conclude()
+    return audit.report
+
+
+class _Audit:
+    """One pass over one log."""
+
+    def __init__(self, source: Source, options: Options) -> None:
+        self.source, self.options = source, options
+        self.report = Report(source.name, options.mode)
+        self.prefix: Prefix | None = None
+        self.tree = TileWriter(NoTiles())
+        self.claims = self._claims()  #: every checkpoint that this log must fit, the newest last
+        self.roots: dict[int, bytes] = {}  #: of the entries as they are read, at each claim's size
+        self.wanted = sorted({claim.size for _, claim in self.claims})
+        self.newest = next((claim for current, claim in reversed(self.claims) if current), None)
+        self.tiles = Tiles(source.tiles, self.newest.size) if source.tiles is not None and self.newest else None
+        self.tiles_hold = self._tiles_hold()
+        self.differs: int | None = None  #: the first entry whose leaf is not the one in the tiles
+        self.suspect: Entry | None = None  #: that entry
+
+    # Reading
+
+    async def read(self) -> None:
+        """Judge every entry until the end, or until one is missing or out of place."""
+        expected = 0
+        try:
+            async for batch in self.source.batches():
+                for place, entry in enumerate(batch):
+                    if entry.index != expected + place:
+                        self._take(batch[:place], expected)
+                        self._out_of_place(entry, expected + place)
+                        return
+                self._take(batch, expected)
+                expected += len(batch)
+                self.options.progress(expected, self.newest.size if self.newest else 0)
+        except BadLeaf as bad:
+            self.report.tampered(Bad(bad.index, 0, bad.index + 1, "", "", f"R005 MALFORMED: {bad}"))
+        except LogFault as gone:
+            expected = self.report.entries
+            self.report.gone(expected, max(expected, (self.newest.size if self.newest else 1) - 1), str(gone))
+
+    def _take(self, batch: list[Entry], start: int) -> None:
+        if not batch:
+            return
+        if self.prefix is None:
+            self.prefix = Prefix(batch[0].subject.partition(".")[0])
+        leaves = [leaf_of(entry) for entry in batch]
+        self._compare(leaf_hashes(leaves), start)
+        if self.differs is not None and self.suspect is None:
+            self.suspect = batch[self.differs - start]
+        for size in [size for size in self.wanted if start < size <= start + len(leaves)]:
+            self.tree.extend(leaves[self.tree.size - start : size - start])
+            self.roots[size] = self.tree.root()
+        self.tree.extend(leaves[self.tree.size - start :])
+        for entry in batch:
+            if self.differs is None or entry.index < self.differs or not self.tiles_hold:
+                self._judge(entry)  # what follows a changed entry would only be judged by its consequences
+        self.report.entries += len(batch)
+        self.report.newest_ms = batch[-1].time_ns // 1_000_000
+
+    def _judge(self, entry: Entry) -> None:
+        assert self.prefix is not None
+        of_keys = lane_of(entry.subject) == KEYS_LANE.format(env=self.prefix.env)
+        if self.options.mode == "links" and not of_keys:
+            return
+        proven = entry.index < self.options.skip_signatures_below
+        chained = of_keys or self.options.mode == "full"
+        verdict = (
+            admit(self.prefix, entry, proves=_proven_before)
+            if proven and chained
+            else admit(self.prefix, entry, chained=chained)
+        )
+        if chained:
+            self.prefix.fold(verdict)
+        self.report.events += len(verdict.admitted())
+        for offset, no in verdict.void():
+            if entry.index not in self.options.known_void:
+                event = verdict.events[offset].id.hex() if verdict.events else ""
+                self.report.refused(Bad(entry.index, offset, entry.index + 1, entry.subject, event, str(no)))
+        if lookup(entry.subject) is EpochStarted:
+            self._epoch(verdict)
+        self.options.take(verdict)
+
+    def _epoch(self, verdict: Verdict) -> None:
+        for _, event in verdict.admitted():
+            e = decode(EpochStarted, bytes(event.data))
+            missing = {"first_missing": e.first_missing, "last_missing": e.last_missing, "reason": e.reason}
+            self.report.epochs.append({"epoch": e.epoch, "index": verdict.entry.index, **missing})
+
+    def _compare(self, hashes: list[bytes], start: int) -> None:
+        """Find the first entry that is not the one in the tiles."""
+        if self.tiles is None or self.differs is not None or start >= self.tiles.size:
+            return
+        end = min(start + len(hashes), self.tiles.size)
+        try:
+            known = self.tiles.leaf_hashes(start, end)
+        except LogFault:
+            return  # tiles that are missing prove nothing; the root decides
+        for place, (here, there) in enumerate(zip(hashes, known, strict=False)):
+            if here != there:
+                self.differs = start + place
+                return
+
+    def _out_of_place(self, entry: Entry, expected: int) -> None:
+        if entry.index > expected:
+            self.report.gone(expected, entry.index - 1, f"the next readable entry is {entry.index}")
+        else:
+            found = f"entry {entry.index} came where {expected} belongs"
+            self.report.tampered(Bad(entry.index, 0, entry.index + 1, entry.subject, "", found))
+
+    # Concluding
+
+    def conclude(self) -> None:
+        """Compare what was read with what was signed, and answer the four questions."""
+        report, book = self.report, self.prefix.keys if self.prefix is not None else None
+        report.fingerprint = (book.fingerprint if book else "") or ""
+        for current, claim in self.claims:
+            self._fits(claim, current=current)
+        if self.newest is None and not report.entries:
+            report.completeness.object(Exit.INCOMPLETE, "there is nothing: no entry and no checkpoint")
+        elif self.newest is None:
+            report.completeness.object(Exit.INCOMPLETE, "no checkpoint says how long the log is")
+        if report.entries and not report.fingerprint:
+            report.completeness.object(Exit.INCOMPLETE, "the log has no genesis")
+        self._fresh()
+        self._trusted()
+
+    def _claims(self) -> list[tuple[bool, Checkpoint]]:
+        """Return every checkpoint the log must fit: those kept apart first, its own newest last (True)."""
+        raws = [(False, raw) for raw in (*self.options.against, *self.source.remembered())]
+        own = self.source.checkpoint()
+        raws += [(True, own)] if own is not None else []
+        found: list[tuple[bool, Checkpoint]] = []
+        self.notes: dict[int, bytes] = {}
+        for current, raw in raws:
+            try:
+                claim = Checkpoint.parse(Note.parse(raw).text)
+            except BadNote as bad:
+                self.report.integrity.object(Exit.TAMPERED, f"a checkpoint cannot be read: {bad}")
+                continue
+            found.append((current, claim))
+            self.notes[id(claim)] = raw
+        return found
+
+    def _fits(self, claim: Checkpoint, *, current: bool) -> None:
+        """Hold one checkpoint against what was read: its signature, its name, its size, its root."""
+        report = self.report
+        signed = self._signed(claim)
+        if signed is None or self.prefix is None:
+            return
+        if current:
+            report.origin, report.signed, report.signed_at_s = claim.origin, claim.size, signed.time_s
+            report.witnesses, report.note = [key.name for key in signed.witnesses], str(signed.note)
+            report.root = self.roots.get(claim.size, b"").hex()
+            if len(signed.witnesses) < self.options.quorum:
+                why = f"{len(signed.witnesses)} witnesses cosigned, {self.options.quorum} are wanted"
+                report.trust.object(Exit.WRONG_SIGNER, why)
+        kept = self._kept(claim)
+        if kept < claim.size:  # an earlier epoch's: what came after is named as lost
+            return
+        if report.entries < claim.size:
+            report.gone(report.entries, claim.size - 1, f"a checkpoint commits to {claim.size} entries")
+        elif self.roots[claim.size] != claim.root:
+            self._wrong_root(claim, current=current)
+        elif current and not self.tiles_hold and self.tiles is not None:
+            report.tampered(self._bad(self.differs or 0, "the tiles do not have the signed root; the entries do"))
+
+    def _wrong_root(self, claim: Checkpoint, *, current: bool) -> None:
+        if not current and self._agrees_with_newest():
+            report_at, code = claim.size, Exit.FORKED
+            why = f"two checkpoints of {claim.origin} contradict each other at {claim.size} entries"
+        else:
+            report_at, code = self._first_suspect(claim.size), Exit.TAMPERED
+            why = "it is not the entry that was signed"
+            if self.differs is None:
+                why = f"the first {claim.size} entries have another root than was signed; no tile says which is changed"
+        self.report.tampered(self._bad(report_at, why), code)
+
+    def _bad(self, index: int, why: str) -> Bad:
+        """Return a finding about an entry, with its name where it was read."""
+        entry = self.suspect if self.suspect is not None and self.suspect.index == index else None
+        return Bad(index, 0, index + 1, entry.subject if entry else "", _id_of(entry), why)
+
+    def _agrees_with_newest(self) -> bool:
+        return self.newest is not None and self.roots.get(self.newest.size) == self.newest.root
+
+    def _first_suspect(self, size: int) -> int:
+        """Return the first entry that may be the changed one: by the tiles, its own refusal, or what still fits."""
+        void = next((bad.index for bad in self.report.void), size)
+        good = [c.size for _, c in self.claims if self.roots.get(c.size) == c.root]
+        return self.differs if self.differs is not None else min(void, max(good, default=0))
+
+    def _signed(self, claim: Checkpoint) -> SignedCheckpoint | None:
+        """Return the checkpoint as one of the log's own keys signed it; None, with the objection, where none did."""
+        if self.prefix is None or self.prefix.keys.fingerprint is None:
+            return None
+        book, env = self.prefix.keys, self.prefix.env
+        names = {origin_of(env, book.fingerprint or "", e): e for e in range(1, len(book.epochs) + 2)}
+        if claim.origin not in names:
+            why = f"the checkpoint is of {claim.origin}, the entries of {origin_of(env, book.fingerprint or '', 1)}"
+            self.report.integrity.object(Exit.MIXED, why)
+            return None
+        trouble = ""
+        for key in book.log_keys_at(claim.size):
+            try:
+                return open_checkpoint(self.notes[id(claim)], key.public, claim.origin, self.options.witnesses)
+            except BadNote as bad:
+                trouble = str(bad)
+        why = trouble or f"the log knows no key that may sign {claim.size} entries"
+        self.report.integrity.object(
+            Exit.WRONG_SIGNER, f"the checkpoint over {claim.size} entries does not count: {why}"
+        )
+        return None
+
+    def _kept(self, claim: Checkpoint) -> int:
+        """Return how many of a checkpoint's entries the log still claims to hold: fewer only after a named loss."""
+        kept = claim.size
+        epoch = int(claim.origin.rpartition("/")[2]) if claim.origin.count("/") > 2 else 1  # noqa: PLR2004
+        for lost in self.report.epochs:
+            if lost["epoch"] > epoch and lost["last_missing"] >= claim.size - 1:
+                kept = min(kept, lost["index"])
+        return kept
+
+    def _fresh(self) -> None:
+        report, now_s = self.report, self.options.now_s
+        if now_s is None:
+            return
+        latest = now_s + CLOCK_SKEW_MS // 1000
+        if report.signed_at_s is not None and report.signed_at_s > latest:
+            report.freshness.object(Exit.FUTURE, f"the checkpoint was signed {report.signed_at_s - now_s} s from now")
+        if report.newest_ms is not None and report.newest_ms // 1000 > latest:
+            report.freshness.object(
+                Exit.FUTURE, f"the last entry was stored {report.newest_ms // 1000 - now_s} s from now"
+            )
+        age_s = None if report.signed_at_s is None else now_s - report.signed_at_s
+        if self.options.max_age_s is not None and (age_s is None or age_s > self.options.max_age_s):
+            told = "its age is unknown" if age_s is None else f"it is {age_s} s old"
+            report.freshness.object(
+                Exit.STALE, f"{told}; a checkpoint of the last {self.options.max_age_s} s is wanted"
+            )
+
+    def _trusted(self) -> None:
+        trust, found = self.options.trust, self.report.fingerprint
+        if trust is None:
+            why = (
+                "nobody said which genesis to trust; compare its fingerprint with one you have from elsewhere (--trust)"
+            )
+            self.report.trust.object(Exit.UNKNOWN_SIGNER, why)
+        elif trust != found:
+            self.report.trust.object(Exit.WRONG_SIGNER, f"the genesis is {found or 'missing'}, you trust {trust}")
+
+    def _tiles_hold(self) -> bool:
+        """Say whether the tiles themselves have the root of the newest checkpoint."""
+        if self.tiles is None or self.newest is None:
+            return False
+        try:
+            return root_from(self.tiles.node, self.newest.size) == self.newest.root
+        except LogFault:
+            return False
+
+
+def _proven_before(*_of: bytes) -> bool:
+    return True
+
+
+def _id_of(entry: Entry | None) -> str:
+    """Return the id that an entry's envelope says it has, proven or not."""
+    try:
+        return read(entry.raw).attributes.id if entry is not None else ""
+    except Refused:
+        return ""
