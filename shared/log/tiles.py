@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 from shared.errors import LogFault
-from shared.log.tree import HASH_BYTES, leaf_hashes, node_hash, root_of_hashes
+from shared.log.tree import HASH_BYTES, leaf_hashes, node_hash, root_from, root_of_hashes
 
 WIDTH: Final = 256
 HEIGHT: Final = 8  #: 2 to this power is WIDTH
@@ -116,6 +116,19 @@ class Tiles:
         if not 0 <= index < self.size:
             raise LogFault(f"a tree of {self.size} leaves has no leaf {index}")
         return self.bundle_at(index // WIDTH)[index % WIDTH]
+
+    def lead_to(self, root: bytes) -> bool:
+        """Say whether every hash of every tile leads to `root`; LogFault where a tile is missing or short.
+
+        A root read from the tiles would not do: it takes the hash of a full tile from the one above, unseen.
+        """
+        level = 0
+        while full := (self.size >> (HEIGHT * level)) // WIDTH:
+            above = HEIGHT * (level + 1)
+            if any(root_of_hashes(self._tile(level, tile)) != self.node(above, tile) for tile in range(full)):
+                return False
+            level += 1
+        return root_from(self.node, self.size) == root
 
     def width_at(self, level: int, tile: int) -> int:
         """Return how many hashes a tile of this tree has."""

@@ -67,6 +67,8 @@ def test_a_tree_comes_back(size: int) -> None:
     """Root, leaves and random proofs of a tree of any size, read from its tiles, are those of the tree in memory."""
     tiles = Tiles(written(LEAVES[:size]), size)
     root = root_of_hashes(HASHES[:size])
+    assert tiles.lead_to(root)
+    assert not tiles.lead_to(bytes(32))
     assert root == root_from(tiles.node, size)
     assert LEAVES[:size] == list(tiles.leaves())
     assert HASHES[:size] == tiles.leaf_hashes(0, size)
@@ -260,6 +262,7 @@ def test_a_flipped_bit_shows(size: int, data: st.DataObject) -> None:
         level, tile = int(path.split("/")[1]), int(path.split("/")[2].removesuffix(".p"))
         beside = ((tile * WIDTH + bit // 256) ^ 1) << (8 * level)  # its proof holds the changed hash
         changed = ROOTS[size] != root_from(tiles.node, size) or not proven(tiles, beside)
+        assert not Tiles(sound, size).lead_to(ROOTS[size])
     assert changed
 
 
