@@ -159,6 +159,9 @@ def test_no_changed_consistency_proof_holds(new: int, data: st.DataObject, rando
     assert not consistent(old, new, proof, root(old), flipped(root(new), bit))
     assert not consistent(new, old, proof, root(new), root(old)) or old == new
     assert not consistent(0, new, proof, root_of_hashes([]), root(new))
+    for other in (2 * new, 1 << 64):
+        assert not consistent(old, other, proof, root(old), root(new))
+        assert not consistent(old, other, [*proof, proof[-1] if proof else root(new)], root(old), root(new))
     for other in range(1, 301):
         assert other == old or not consistent(other, new, proof, root(other), root(new))
         assert other == new or not consistent(old, other, proof, root(old), root(other))
