@@ -23,7 +23,7 @@ from shared.log.entry import Entry
 from shared.log.note import BadNote, Note, NoteKey
 from shared.log.store import NoTiles
 from shared.log.tiles import Tiles, TileWriter
-from shared.log.tree import leaf_hashes, root_from
+from shared.log.tree import leaf_hashes
 from shared.message import lookup
 from shared.subjects.keys import EpochStarted
 
@@ -304,11 +304,11 @@ class _Audit:
             self.report.trust.object(Exit.WRONG_SIGNER, f"the genesis is {found or 'missing'}, you trust {trust}")
 
     def _tiles_hold(self) -> bool:
-        """Say whether the tiles themselves have the root of the newest checkpoint."""
+        """Say whether every tile leads to the root of the newest checkpoint; else they say nothing about an entry."""
         if self.tiles is None or self.newest is None:
             return False
         try:
-            return root_from(self.tiles.node, self.newest.size) == self.newest.root
+            return self.tiles.lead_to(self.newest.root)
         except LogFault:
             return False
 

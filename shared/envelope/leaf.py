@@ -16,7 +16,6 @@ from shared.log.entry import MAX_LEAF_BYTES, Entry
 _ODD = b"\xc1"
 _TIME_BYTES = 8
 _HEAD_BYTES = _TIME_BYTES + 3  #: time, mark, length of the subject
-_MAX_TIME_NS = 2**64 - 1
 
 
 def leaf_of(entry: Entry, sealed: Sealed | None = None) -> bytes:
@@ -39,8 +38,8 @@ def entry_of(index: int, leaf: bytes) -> Entry:
 def entry_and_sealed(index: int, leaf: bytes) -> tuple[Entry, Sealed | None]:
     """Return the entry of a leaf, and its envelope where it holds one; ValueError as entry_of."""
     time_ns, rest = int.from_bytes(leaf[:_TIME_BYTES], "big"), leaf[_TIME_BYTES:]
-    if len(leaf) <= _TIME_BYTES:
-        raise ValueError(f"a leaf has more than {_TIME_BYTES} bytes, found {len(leaf)}")
+    if not _TIME_BYTES < len(leaf) <= MAX_LEAF_BYTES:
+        raise ValueError(f"a leaf has more than {_TIME_BYTES} and at most {MAX_LEAF_BYTES} bytes, found {len(leaf)}")
     if rest[:1] == _ODD:
         length = int.from_bytes(leaf[_HEAD_BYTES - 2 : _HEAD_BYTES], "big")
         subject, raw = leaf[_HEAD_BYTES : _HEAD_BYTES + length].decode(), leaf[_HEAD_BYTES + length :]

@@ -45,6 +45,7 @@ class Checkpoint:
 
     def signed(self, signer: Signer, time_s: int) -> Note:
         """Return the note by the log's own key: its signature, and its word for the time (POSIX seconds)."""
+        assert Checkpoint.parse(self.text) == self, "a log signs only what a reader reads as it was meant"
         return Note(self.text, (sign(self.origin, self.text, signer), cosign(self.origin, self.text, signer, time_s)))
 
 

@@ -31,6 +31,8 @@ MAX_NOTE_BYTES = constant(131_072, "bytes", "X-12")
 MAX_NOTE_SIGNATURES = constant(64, "signatures", "X-12")
 MAX_NAME_BYTES = constant(255, "bytes", "X-12")
 TIME_BYTES: Final = 8
+MAX_TIME_S: Final = 2**63 - 1
+_KEY_ID_BYTES: Final = 4
 _BAD_NAME = re.compile(r"[\s+\x00-\x1f]")
 
 
@@ -49,7 +51,7 @@ class NoteKey:
     @property
     def key_id(self) -> bytes:
         """The four bytes by which a signature line names this key."""
-        return hashlib.sha256(self.name.encode() + b"\n" + bytes([self.kind]) + self.public).digest()[:4]
+        return hashlib.sha256(self.name.encode() + b"\n" + bytes([self.kind]) + self.public).digest()[:_KEY_ID_BYTES]
 
     def __str__(self) -> str:
         return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(bytes([self.kind]) + self.public).decode()}"
@@ -61,7 +63,9 @@ class NoteKey:
         if len(parts) != len(("name", "id", "key")):
             raise BadNote(f"{text!r} is no verifier key; it is written name+id+key")
         raw = unbase64(parts[2])
-        key = cls(check_name(parts[0]), raw[0] if raw else 0, raw[1:])
+        if not raw:
+            raise BadNote(f"the verifier key of {check_name(parts[0])} holds no key")
+        key = cls(check_name(parts[0]), raw[0], raw[1:])
         if parts[1] != key.key_id.hex():
             raise BadNote(f"the verifier key of {key.name} has id {key.key_id.hex()}, it says {parts[1]}")
         if key.kind in (ED25519, COSIGNATURE) and len(key.public) != PUBLIC_BYTES:
@@ -110,9 +114,14 @@ class Note:
         return cls(body + "\n", signatures)
 
     def by(self, keys: Iterable[NoteKey]) -> list[NoteKey]:
-        """Return which of the keys signed; BadNote if one of them is named and its signature does not verify."""
+        """Return which of the keys signed; BadNote if one of them is named and its signature does not verify.
+
+        Keys of a kind that is not verified here count for nothing.
+        """
         found: list[NoteKey] = []
         for key in keys:
+            if key.kind not in (ED25519, COSIGNATURE):
+                continue
             lines = [signature for signature in self.signatures if signature.is_by(key)]
             if any(not signed(key, self.text, line.signature) for line in lines):
                 raise BadNote(f"the signature of {key.name} ({key.key_id.hex()}) does not verify")
@@ -137,10 +146,10 @@ def cosign(name: str, text: str, signer: Signer, time_s: int) -> NoteSignature:
 
 
 def signed(key: NoteKey, text: str, signature: bytes) -> bool:
-    """Say whether `key` signed `text`; of kinds unknown here it is no, and the caller ignores such lines."""
+    """Say whether `key` signed `text`; of a kind unknown here it is no."""
     if key.kind == ED25519:
         return verify(key.public, text.encode(), signature)
-    if key.kind == COSIGNATURE and len(signature) == TIME_BYTES + SIGNATURE_BYTES:
+    if key.kind == COSIGNATURE and len(signature) == TIME_BYTES + SIGNATURE_BYTES and time_of(signature) <= MAX_TIME_S:
         return verify(key.public, _cosigned(text, time_of(signature)), signature[TIME_BYTES:])
     return False
 
@@ -152,7 +161,7 @@ def time_of(cosignature: bytes) -> int:
 
 def check_name(name: str) -> str:
     """Return a key's name if it is one; BadNote otherwise."""
-    if not name or _BAD_NAME.search(name) or len(name.encode()) > MAX_NAME_BYTES:
+    if not name or _BAD_NAME.search(name) or len(_utf8(name)) > MAX_NAME_BYTES:
         raise BadNote(f"{name!r} is no name of a key: it is empty, too long, or has a space, a control or a plus in it")
     return name
 
@@ -172,13 +181,20 @@ def _cosigned(text: str, time_s: int) -> bytes:
     return f"cosignature/v1\ntime {time_s}\n{text}".encode()
 
 
-def _text(raw: bytes | str) -> str:
-    if len(raw) > MAX_NOTE_BYTES:
-        raise BadNote(f"the note has {len(raw)} bytes, at most {MAX_NOTE_BYTES} are read")
+def _utf8(text: str) -> bytes:
     try:
-        text = raw.decode() if isinstance(raw, bytes) else raw
-        text.encode()
-    except UnicodeError:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise BadNote(f"{text[:60]!r} cannot be written in UTF-8") from None
+
+
+def _text(raw: bytes | str) -> str:
+    data = raw if isinstance(raw, bytes) else _utf8(raw)
+    if len(data) > MAX_NOTE_BYTES:
+        raise BadNote(f"the note has {len(data)} bytes, at most {MAX_NOTE_BYTES} are read")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
         raise BadNote("the note is not UTF-8") from None
     if any(character < " " and character != "\n" for character in text):
         raise BadNote("the note holds a control character")
@@ -189,6 +205,6 @@ def _read_line(line: str) -> NoteSignature:
     mark, _, rest = line.partition(" ")
     name, _, blob = rest.partition(" ")
     raw = unbase64(blob)
-    if mark != "—" or len(raw) <= len(b"key id"[:4]):
+    if mark != "—" or len(raw) <= _KEY_ID_BYTES:
         raise BadNote(f"{line[:60]!r} is no signature line")
-    return NoteSignature(check_name(name), raw[:4], raw[4:])
+    return NoteSignature(check_name(name), raw[:_KEY_ID_BYTES], raw[_KEY_ID_BYTES:])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from shutil import rmtree
 
-from shared.files import private_folder, storing, sync_folder
+from shared.errors import LogFault
+from shared.files import open_private, private_folder, storing, sync_folder
 
 
 class FolderTiles:
@@ -15,27 +17,38 @@ class FolderTiles:
         self.folder = folder
 
     def get(self, path: str) -> bytes | None:
+        place = self.folder / path
         try:
-            return (self.folder / path).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+            return place.read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
+        except OSError as error:
+            raise LogFault(
+                f"{place} cannot be read ({error.strerror}): give this user permission to read it"
+            ) from error
 
     def put(self, path: str, data: bytes) -> None:
         place = self.folder / path
         draft = place.with_name(place.name + ".draft")
+        made = [each for each in place.parents if not each.exists()]
         private_folder(place.parent)
+        descriptor = open_private(draft, os.O_WRONLY | os.O_TRUNC)
         with storing(place):
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(place)
-            sync_folder(place.parent)
+            for folder in (place.parent, *(each.parent for each in made)):
+                sync_folder(folder)
 
     def remove(self, path: str) -> None:
-        with storing(self.folder / path):
-            (self.folder / path).unlink(missing_ok=True)
+        place = self.folder / path
+        with storing(place):
+            if place.is_dir() and not place.is_symlink():
+                rmtree(place)
+            else:
+                place.unlink(missing_ok=True)
 
 
 class MemoryTiles:
@@ -51,7 +64,8 @@ class MemoryTiles:
         self.files[path] = data
 
     def remove(self, path: str) -> None:
-        self.files.pop(path, None)
+        for gone in [one for one in self.files if one == path or one.startswith(f"{path}/")]:
+            del self.files[gone]
 
 
 class NoTiles:

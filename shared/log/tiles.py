@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 from shared.errors import LogFault
-from shared.log.tree import HASH_BYTES, leaf_hashes, node_hash, root_of_hashes
+from shared.log.tree import HASH_BYTES, leaf_hashes, node_hash, root_from, root_of_hashes
 
 WIDTH: Final = 256
 HEIGHT: Final = 8  #: 2 to this power is WIDTH
@@ -27,7 +27,7 @@ class TileStore(Protocol):
     """Where tiles lie: files in a folder, members of a bundle, or memory."""
 
     def get(self, path: str) -> bytes | None:
-        """Return what lies at `path`, None where nothing does."""
+        """Return what lies at `path`, None where nothing does; LogFault where it cannot be read."""
         ...
 
 
@@ -39,7 +39,7 @@ class TileKeeper(TileStore, Protocol):
         ...
 
     def remove(self, path: str) -> None:
-        """Forget `path`, if it is there."""
+        """Forget `path`, and what lies below it if it is a folder; nothing happens where there is nothing."""
         ...
 
 
@@ -55,7 +55,7 @@ def tile_path(level: int | str, index: int, width: int = WIDTH) -> str:
 
 def bundle(leaves: Sequence[bytes]) -> bytes:
     """Return an entry bundle."""
-    return b"".join(len(leaf).to_bytes(_LENGTH_BYTES, "big") + leaf for leaf in leaves)
+    return b"".join([len(leaf).to_bytes(_LENGTH_BYTES, "big") + leaf for leaf in leaves])
 
 
 def unbundle(data: bytes, where: str) -> list[bytes]:
@@ -80,6 +80,8 @@ class Tiles:
 
     def node(self, level: int, index: int) -> bytes:
         """Return the root of the complete subtree of 2^level leaves; LogFault where its tile is missing or short."""
+        if (index + 1) << level > self.size:
+            raise LogFault(f"a tree of {self.size} leaves has no node {index} at level {level}")
         tile_level, rest = divmod(level, HEIGHT)
         if rest == 0:
             tile, place = divmod(index, WIDTH)
@@ -96,22 +98,37 @@ class Tiles:
 
     def leaves(self, start: int = 0) -> Iterator[bytes]:
         """Yield the leaves from `start` on, in order; LogFault where a bundle is missing or short."""
-        for tile in range(start // WIDTH, -(-self.size // WIDTH)):
+        for tile in range(start // WIDTH, -(-self.size // WIDTH) if start < self.size else 0):
             width = min(WIDTH, self.size - tile * WIDTH)
             yield from self.bundle_at(tile)[max(0, start - tile * WIDTH) : width]
 
     def bundle_at(self, tile: int) -> list[bytes]:
         """Return the leaves of one entry bundle, as many as belong to this tree."""
-        width = min(WIDTH, self.size - tile * WIDTH)
-        path, data = self._find("entries", tile, width)
-        leaves = unbundle(data, path)[:width]
-        if len(leaves) < width:
-            raise LogFault(f"{path} holds {len(leaves)} leaves, {width} are expected")
-        return leaves
+        width = self.width_at(0, tile)
+        path, data, expected = self._find("entries", tile, width)
+        leaves = unbundle(data, path)
+        if len(leaves) != expected:
+            raise LogFault(f"{path} holds {len(leaves)} leaves, {expected} are expected")
+        return leaves[:width]
 
     def leaf(self, index: int) -> bytes:
-        """Return one leaf."""
+        """Return one leaf; LogFault where there is none."""
+        if not 0 <= index < self.size:
+            raise LogFault(f"a tree of {self.size} leaves has no leaf {index}")
         return self.bundle_at(index // WIDTH)[index % WIDTH]
+
+    def lead_to(self, root: bytes) -> bool:
+        """Say whether every hash of every tile leads to `root`; LogFault where a tile is missing or short.
+
+        A root read from the tiles would not do: it takes the hash of a full tile from the one above, unseen.
+        """
+        level = 0
+        while full := (self.size >> (HEIGHT * level)) // WIDTH:
+            above = HEIGHT * (level + 1)
+            if any(root_of_hashes(self._tile(level, tile)) != self.node(above, tile) for tile in range(full)):
+                return False
+            level += 1
+        return root_from(self.node, self.size) == root
 
     def width_at(self, level: int, tile: int) -> int:
         """Return how many hashes a tile of this tree has."""
@@ -126,19 +143,20 @@ class Tiles:
 
     def _read_tile(self, level: int, tile: int) -> tuple[bytes, ...]:
         width = self.width_at(level, tile)
-        if width <= 0:
-            raise LogFault(f"a tree of {self.size} leaves has no tile {level}/{tile}")
-        path, data = self._find(level, tile, width)
-        if len(data) < width * HASH_BYTES or len(data) % HASH_BYTES:
-            raise LogFault(f"{path} has {len(data)} bytes, {width * HASH_BYTES} are expected")
+        path, data, expected = self._find(level, tile, width)
+        if len(data) != expected * HASH_BYTES:
+            raise LogFault(f"{path} has {len(data)} bytes, {expected * HASH_BYTES} are expected")
         return tuple(data[i : i + HASH_BYTES] for i in range(0, width * HASH_BYTES, HASH_BYTES))
 
-    def _find(self, level: int | str, tile: int, width: int) -> tuple[str, bytes]:
-        """Return a tile's bytes; a partial one may have been filled meanwhile."""
-        for path in dict.fromkeys((tile_path(level, tile, width), tile_path(level, tile))):
+    def _find(self, level: int | str, tile: int, width: int) -> tuple[str, bytes, int]:
+        """Return where a tile lies, its bytes, and its width there: a partial one may have been filled meanwhile."""
+        if width <= 0:
+            raise LogFault(f"a tree of {self.size} leaves has no tile {level}/{tile}")
+        for there in dict.fromkeys((width, WIDTH)):
+            path = tile_path(level, tile, there)
             data = self.store.get(path)
             if data is not None:
-                return path, data
+                return path, data, there
         raise LogFault(f"{tile_path(level, tile, width)} is missing")
 
 
@@ -146,6 +164,7 @@ class TileWriter:
     """Appends leaves to a tree kept as tiles. Owned by one notary; what is not sealed may be written again.
 
     Full tiles are put as they fill; `seal` puts the partial ones. Only then may a checkpoint of this size be signed.
+    A partial tile is obsolete once its full one lies there, not before: an older checkpoint may still need it.
     """
 
     def __init__(self, keeper: TileKeeper) -> None:
@@ -155,6 +174,7 @@ class TileWriter:
         self._leaves: list[bytes] = []  #: of the last, partial entry bundle
         self._levels: list[list[bytes]] = [[]]  #: of the last, partial tile of each level
         self._partial: set[str] = set()  #: partial tiles that were put
+        self._obsolete: list[str] = []  #: folders of partial tiles whose full one was put since the last seal
 
     @classmethod
     def resume(cls, keeper: TileKeeper, size: int) -> TileWriter:
@@ -177,15 +197,16 @@ class TileWriter:
 
     def extend(self, leaves: Sequence[bytes]) -> None:
         """Append leaves in order; tiles that fill are put."""
-        self._leaves += leaves
-        self.size += len(leaves)
-        while len(self._leaves) >= WIDTH:
-            tile = (self.size - len(self._leaves)) // WIDTH
-            self.keeper.put(tile_path("entries", tile), bundle(self._leaves[:WIDTH]))
-            del self._leaves[:WIDTH]
-        hashes = leaf_hashes(leaves)
-        self.last = hashes[-1] if hashes else self.last
-        self._grow(0, hashes)
+        for start in range(0, len(leaves), WIDTH):  # bundled and hashed while they are in the processor's cache
+            some = leaves[start : start + WIDTH]
+            self._leaves += some
+            self.size += len(some)
+            if len(self._leaves) >= WIDTH:
+                self._put_full("entries", self.size // WIDTH - 1, bundle(self._leaves[:WIDTH]))
+                del self._leaves[:WIDTH]
+            hashes = leaf_hashes(some)
+            self.last = hashes[-1]
+            self._grow(0, hashes)
 
     def root(self) -> bytes:
         """Return the root over every leaf so far."""
@@ -196,32 +217,34 @@ class TileWriter:
         return root if root is not None else root_of_hashes([])
 
     def seal(self) -> list[str]:
-        """Put the partial tiles; return the partial ones they replace, to be removed once a checkpoint is published."""
+        """Put the partial tiles; return the folders of partial ones that full ones replaced: they may be removed."""
         now: dict[str, bytes] = {}
         if self._leaves:
             now[tile_path("entries", self.size // WIDTH, len(self._leaves))] = bundle(self._leaves)
         for level, hashes in enumerate(self._levels):
             if hashes:
                 now[tile_path(level, (self.size >> (HEIGHT * level)) // WIDTH, len(hashes))] = b"".join(hashes)
-        for path in now.keys() - self._partial:
-            self.keeper.put(path, now[path])
-        replaced = sorted(self._partial - now.keys())
+        for path, data in now.items():
+            if path not in self._partial:
+                self.keeper.put(path, data)
         self._partial = set(now)
-        return replaced
+        obsolete, self._obsolete = self._obsolete, []
+        return obsolete
+
+    def _put_full(self, level: int | str, tile: int, data: bytes) -> None:
+        self.keeper.put(tile_path(level, tile), data)
+        self._obsolete.append(f"{tile_path(level, tile)}.p")
 
     def _grow(self, level: int, hashes: list[bytes]) -> None:
         if level == len(self._levels):
             self._levels.append([])
-        held, above = self._levels[level], list[bytes]()
+        held = self._levels[level]
         held += hashes
-        first = (self.size >> (HEIGHT * level)) - len(held)
-        while len(held) >= WIDTH:
-            self.keeper.put(tile_path(level, first // WIDTH), b"".join(held[:WIDTH]))
-            above.append(root_of_hashes(held[:WIDTH]))
-            first += WIDTH
+        if len(held) >= WIDTH:  # at most one tile's worth is added at a time, so at most one fills
+            full = held[:WIDTH]
             del held[:WIDTH]
-        if above:
-            self._grow(level + 1, above)
+            self._put_full(level, (self.size >> (HEIGHT * level)) // WIDTH - 1, b"".join(full))
+            self._grow(level + 1, [root_of_hashes(full)])
 
 
 def _peaks(hashes: list[bytes]) -> list[bytes]:

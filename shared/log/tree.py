@@ -72,7 +72,8 @@ def root_of_hashes(hashes: Sequence[bytes], digest: Hash = sha256) -> bytes:
 
 def _parents(level: list[bytes], digest: Hash) -> list[bytes]:
     """Return the hashes of neighbouring pairs; an odd last one is left out."""
-    pairs = zip(level[::2], level[1::2], strict=False)
+    one = iter(level)
+    pairs = zip(one, one, strict=False)
     if digest is sha256:  # without a call of ours per node
         new = hashlib.sha256
         return [new(b"\x01" + left + right).digest() for left, right in pairs]
@@ -134,7 +135,8 @@ def verify_inclusion(  # noqa: PLR0913, PLR0917 - a proof says so many things
     """Raise BadProof unless `proof` leads from the leaf hash at `index` to `root` of a tree of `size` leaves."""
     if not 0 <= index < size:
         raise BadProof(f"there is no leaf {index} in a tree of {size} leaves")
-    _check_hashes((*proof, leaf))
+    _check_hashes(proof)
+    _check_hashes([leaf])
     found, place, last, used = leaf, index, size - 1, 0
     while last:
         if place % 2 or place < last:
@@ -204,5 +206,5 @@ def _split(size: int) -> int:
 
 
 def _check_hashes(proof: Sequence[bytes]) -> None:
-    if len(proof) > MAX_PROOF_HASHES + 1 or any(len(one) != HASH_BYTES for one in proof):
+    if len(proof) > MAX_PROOF_HASHES or any(len(one) != HASH_BYTES for one in proof):
         raise BadProof(f"a proof is at most {MAX_PROOF_HASHES} hashes; they and the leaf have {HASH_BYTES} bytes")

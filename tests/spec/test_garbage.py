@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from shared.errors import CODES, Refusal, Refused
 from shared.log import Entry
 from shared.message import MAX_MESSAGE_BYTES
 from tests.forge import KEYS_LANE, PLAIN, START_MS, Log, envelope, founded, signer, subject_of
+from tests.fuzz import fuzz_log
 from tests.fuzz.fuzz_envelope import Finding, check_message, check_reading, fuzz, one_step, target
 from tests.specimens import declared
 
@@ -137,4 +139,25 @@ def test_a_finding_can_be_repeated() -> None:
             one_step(broken, declared(), others, seen=fuzz(0, 0), name="7:1")
         sentences.append(str(caught.value))
     assert "--repeat 7:1" in sentences[0]
+    assert sentences[0] == sentences[1]
+
+
+def test_mutants_of_the_log_are_named() -> None:
+    """In three seconds of mutated notes, keys, proofs and tiles nothing crashes or opens but what was signed."""
+    seen = fuzz_log.fuzz(seconds=3.0, seed=20_260_101)
+    names = {reader.name for reader in fuzz_log.readers()}
+    assert {f"{name}: {outcome}" for name in names for outcome in ("read", "refused")} <= set(seen)
+    assert seen["checkpoint: the log's"]
+    assert seen["proof: proven"]
+
+
+def test_a_finding_of_the_log_can_be_repeated() -> None:
+    """What the log's fuzzer finds it names, and the same name draws the same bytes again."""
+    broken = [replace(reader, write=lambda _: b"") for reader in fuzz_log.readers()]
+    sentences: list[str] = []
+    for _ in range(2):
+        with pytest.raises(Finding) as caught:
+            fuzz_log.one_step(broken, Counter(), "7:1")
+        sentences.append(str(caught.value))
+    assert "fuzz_log --repeat 7:1" in sentences[0]
     assert sentences[0] == sentences[1]
