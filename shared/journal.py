@@ -24,6 +24,8 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
     "message_garbled": ("warning", "The bus delivered a subject, reply or header that is no text; it was dropped."),
     "link_lost": ("warning", "A connection to the bus was lost; it reconnects by itself."),
     "link_back": ("info", "A connection to the bus is up again."),
+    "views_rebuilding": ("info", "Views are built from the log beside the present ones: `reached` entries of `of`."),
+    "views_rebuilt": ("info", "Views that were built from the log took the place of those before."),
     "server_restarted": ("warning", "An embedded server had stopped and was started again."),
 }
 
