@@ -11,7 +11,8 @@ from typing import Any
 from deploy.attach import operator
 from deploy.commands.task import finish
 from deploy.terminal import Terminal
-from organs.records import Compared, PostgresRecords, digests, verify
+from organs.records import Compared, PostgresRecords, catch_up, digests, verify
+from organs.records.rebuild import Difference
 from organs.records.rebuild import rebuild as build_anew
 from shared.bus import Bus
 from shared.config import Loaded
@@ -25,13 +26,16 @@ VERIFIED = constant("nimmerverse_verified", "schema name", "X-05")
 def list_views(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Print every table of every view: version, rows, next index, digest."""
     rows = finish(_list(loaded, terminal))
-    wide = max(len(f"{row['view']}.{row['table']}") for row in rows)
     lines = [
-        f"{row['view'] + '.' + row['table']:<{wide}}  revision {row['revision']} {row['declaration'][:8]}  "
-        f"{row['rows']:>8} rows  next index {row['next_index']}  digest {row['digest'][:16]}  {row['state']}"
+        f"{row['table']:<14} {row['view']} revision {row['revision']} ({row['declaration'][:8]})  "
+        + (
+            f"{row['rows']:>8} rows  next index {row['next_index']}  digest {row['digest'][:16]}"
+            if row["current"]
+            else "declared otherwise in this version: rebuilt at the next start of the organ `records`"
+        )
         for row in rows
     ]
-    terminal.give(rows, "\n".join(lines))
+    terminal.give(rows, "\n".join(lines) or "no views yet")
     return Exit.OK
 
 
@@ -78,27 +82,75 @@ async def _views(loaded: Loaded, terminal: Terminal) -> AsyncGenerator[tuple[Bus
 
 async def _list(loaded: Loaded, terminal: Terminal) -> list[dict[str, Any]]:
     async with _views(loaded, terminal) as (_, records):
-        stored = {view.name: view for view in await records.stored()}
+        stored = await records.stored()
         if not stored:
-            raise ConfigFault("the database holds no views yet; `nimmerverse up` or `views rebuild` makes them")
-        same = [view for view in records.views if view.name in stored and _is_current(stored[view.name], view)]
-        async with records.snapshot() as held:
-            found, next_index = await digests(held, same), held.next_index
-    rows: list[dict[str, Any]] = []
-    for view in stored.values():
-        state = "current" if view.name in {v.name for v in same} else "declared otherwise: rebuilt at the next start"
-        for table in view.tables:
-            counted = found.get(table)
-            rows.append(
-                {
-                    "view": view.name,
-                    "table": table,
-                    "revision": view.revision,
-                    "declaration": view.declaration,
-                    "rows": counted.rows if counted else 0,
-                    "next_index": next_index,
-                    "digest": counted.digest if counted else "",
-                    "state": state,
-                }
+            return []
+        held = {view.name: view.declaration for view in stored}
+        current = [view for view in records.views if held.get(view.name) == view.declaration]
+        async with records.snapshot() as still:
+            found, next_index = await digests(still, current), still.next_index
+    names = {view.name for view in current}
+    return [
+        {
+            "view": view.name,
+            "table": table,
+            "revision": view.revision,
+            "declaration": view.declaration,
+            "current": view.name in names,
+            "rows": found[table].rows if table in found else None,
+            "next_index": next_index,
+            "digest": found[table].digest if table in found else None,
+        }
+        for view in stored
+        for table in view.tables
+    ]
+
+
+async def _verify(loaded: Loaded, terminal: Terminal, trust: str | None) -> tuple[int, list[Compared]]:
+    async with _views(loaded, terminal) as (bus, records):
+        held = {view.name: view.declaration for view in await records.stored()}
+        odd = [view.name for view in records.views if held.get(view.name) != view.declaration]
+        if odd:
+            raise ConfigFault(
+                f"the database holds the views {', '.join(odd)} declared otherwise than this version does, or not at "
+                "all; `nimmerverse views rebuild` builds them anew"
             )
-    return rows
+        fresh = PostgresRecords(records.dsn, VERIFIED)
+        try:
+            await fresh.claim()
+            await fresh.drop()
+            try:
+                return await verify(records, fresh, bus, bus.replay(trust))
+            finally:
+                await fresh.remove()
+        finally:
+            await fresh.close()
+
+
+async def _rebuild(loaded: Loaded, terminal: Terminal) -> tuple[dict[str, int], int]:
+    async with _views(loaded, terminal) as (bus, records):
+        if not await records.stored():
+            await records.open()
+        await build_anew(records, bus)
+        await catch_up(records, bus)
+        async with records.snapshot() as held:
+            found = await digests(held, records.views)
+            return {name: table.rows for name, table in found.items()}, held.next_index
+
+
+def _told(table: Compared) -> list[str]:
+    """Return what people are told of one table."""
+    if table.live == table.rebuilt:
+        return [f"✓ {table.table:<14} {table.live.rows:>8} rows  digest {table.live.digest[:16]}"]
+    first = f"✗ {table.table:<14} {table.live.rows:>8} rows  digest {table.live.digest[:16]}"
+    lines = [f"{first}, from the log {table.rebuilt.rows} rows, {table.rebuilt.digest[:16]}"]
+    if table.difference is not None:
+        where = ", ".join(f"{name} {value}" for name, value in table.difference.key.items())
+        lines += [f"    first at {where}: {what}" for what in _in_words(table.difference)]
+    return lines
+
+
+def _in_words(odd: Difference) -> list[str]:
+    if odd.found is None or odd.expected is None:
+        return ["the row is missing" if odd.found is None else "this row does not come from the log"]
+    return [f"{name} is {odd.found[name]!r}, the log says {odd.expected[name]!r}" for name in odd.columns]

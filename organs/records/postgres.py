@@ -15,7 +15,7 @@ from organs.records.view import Row, Table, View, changes_of
 from organs.records.views import VIEWS
 from shared.constant import constant
 from shared.envelope import Verdict
-from shared.errors import Unreachable
+from shared.errors import InUse, Unreachable
 
 T = TypeVar("T")
 SCHEMA = constant("nimmerverse", "schema name", "X-05")
@@ -25,6 +25,10 @@ _NEXT = "select next_index from inbox"
 #: The row is locked first: whoever replaces the tables holds it, so the declaration read after it is the one in force.
 _LOCK = "select next_index, layout from inbox for update"
 _VERSIONS = "select view, revision, declaration, tables from view_versions order by view"
+#: Everybody locks the inbox, then the versions, then tables. Who reads them all does so before it looks, because a
+#: snapshot that is older than a switch would find the new tables empty.
+_READ = "lock table inbox, view_versions in access share mode"
+_REPLACE = "lock table view_versions in access exclusive mode"
 _VERSION = "insert into view_versions values ($1, $2, $3, $4)"
 
 
@@ -103,6 +107,7 @@ class PostgresRecords:
             connection = await connected(self.dsn, self.schema)
             try:
                 async with connection.transaction(isolation="repeatable_read", readonly=True):
+                    await connection.execute(_READ)
                     yield PostgresSnapshot(await _next(connection), connection)
             finally:
                 with suppress(OSError, TimeoutError):  # it was only read: nothing depends on how the link ends
@@ -114,6 +119,11 @@ class PostgresRecords:
     async def remove(self) -> None:
         """Drop the schema and do not make it again."""
         await self._run(lambda c: c.execute(f"drop schema if exists {self.schema} cascade"))
+
+    async def claim(self) -> None:
+        """Keep this schema to oneself until `close`; InUse where another process does."""
+        if not await self._run(lambda c: c.fetchval("select pg_try_advisory_lock(hashtext($1))", f"own {self.schema}")):
+            raise InUse(f"another process is using the schema {self.schema}; wait for it to end")
 
     async def successor(self, views: Sequence[View]) -> Self:
         fresh = type(self)(self.dsn, f"{self.schema}_next", views)
@@ -136,6 +146,7 @@ class PostgresRecords:
                 await finish(stop)
                 if await successor.next_index() != stop:
                     raise OutOfOrder(f"the rebuilt views have read {await successor.next_index()} entries, not {stop}")
+                await connection.execute(_REPLACE)
                 new, declared = {v.name: v for v in successor.views}, {v.name for v in self.views}
                 for view in await _stored(connection):
                     if view.name in new or view.name not in declared:

@@ -10,11 +10,12 @@ from organs.records.port import Records, RowsDigest, Snapshot, TableDigest, tabl
 from organs.records.view import Row, Table, View
 from shared.constant import constant
 from shared.envelope import Verdict
-from shared.errors import LogFault
+from shared.errors import LogFault, Unreachable
 from shared.journal import record
 from shared.part.organ import Log
 
 BATCH = constant(500, "entries", "X-05")
+SWITCHES = constant(3, "attempts", "X-05")
 TOLD = constant(10_000, "entries", "X-05")
 Told = Callable[[int], None]
 
@@ -69,7 +70,13 @@ async def rebuild(records: Records, log: Log, views: Sequence[View] = ()) -> Non
     try:
         record("records", "views_rebuilding", views=names, reached=await successor.next_index(), of=stop)
         await fill(successor, log.replay(), stop, told)
-        await records.switch(successor, finish)
+        for left in reversed(range(SWITCHES)):
+            try:
+                await records.switch(successor, finish)
+                break
+            except Unreachable:  # somebody with psql held what is replaced; the successor stands all the same
+                if not left:
+                    raise
         record("records", "views_rebuilt", views=names, entries=await records.next_index())
     finally:
         await successor.close()

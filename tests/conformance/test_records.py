@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -18,17 +21,24 @@ import pytest
 from deploy.embedded import Postgres
 from organs.records import (
     VIEWS,
+    Change,
+    Column,
+    DatabaseRefused,
     MemoryRecords,
+    NewerViews,
     OutOfOrder,
     PostgresRecords,
     Records,
     RecordsOrgan,
+    Redeclared,
     Table,
+    View,
     catch_up,
     digest,
     digests,
     fill,
     rebuild,
+    verify,
 )
 from organs.records.port import tables_of
 from organs.records.view import changes_of
@@ -38,8 +48,8 @@ from organs.records.views.lanes import LANES
 from organs.records.views.parts import PARTS
 from organs.records.views.void_entries import VOID
 from shared.envelope import Verdict
-from shared.errors import CODES, LogFault, Unreachable
-from shared.message import lane_of
+from shared.errors import CODES, Exit, LogFault, Unreachable
+from shared.message import DeclarationError, lane_of
 from shared.subjects.keys import Grant
 from shared.subjects.system import PartGranted
 from tests import forge
@@ -591,12 +601,361 @@ def test_a_commit_that_was_cut_short_never_happened(dsn: str, run: Run[Any], aft
 
 async def reached(records: Records) -> int:
     """The view's next index, once its server answers again."""
+    return await patiently(records.next_index)
+
+
+async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """The answer of a server that may be restarting."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
-                return await records.next_index()
+                return await ask()
             except Unreachable:
                 await asyncio.sleep(0.01)
+
+
+# Declared otherwise
+
+
+def letters(revision: int, *extra: Column, every: int = 1) -> View:
+    """A view of these tests: how long each entry is."""
+    columns = (Column("index", "bigint", "where"), Column("bytes", "bigint", "how long"), *extra)
+    table = Table("letters", ("index",), columns, "the length of every entry")
+
+    def project(verdict: Verdict) -> Iterator[Change]:
+        more = dict.fromkeys((column.name for column in extra), "new")
+        yield table.insert(index=verdict.entry.index, bytes=every * len(verdict.entry.raw), **more)
+
+    return View("letters", revision, (table,), project)
+
+
+OLD = letters(1)
+NEW = letters(2, Column("word", "text", "what is new"), every=2)
+OTHER = VIEWS[-1]
+
+
+async def upgraded(dsn: str, schema: str, log: Recorded) -> PostgresRecords:
+    """Views of the new declaration, opened by their organ."""
+    organ = RecordsOrgan(PostgresRecords(dsn, schema, (NEW, OTHER)))
+    await organ.open(log)
+    assert isinstance(organ.records, PostgresRecords)
+    return organ.records
+
+
+async def begun(dsn: str, log: Recorded) -> PostgresRecords:
+    """Views of the old declaration that have read the log."""
+    records = PostgresRecords(dsn, f"view_{next(_schemas)}", (OLD, OTHER))
+    await filled(records, log.verdicts)
+    return records
+
+
+async def expected_of(log: Recorded, *views: View) -> str:
+    """The digest of views that have read the log."""
+    return await digest(await filled(MemoryRecords(views), log.verdicts))
+
+
+@pytest.mark.spec("X-05")
+def test_a_view_declared_otherwise_is_rebuilt_at_open(dsn: str, run: Run[Any]) -> None:
+    """A view that is declared otherwise is built anew from the log at open; the others stay as they are."""
+
+    async def body() -> None:
+        log = recorded()
+        old = await begun(dsn, log)
+        await by_hand(old, "comment on table lanes is 'untouched'")
+        new = await upgraded(dsn, old.schema, log)
+        assert await expected_of(log, NEW, OTHER) == await digest(new)
+        connection: Any = await asyncpg.connect(dsn)
+        assert "untouched" == await connection.fetchval(f"select obj_description('{old.schema}.lanes'::regclass)")
+        left = "select count(*) from pg_namespace where nspname = $1"
+        assert 0 == await connection.fetchval(left, f"{old.schema}_next")
+        await connection.close()
+        assert (await new.open()).stale == ()
+        await old.close()
+        await new.close()
+
+    run(body())
+
+
+@pytest.mark.spec("X-05", "X-07")
+def test_who_was_replaced_writes_nothing_more(dsn: str, run: Run[Any]) -> None:
+    """A process of the old version that goes on after a switch writes nothing, and is told so by name."""
+
+    async def body() -> None:
+        log = recorded()
+        old = await begun(dsn, Recorded(log.verdicts[:20]))
+        new = await upgraded(dsn, old.schema, log)
+        with pytest.raises(Redeclared, match="rebuilt by another version") as trouble:
+            await old.apply(log.verdicts[20:])
+        assert trouble.value.retry
+        assert 20 == await new.next_index()
+        await catch_up(new, log)
+        assert await expected_of(log, NEW, OTHER) == await digest(new)
+        await old.close()
+        await new.close()
+
+    run(body())
+
+
+@pytest.mark.spec("X-05", "X-06")
+def test_a_newer_view_is_refused_by_name(dsn: str, run: Run[Any]) -> None:
+    """A database of a newer version, or with a view this one does not know, is not opened nor changed."""
+
+    async def body() -> None:
+        log = recorded()
+        schema = f"view_{next(_schemas)}"
+        new = PostgresRecords(dsn, schema, (NEW, OTHER))
+        await filled(new, log.verdicts)
+        before = await digest(new)
+        for views, named in (((OLD, OTHER), "view letters in revision 2"), ((NEW,), "view lanes in revision 1")):
+            organ = RecordsOrgan(PostgresRecords(dsn, schema, views))
+            with pytest.raises(NewerViews, match=named):
+                await organ.open(log)
+            await organ.close()
+        assert Exit.CONFIG == NewerViews.exit
+        assert before == await digest(new)
+        await by_hand(new, "update inbox set layout = 2")
+        with pytest.raises(NewerViews, match="layout 2"):
+            await new.open()
+        given_up = PostgresRecords(dsn, schema, (OLD,))
+        await rebuild(given_up, log)
+        assert await expected_of(log, OLD) == await digest(given_up)
+        await given_up.close()
+        await new.close()
+
+    run(body())
+
+
+async def nothing(_: int) -> None:
+    """What is left to do where the successor has read everything."""
+
+
+class Dying:
+    """A connection whose server process is killed right after its n-th statement."""
+
+    def __init__(self, inner: Any, after: int) -> None:  # noqa: ANN401 - asyncpg has no types
+        self.inner, self.left = inner, after
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the connection has
+        found = getattr(self.inner, name)
+        if name not in ("execute", "fetch", "fetchrow", "fetchval", "executemany"):
+            return found
+
+        async def counted(*arguments: object) -> object:
+            result = await found(*arguments)
+            self.left -= 1
+            if self.left == 0:
+                os.kill(self.inner.get_server_pid(), signal.SIGKILL)
+            return result
+
+        return counted
+
+
+@pytest.mark.spec("X-05", "X-07")
+def test_a_switch_that_was_cut_short_leaves_the_old_view_or_the_new_one(dsn: str, run: Run[Any]) -> None:
+    """Killed after any statement of the switch, readers find the old view whole or the new one whole, never both."""
+
+    async def body() -> None:
+        log = recorded(20)
+        outcomes = set[str]()
+        for after in count(1):
+            old = await begun(dsn, log)
+            new = PostgresRecords(dsn, old.schema, (NEW, OTHER))
+            assert (NEW,) == (await new.open()).stale
+            successor = await new.successor((NEW,))
+            await fill(successor, log.replay(), len(log.verdicts))
+            dying = Dying(new._connection, after)
+            new._connection = cast("Any", dying)
+
+            with suppress(Unreachable):
+                await new.switch(successor, nothing)
+            held = {view.name: view.declaration for view in await patiently(old.stored)}
+            found = OLD if held["letters"] == OLD.declaration else NEW
+            outcomes.add(found.declaration)
+            reader = PostgresRecords(dsn, old.schema, (found, OTHER))
+            assert await expected_of(log, found, OTHER) == await patiently(partial(digest, reader))
+            healed = await upgraded(dsn, old.schema, log)
+            assert await expected_of(log, NEW, OTHER) == await digest(healed)
+            for records in (old, new, successor, reader, healed):
+                await records.close()
+            if dying.left > 0:
+                break
+        assert {OLD.declaration, NEW.declaration} == outcomes
+        assert after > 5
+
+    run(body())
+
+
+@pytest.mark.spec("X-05", "X-07")
+def test_a_rebuild_that_was_cut_short_is_gone_on_with(dsn: str, run: Run[Any]) -> None:
+    """What a killed rebuild had read is not read again; what was begun for another declaration is thrown away."""
+
+    async def body() -> None:
+        log = recorded()
+        old = await begun(dsn, log)
+        new = PostgresRecords(dsn, old.schema, (NEW, OTHER))
+        successor = await new.successor((NEW,))
+        await successor.apply(log.verdicts[:25])
+        await successor.close()
+        again = await new.successor((NEW,))
+        assert 25 == await again.next_index()
+        await again.close()
+        another = await new.successor((NEW, OTHER))
+        assert 0 == await another.next_index()
+        await another.close()
+        assert await expected_of(log, OLD, OTHER) == await digest(old)
+        done = await upgraded(dsn, old.schema, log)
+        assert await expected_of(log, NEW, OTHER) == await digest(done)
+        for records in (old, new, done):
+            await records.close()
+
+    run(body())
+
+
+@pytest.mark.spec("X-05")
+def test_a_view_is_read_while_it_is_rebuilt(dsn: str, run: Run[Any]) -> None:
+    """Whoever reads during rebuilds and new entries finds every table whole at one index, every time."""
+
+    async def body() -> None:
+        log = recorded(120)
+        records = await begun(dsn, Recorded(log.verdicts[:40]))
+        memory = [await digest(await filled(MemoryRecords((OLD, OTHER)), log.verdicts[:n])) for n in range(40, 121)]
+        done = asyncio.Event()
+        writing = asyncio.ensure_future(apply_all(PostgresRecords(dsn, records.schema, (OLD, OTHER)), log, done))
+        reading = asyncio.ensure_future(read_until(PostgresRecords(dsn, records.schema, (OLD, OTHER)), done))
+        while not done.is_set():
+            await rebuild(records, log)
+        await writing
+        seen = await reading
+        assert seen
+        assert seen <= set(memory)
+        assert memory[-1] == await digest(records)
+        await records.close()
+
+    run(body())
+
+
+async def apply_all(records: PostgresRecords, log: Recorded, done: asyncio.Event) -> None:
+    """Apply a log entry by entry, again where a rebuild came between."""
+    for verdict in log.verdicts:
+        while True:
+            try:
+                await records.apply([verdict])
+                break
+            except Unreachable:
+                continue
+    await records.close()
+    done.set()
+
+
+async def read_until(records: PostgresRecords, done: asyncio.Event) -> set[str]:
+    """Return every digest that was read until then."""
+    seen = set[str]()
+    while not done.is_set():
+        with suppress(Unreachable):
+            seen.add(await digest(records))
+    await records.close()
+    return seen
+
+
+@pytest.mark.spec("X-05")
+@pytest.mark.parametrize(
+    ("deed", "key", "odd"),
+    [
+        ("update letters set bytes = 0 where index = 7", {"index": 7}, ("bytes",)),
+        ("delete from letters where index in (9, 11)", {"index": 9}, ()),
+        ("insert into letters values (-1, 0)", {"index": -1}, ()),
+        ("delete from letters where index = 39", {"index": 39}, ()),
+    ],
+)
+def test_the_first_row_that_differs_is_named(
+    dsn: str, run: Run[Any], deed: str, key: dict[str, int], odd: tuple[str, ...]
+) -> None:
+    """A changed table is named with its first row that differs, in the order of the key; others are equal."""
+
+    async def body() -> None:
+        log = recorded()
+        records = await begun(dsn, log)
+        await by_hand(records, deed)
+        index, [letters_, lanes] = await verify(records, MemoryRecords((OLD, OTHER)), log, log.replay())
+        assert (40, None, lanes.live) == (index, lanes.difference, lanes.rebuilt)
+        assert letters_.live != letters_.rebuilt
+        assert letters_.difference is not None
+        assert (key, odd) == (letters_.difference.key, letters_.difference.columns)
+        await records.close()
+
+    run(body())
+
+
+# What cannot be
+
+
+@pytest.mark.parametrize(
+    ("columns", "key"),
+    [
+        (("a", "a"), ("a",)),
+        (("a",), ()),
+        (("a",), ("b",)),
+        (("A",), ("A",)),
+        (("a b",), ("a b",)),
+        (("a; drop table x",), ("a; drop table x",)),
+    ],
+)
+def test_a_table_is_declared_well_or_not_at_all(columns: tuple[str, ...], key: tuple[str, ...]) -> None:
+    """A name that is none, a key that names no column or a column twice is a DeclarationError where it is written."""
+    with pytest.raises(DeclarationError):
+        Table("fine", key, tuple(Column(name, "text", "") for name in columns), "")
+    with pytest.raises(DeclarationError):
+        Table("inbox", ("a",), (Column("a", "text", ""),), "")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"index": 1.0, "bytes": 1},
+        {"index": 2**63, "bytes": 1},
+        {"index": True, "bytes": 1},
+        {"index": "1", "bytes": 1},
+        {"index": 1},
+        {"index": 1, "bytes": 1, "more": 1},
+    ],
+)
+def test_a_projection_makes_what_was_declared(values: dict[str, Any]) -> None:
+    """Another type, a float, a number out of bounds, a missing or an unknown column: DeclarationError."""
+    with pytest.raises(DeclarationError):
+        OLD.tables[0].insert(**values)
+
+
+def test_every_declaration_has_its_own_digest() -> None:
+    """Whatever changes in a declaration changes its digest, and nothing else does."""
+    assert letters(1).declaration == OLD.declaration
+    others = (letters(2), letters(1, Column("word", "text", "")), letters(1, Column("word", "text", "", optional=True)))
+    assert 4 == len({OLD.declaration, *(view.declaration for view in others)})
+
+
+@pytest.mark.spec("X-05", "X-06")
+@pytest.mark.parametrize("odd", ["database", "role", "right", "address"])
+def test_a_database_that_refuses_is_named(server: Postgres, dsn: str, run: Run[Any], odd: str) -> None:
+    """A missing database, role or right, or an unreadable address is one sentence with what to do."""
+
+    async def body() -> None:
+        if odd == "right":
+            connection: Any = await asyncpg.connect(dsn)
+            await connection.execute("create role reader login")
+            await connection.close()
+        as_role = partial(re.sub, r"//[^@]*@", string=dsn)
+        wrong, what = {
+            "database": (server.dsn("nowhere"), 'database "nowhere" does not exist; create it'),
+            "role": (as_role("//nobody@"), 'role "nobody" does not exist; create the role'),
+            "right": (as_role("//reader@"), "permission denied for database nimmerverse_dev; let it make schemas"),
+            "address": ("mysql://here", "write the setting database_url as"),
+        }[odd]
+        records = PostgresRecords(wrong, f"view_{next(_schemas)}")
+        with pytest.raises(DatabaseRefused, match=re.escape(what)) as trouble:
+            await records.open()
+        assert (True, Exit.CONFIG) == (trouble.value.retry, trouble.value.exit)
+        await records.close()
+
+    run(body())
 
 
 @pytest.mark.spec("X-07")
