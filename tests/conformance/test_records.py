@@ -780,7 +780,6 @@ def test_a_switch_that_was_cut_short_leaves_the_old_view_or_the_new_one(dsn: str
             if dying.left > 0:
                 break
         assert {OLD.declaration, NEW.declaration} == outcomes
-        assert after > 5
 
     run(body())
 
