@@ -12,8 +12,8 @@ from deploy.attach import operator
 from deploy.commands.task import finish
 from deploy.terminal import Terminal
 from organs.records import Compared, PostgresRecords, catch_up, digests, verify
-from organs.records.rebuild import Difference
-from organs.records.rebuild import rebuild as build_anew
+from organs.records.building import Difference
+from organs.records.building import rebuild as build_anew
 from shared.bus import Bus
 from shared.config import Loaded
 from shared.constant import constant

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from organs.records.building import Compared as Compared
+from organs.records.building import catch_up as catch_up
+from organs.records.building import fill as fill
+from organs.records.building import rebuild as rebuild
+from organs.records.building import verify as verify
 from organs.records.memory import MemoryRecords as MemoryRecords
 from organs.records.organ import RecordsOrgan as RecordsOrgan
 from organs.records.port import DatabaseRefused as DatabaseRefused
@@ -12,11 +17,6 @@ from organs.records.port import Redeclared as Redeclared
 from organs.records.port import digest as digest
 from organs.records.port import digests as digests
 from organs.records.postgres import PostgresRecords as PostgresRecords
-from organs.records.rebuild import Compared as Compared
-from organs.records.rebuild import catch_up as catch_up
-from organs.records.rebuild import fill as fill
-from organs.records.rebuild import rebuild as rebuild
-from organs.records.rebuild import verify as verify
 from organs.records.view import Change as Change
 from organs.records.view import Column as Column
 from organs.records.view import Table as Table

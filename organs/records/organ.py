@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from organs.records.building import AT_ONCE, catch_up, rebuild
 from organs.records.memory import MemoryRecords
 from organs.records.port import OutOfOrder, Records
 from organs.records.postgres import PostgresRecords
-from organs.records.rebuild import BATCH, catch_up, rebuild
 from shared.config import Settings
 from shared.constant import constant
 from shared.envelope import Verdict
@@ -52,8 +52,8 @@ class RecordsOrgan(Organ):
     async def on_entry(self, verdict: Verdict) -> None:
         """Apply one entry once; views that are behind catch up from the log, many entries at a time."""
         index = verdict.entry.index
-        if index < self._reached and index % BATCH:
-            return  # read ahead: it is applied, and the next round BATCH will look for more
+        if index < self._reached and index % AT_ONCE:
+            return  # read ahead: it is applied, and the next round AT_ONCE will look for more
         behind = self.world is not None and self.world.now_ns() - verdict.entry.time_ns > BEHIND_NS
         if behind:
             await catch_up(self.records, self.log)

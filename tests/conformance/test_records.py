@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from io import StringIO
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -33,6 +36,7 @@ from organs.records import (
     Redeclared,
     Table,
     View,
+    building,
     catch_up,
     digest,
     digests,
@@ -49,6 +53,7 @@ from organs.records.views.parts import PARTS
 from organs.records.views.void_entries import VOID
 from shared.envelope import Verdict
 from shared.errors import CODES, Exit, LogFault, Unreachable
+from shared.journal import configure
 from shared.message import DeclarationError, lane_of
 from shared.subjects.keys import Grant
 from shared.subjects.system import PartGranted
@@ -806,6 +811,31 @@ def test_a_rebuild_that_was_cut_short_is_gone_on_with(dsn: str, run: Run[Any]) -
         assert await expected_of(log, NEW, OTHER) == await digest(done)
         for records in (old, new, done):
             await records.close()
+
+    run(body())
+
+
+@pytest.mark.spec("X-05")
+def test_a_rebuild_tells_how_far_it_is(make: Make, run: Run[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rebuild writes its progress into the journal, first to last."""
+
+    async def body() -> None:
+        monkeypatch.setattr(building, "AT_ONCE", 10)
+        monkeypatch.setattr(building, "TOLD", 20)
+        log = recorded(50)
+        records = await filled(make(), log.verdicts)
+        told = StringIO()
+        configure("info", told)
+        try:
+            await rebuild(records, log, VIEWS[:2])
+        finally:
+            configure("error", sys.stderr)
+        lines = [json.loads(line) for line in told.getvalue().splitlines()]
+        assert [("views_rebuilding", 0), ("views_rebuilding", 20), ("views_rebuilding", 40), ("views_rebuilt", 50)] == [
+            (line["event"], line.get("reached", line.get("entries"))) for line in lines
+        ]
+        assert {"decisions, keys"} == {line["views"] for line in lines}
+        await records.close()
 
     run(body())
 

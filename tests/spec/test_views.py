@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs] - it ships none
@@ -30,19 +31,19 @@ def alive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         yield home
 
 
-def cheap(folder: Any) -> Home:  # noqa: ANN401 - pytest's path
+def cheap(folder: Path) -> Home:
     """A data folder whose keyring opens quickly."""
     home = Home.at(folder)
     Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
     return home
 
 
-def sql(home: Home, statement: str) -> list[tuple[Any, ...]]:
+def sql(home: Home, statement: str, role: str = "nimmerverse") -> list[tuple[Any, ...]]:
     """What somebody does with psql and the URL that `connect` prints."""
     [told] = home.held("connect", "--json").documents
 
     async def whole() -> list[tuple[Any, ...]]:
-        connection: Any = await asyncpg.connect(told["database_url"])
+        connection: Any = await asyncpg.connect(told["database_url"], user=role)
         try:
             return [tuple(row) for row in await connection.fetch(statement)]
         finally:
@@ -132,6 +133,19 @@ def test_the_database_explains_itself(alive: Home) -> None:
     assert "current" == state
 
 
+@pytest.mark.spec("NIM-18")
+def test_a_role_that_only_looks(alive: Home) -> None:
+    """The role that docs/views.md advises reads every table, before and after a rebuild, and changes none."""
+    sql(alive, "create role looker login in role pg_read_all_data")
+    for _ in range(2):
+        for name in TABLES:
+            count = f"select count(*) from nimmerverse.{name}"  # noqa: S608 - a declared name
+            assert sql(alive, count) == sql(alive, count, "looker")
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                sql(alive, f"delete from nimmerverse.{name}", "looker")  # noqa: S608 - a declared name
+        alive.held("views", "rebuild")
+
+
 @pytest.mark.spec("X-05")
 def test_views_of_an_organism_at_rest(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Where nothing runs the commands start the servers for themselves; before the first entry there is nothing."""
@@ -153,3 +167,24 @@ def test_a_newer_database_is_refused_by_name(alive: Home) -> None:
     assert [("lanes", None)] == [(row["view"], row["digest"]) for row in rows if not row["current"]]
     alive.held("views", "rebuild")
     alive.held("views", "verify")
+
+
+@pytest.mark.spec("X-06")
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("{place}/nowhere?{rest}", 'database "nowhere" does not exist; create it'),
+        ("{place}/nimmerverse_dev?{rest}&user=nobody", 'role "nobody" does not exist; create the role'),
+    ],
+)
+def test_a_wrong_database_is_one_sentence(alive: Home, tmp_path: Path, url: str, sentence: str) -> None:
+    """`up` and `views` with a database or role that is missing end with 3 and one sentence that says what to do."""
+    [told] = alive.held("connect", "--json").documents
+    place, _, rest = told["database_url"].partition("/nimmerverse_dev?")
+    place = place.replace("nimmerverse@", "") if "user=" in url else place
+    wrong = cheap(tmp_path / "home").set(database_url=url.format(place=place, rest=rest))
+    for words in (("up",), ("views", "verify")):
+        done = wrong.run(*words)
+        assert int(Exit.CONFIG) == done.code, done
+        assert sentence in done.sentence
+        assert "Traceback" not in done.err

@@ -14,7 +14,7 @@ from shared.errors import LogFault, Unreachable
 from shared.journal import record
 from shared.part.organ import Log
 
-BATCH = constant(500, "entries", "X-05")
+AT_ONCE = constant(500, "entries", "X-05")
 SWITCHES = constant(3, "attempts", "X-05")
 TOLD = constant(10_000, "entries", "X-05")
 Told = Callable[[int], None]
@@ -24,7 +24,7 @@ async def catch_up(records: Records, log: Log, stop: int | None = None) -> None:
     """Apply every entry the views have not seen, up to `stop` (exclusive), many in one transaction."""
     while True:
         start = await records.next_index()
-        limit = BATCH if stop is None else min(BATCH, stop - start)
+        limit = AT_ONCE if stop is None else min(AT_ONCE, stop - start)
         entries = await log.judged(start, limit) if limit > 0 else []
         if not entries:
             return
@@ -40,7 +40,7 @@ async def fill(records: Records, replay: AsyncIterator[Verdict], stop: int, told
             break
         if verdict.entry.index >= reached:
             batch.append(verdict)
-        if len(batch) == BATCH:
+        if len(batch) == AT_ONCE:
             reached += await records.apply(batch)
             batch = []
             told(reached)
