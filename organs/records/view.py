@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 from blake3 import blake3
 
+from shared.constant import constant
 from shared.envelope import Verdict
 from shared.message import DeclarationError
 
@@ -24,6 +25,7 @@ Merge = Literal["replace", "first", "add"]
 
 _PYTHON: Mapping[Type, type] = {"text": str, "bigint": int, "bytea": bytes, "boolean": bool, "text[]": tuple}
 _BIGINT = range(-(2**63), 2**63)
+KEY_BYTES = constant(800, "bytes", "X-12")
 RESERVED = frozenset({"inbox", "view_versions"})  #: the tables of the mechanism itself
 
 
@@ -86,7 +88,8 @@ class Table:
 
     def copy(self, source: Row, **values: Value) -> Change:
         """Return the change that adds a row like the one with the key `source`, but for some columns."""
-        return Change(self, "copy", tuple(values), self._checked(values), source)
+        keys = self._checked(dict(zip(self.key, source, strict=True)))
+        return Change(self, "copy", tuple(values), self._checked(values), keys)
 
     def _whole(self, kind: Literal["insert", "put"], values: Mapping[str, Value]) -> Change:
         return Change(self, kind, self.names, self._checked({**dict.fromkeys(self.names), **values}))
@@ -105,7 +108,9 @@ class Table:
             raise DeclarationError(f"{self.name}.{name} is {column.type}, and {value!r} is not")
         if isinstance(value, tuple):
             return tuple(_text(part) for part in value)
-        return _text(value) if isinstance(value, str) else value
+        if isinstance(value, str):
+            return _short(_text(value)) if name in self.key else _text(value)
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +173,12 @@ def merged(column: Column, old: Value, new: Value) -> Value:
 def _check_name(name: str) -> None:
     if not (name.isidentifier() and name.isascii() and name == name.lower()):
         raise DeclarationError(f"{name!r} is no plain lower-case name for a table or a column")
+
+
+def _short(text: str) -> str:
+    """Return a text that an index of PostgreSQL can hold: a longer one is cut, and its BLAKE3 tells it from others."""
+    raw = text.encode()
+    return text if len(raw) <= KEY_BYTES else f"{raw[:KEY_BYTES].decode(errors='ignore')}…{blake3(raw).hexdigest()}"
 
 
 def _text(text: str) -> str:

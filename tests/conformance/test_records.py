@@ -373,11 +373,15 @@ def test_whatever_is_in_the_log_can_be_shown(make: Make, run: Run[Any], data: An
             subject = forge.subject_of(forge.PLAIN, entity)
             event = forge.event(f"event {entity}", msgspec.msgpack.encode(data))
             log.put(log.sealed(subject, [event], forge.signer("ada's")))
+        for n, long in enumerate(("x" * 20_000, "x" * 20_000 + "y", "x" * 800)):
+            event = forge.event(f"long {n}", msgspec.msgpack.encode(data))
+            log.put(log.sealed(forge.subject_of(forge.PLAIN, long), [event], forge.signer("ada's")))
         odd = forge.subject_of(forge.PLAIN, "a\0b")
         log.put(log.sealed(odd, [forge.event("odd", b"\x81\xa1n\x01")], forge.signer("ada's"), version="1\0"))
         assert all(changes_of(VIEWS, [verdict])[DECISIONS] for verdict in log.verdicts)
         records = await filled(make(), log.verdicts)
         assert await digest(records) == await digest(await filled(MemoryRecords(), log.verdicts))
+        assert len({lane_of(verdict.entry.subject) for verdict in log.verdicts}) == len(await shown(records, LANES))
         await records.close()
 
     run(body())
