@@ -40,8 +40,11 @@ async def living(
 
 
 @asynccontextmanager
-async def operator(loaded: Loaded, say: Say) -> AsyncGenerator[Bus]:
-    """Yield a bus that may speak to every part and read the log; starts an organism of its own if none can be found."""
+async def operator(loaded: Loaded, say: Say, names: Sequence[str] = BUILT_IN) -> AsyncGenerator[Bus]:
+    """Yield a bus that may speak to every part and read the log.
+
+    If none can be found an organism of its own is started, with the named parts.
+    """
     settings = loaded.settings
     running = Running.read(settings) if settings.nats_url is None else None
     if running is not None:
@@ -53,7 +56,7 @@ async def operator(loaded: Loaded, say: Say) -> AsyncGenerator[Bus]:
     else:
         nothing = f"nothing runs on {settings.home} for {settings.env}"
         say(f"{nothing}: starting an organism for this command (`nimmerverse up` keeps one)")
-        async with living(loaded) as (host, _):
+        async with living(loaded, names) as (host, _):
             bus = Bus(RealWorld(settings.env), await host.wire(OPERATOR), OPERATOR, VERSION, [])
             try:
                 yield bus

@@ -131,6 +131,7 @@ _TRUST = _option("--trust", metavar="FINGERPRINT", help="the genesis you trust, 
 _AGAINST = "a checkpoint you kept: the log must go on from it (repeat it)"
 _POLICY = "the same nerve with other rules: show which decisions would differ (repeat it)"
 _KNOWN = "a void entry you know of already (repeat it)"
+_VIEWS = "deploy.commands.views"
 _PART = _option("name", help="cells.math_cell, ./my_cell.py, or ./my_cells.py:OneOfThem")
 
 COMMANDS: dict[str, Described | Group] = {
@@ -276,6 +277,21 @@ COMMANDS: dict[str, Described | Group] = {
             _option("--reason", default="", help="for `revoke`: why, as the log will say"),
             _option("--file", type=Path, help="for `passphrase`: the file with the new one"),
         ),
+    ),
+    "views": Group(
+        "the log's views in PostgreSQL: list, verify and rebuild them",
+        {
+            "list": Described(f"{_VIEWS}:list_views", "list every table: version, rows, next index, digest"),
+            "verify": Described(
+                f"{_VIEWS}:verify_views",
+                "compare every table with one built from the log; 11 names the first row that differs",
+                (_option("--trust", metavar="FINGERPRINT", help="the genesis you trust (see `connect`)"),),
+            ),
+            "rebuild": Described(
+                f"{_VIEWS}:rebuild_views",
+                "build every view anew from the log, beside the present ones until it is done",
+            ),
+        },
     ),
     "config": Described(f"{_ADMIN}:config", "print every effective setting and its origin"),
     "sim": Described(

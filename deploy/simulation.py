@@ -16,7 +16,7 @@ from deploy.load import BUILT_IN, find_part
 from deploy.organism import Organism
 from deploy.recheck import Rerun, reruns_of
 from organs.notary import NotaryOrgan, Shelf
-from organs.records import MemoryRecords, RecordsOrgan, rebuild
+from organs.records import MemoryRecords, RecordsOrgan, digest, fill
 from organs.steward import Door, Ground, SimGround
 from shared.bus import Bus, Wire
 from shared.bus.ledger import APPEND_DEADLINE_S
@@ -349,7 +349,8 @@ async def _agree(organism: Organism, judge: Judge, user: User) -> None:
     records = organism.runners["records"].part
     assert isinstance(records, RecordsOrgan)
     fresh = MemoryRecords()
-    live, again = await records.records.digest(), await rebuild(fresh, user.bus, len(judge.verdicts))
+    await fill(fresh, user.bus.replay(), len(judge.verdicts))
+    live, again = await digest(records.records), await digest(fresh)
     _hold(live == again, f"the view's digest is {live}, rebuilt it is {again}")
     for runner in organism.runners.values():
         for lane in list(runner.bus.prefix.lanes):  # a replica may not have looked since the other one decided

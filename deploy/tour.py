@@ -18,7 +18,8 @@ from deploy.load import BUILT_IN
 from deploy.organism import Organism
 from deploy.recheck import Recheck, recheck
 from deploy.terminal import Terminal
-from organs.records import DecisionRow, PostgresRecords, RecordsOrgan, rebuild
+from organs.records import PostgresRecords, RecordsOrgan, verify
+from organs.records.views.decisions import DECISIONS, DecisionRow, row_of
 from shared.bus import Bus, Delivery
 from shared.codec import decode
 from shared.config import Loaded, redact
@@ -138,7 +139,8 @@ class Tour:
     async def _view(self) -> str:
         records = self._records()
         await self._until_async(self._view_has_read, f"the view to reach log position {self.position}")
-        shown = [row for row in await records.newest(1_000) if row.index == self.position and not row.refusal]
+        rows = [row_of(row) for row in await records.newest(DECISIONS, 1_000)]
+        shown = [row for row in rows if row.index == self.position and not row.refusal]
         _hold(len(shown) == 1, f"PostgreSQL shows {len(shown)} rows of entry {self.position}, one was decided")
         return f"PostgreSQL shows entry {shown[0].index} of {shown[0].source}: {_in_words(shown[0])}"
 
@@ -147,17 +149,15 @@ class Tour:
         await self._until_async(self._view_has_read, "the view to settle")
         again = PostgresRecords(live.dsn, "rebuilt")
         try:
-            await again.open()
-            for _ in range(5):  # the log may grow while it is compared
-                stop, before = await live.next_index(), await live.digest()
-                after = await rebuild(again, self.bus, stop)
-                if await live.next_index() == stop:
-                    _hold(before == after, f"the live view's digest is {before}, rebuilt from the log it is {after}")
-                    return f"dropped, rebuilt from {stop} entries, and identical: digest {after[:16]}…"
+            await again.drop()
+            stop, found = await verify(live, again, self.bus, self.bus.replay(self.organism.fingerprint))
         finally:
             await again.remove()
             await again.close()
-        raise StepFailed("the log never stood still long enough to compare")
+        odd = [f"{each.table}: {each.difference}" for each in found if each.live != each.rebuilt]
+        _hold(not odd, f"the live views differ from what the log says: {odd[:1]}")
+        rows = sum(each.live.rows for each in found)
+        return f"{len(found)} tables rebuilt from {stop} entries, all {rows} rows identical"
 
     async def _replay(self) -> str:
         found: Recheck = await recheck(

@@ -30,7 +30,7 @@ class Exit(IntEnum):
     REFUSED = 7  #: a typed refusal came back, or permission is missing
     STORAGE = 8  #: the disk is full or not writable
     UNKNOWN_SIGNER = 10  #: an audit found everything consistent, but nobody said whom to trust
-    TAMPERED = 11  #: an entry, a tile or a signature is not what the log committed to; the first bad index is named
+    TAMPERED = 11  #: an entry, a tile, a signature or a view's row is not what the log committed to; the first is named
     INCOMPLETE = 12  #: entries that a checkpoint commits to are missing; the range is named
     STALE = 13  #: the newest checkpoint is older than was asked for
     FUTURE = 14  #: a checkpoint or an entry is from the future

@@ -26,6 +26,8 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
     "link_back": ("info", "A connection to the bus is up again."),
     "log_inconsistent": ("error", "The notary signs nothing: the log contradicts what was signed; `detail` says how."),
     "tiles_made_again": ("warning", "The notary's tiles were lost or damaged, and were made again from the log."),
+    "views_rebuilding": ("info", "Views are built from the log beside the present ones: `reached` entries of `of`."),
+    "views_rebuilt": ("info", "Views that were built from the log took the place of those before."),
     "server_restarted": ("warning", "An embedded server had stopped and was started again."),
 }
 

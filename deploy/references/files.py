@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.references import asyncapi, constants, errors, metrics, subjects
+from deploy.references import asyncapi, constants, errors, metrics, subjects, views
 from deploy.references.page import WRITE
 from deploy.references.sources import ROOT
 from shared.config import render_config_md
@@ -22,6 +22,7 @@ FILES: dict[Path, Callable[[], str]] = {
     Path("docs/errors.md"): errors.render,
     Path("docs/logs.md"): render_logs_md,
     Path("docs/metrics.md"): metrics.render,
+    Path("docs/views.md"): views.render,
 }
 
 

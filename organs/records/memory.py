@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Self
 
-from organs.records.port import DecisionRow, OutOfOrder, digest_of
+from organs.records.port import Opened, tables_of, unseen
+from organs.records.view import Change, Row, Table, View, changes_of, merged
+from organs.records.views import VIEWS
+from shared.envelope import Verdict
+
+Rows = dict[Row, Row]
 
 
 class MemoryRecords:
-    """Rows in a list, in log order."""
+    """Rows in a dictionary for each table, by their order key."""
 
-    def __init__(self) -> None:
-        self.rows: list[DecisionRow] = []
+    def __init__(self, views: Sequence[View] = VIEWS) -> None:
+        self.views = tuple(views)
         self.next = 0
+        self.tables: dict[str, Rows] = {table.name: {} for table in tables_of(self.views)}
 
-    async def open(self) -> None:
-        return
+    async def open(self) -> Opened:
+        return Opened()
 
     async def close(self) -> None:
         return
@@ -23,20 +32,62 @@ class MemoryRecords:
     async def next_index(self) -> int:
         return self.next
 
-    async def apply(self, index: int, rows: Sequence[DecisionRow]) -> bool:
-        if index < self.next:
-            return False
-        if index > self.next:
-            raise OutOfOrder(f"the view expects entry {self.next}, entry {index} came")
-        self.rows += rows
-        self.next += 1
-        return True
+    async def apply(self, verdicts: Sequence[Verdict]) -> int:
+        fresh = unseen(verdicts, self.next)
+        for table, changes in changes_of(self.views, fresh).items():
+            for change in changes:
+                _change(self.tables[table.name], change)
+        self.next += len(fresh)
+        return len(fresh)
 
-    async def newest(self, limit: int) -> list[DecisionRow]:
-        return self.rows[::-1][:limit]
+    async def newest(self, table: Table, limit: int) -> list[Row]:
+        return [row for _, row in sorted(self.tables[table.name].items(), reverse=True)[:limit]]
 
-    async def digest(self) -> str:
-        return digest_of(self.rows, self.next)
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncGenerator[MemorySnapshot]:
+        yield MemorySnapshot(self.next, {name: dict(rows) for name, rows in self.tables.items()})
 
     async def drop(self) -> None:
-        self.rows, self.next = [], 0
+        self.tables, self.next = {table.name: {} for table in tables_of(self.views)}, 0
+
+    async def successor(self, views: Sequence[View]) -> Self:
+        return type(self)(views)
+
+    async def switch(self, successor: Self, finish: Callable[[int], Awaitable[None]]) -> None:
+        await finish(self.next)
+        assert successor.next == self.next, "nothing runs between"
+        self.tables |= successor.tables
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySnapshot:
+    """A copy of every row."""
+
+    next_index: int
+    tables: dict[str, Rows]
+
+    async def rows(self, table: Table) -> AsyncIterator[Row]:
+        for _, row in sorted(self.tables[table.name].items()):
+            yield row
+
+
+def _change(rows: Rows, change: Change) -> None:
+    table = change.table
+    values = dict(zip(change.names, change.values, strict=True))
+    key = tuple(values[name] for name in table.key)
+    old = rows.get(key)
+    if change.kind == "copy":
+        like = rows.get(change.source)
+        if like is not None:
+            assert old is None, f"{table.name} has a row {key} already"
+            rows[key] = tuple(values.get(name, value) for name, value in zip(table.names, like, strict=True))
+    elif old is not None:
+        assert change.kind != "insert", f"{table.name} has a row {key} already"
+        rows[key] = tuple(
+            merged(column, value, values[column.name])
+            if column.name in values and column.name not in table.key
+            else value
+            for column, value in zip(table.columns, old, strict=True)
+        )
+    elif change.kind != "update":
+        rows[key] = change.values

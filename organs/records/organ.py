@@ -1,11 +1,12 @@
-"""The records organ (the seed calls it *phoebe*): a relational view of the log, dropped and rebuilt by replay."""
+"""The records organ (the seed calls it *phoebe*): relational views of the log, dropped and rebuilt by replay."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from organs.records.building import AT_ONCE, catch_up, rebuild
 from organs.records.memory import MemoryRecords
-from organs.records.port import Records, rows_of
+from organs.records.port import OutOfOrder, Records
 from organs.records.postgres import PostgresRecords
 from shared.config import Settings
 from shared.constant import constant
@@ -13,55 +14,55 @@ from shared.envelope import Verdict
 from shared.part.organ import Log, Organ
 from shared.world import SimWorld, World
 
+BEHIND_NS = constant(1_000_000_000, "ns", "X-05")
+
 
 class RecordsOrgan(Organ):
-    """Hears every entry of the log, in order and judged, and keeps one row per decision."""
+    """Hears every entry of the log, in order and judged, and applies every view of it."""
 
     name: ClassVar[str] = "records"
     version: ClassVar[str] = "1.0.0"
     cost_ulf: ClassVar[int] = constant(500_000, "micro-lifeforce", "NIM-10")
 
-    def __init__(self, records: Records) -> None:
-        self.records = records
+    def __init__(self, records: Records, world: World | None = None) -> None:
+        self.records, self.world = records, world
+        self._reached = 0  #: what the views have read, as far as this organ knows
 
     @classmethod
-    def build(cls, settings: Settings, world: World) -> RecordsOrgan:  # noqa: ARG003 - as declared
+    def build(cls, settings: Settings, world: World) -> RecordsOrgan:
         assert settings.database_url is not None, "the embedded mode fills in the address of its own server"
-        return cls(PostgresRecords(settings.database_url))
+        return cls(PostgresRecords(settings.database_url), world)
 
     @classmethod
-    def simulate(cls, world: SimWorld) -> RecordsOrgan:  # noqa: ARG003 - as declared
-        return cls(MemoryRecords())
+    def simulate(cls, world: SimWorld) -> RecordsOrgan:
+        return cls(MemoryRecords(), world)
 
     def again(self, world: SimWorld) -> RecordsOrgan:
         return RecordsOrgan(self.records)
 
     async def open(self, log: Log) -> None:
+        """Open the views; what was declared otherwise is rebuilt first, and what is missing is read from the log."""
         self.log = log
-        await self.records.open()
+        opened = await self.records.open()
+        if opened.stale:
+            await rebuild(self.records, log, opened.stale)
+        if opened.new:
+            await catch_up(self.records, log)
 
     async def close(self) -> None:
         await self.records.close()
 
     async def on_entry(self, verdict: Verdict) -> None:
-        """Apply one entry once; a view that was dropped meanwhile catches up from the log first."""
-        if verdict.entry.index > await self.records.next_index():
+        """Apply one entry once; views that are behind catch up from the log, many entries at a time."""
+        index = verdict.entry.index
+        if index < self._reached and index % AT_ONCE:
+            return  # read ahead: it is applied, and the next round AT_ONCE will look for more
+        behind = self.world is not None and self.world.now_ns() - verdict.entry.time_ns > BEHIND_NS
+        if behind:
             await catch_up(self.records, self.log)
-        await self.records.apply(verdict.entry.index, rows_of(verdict))
-
-
-async def catch_up(records: Records, log: Log, stop: int | None = None) -> None:
-    """Apply every entry the view has not seen, up to `stop` (exclusive)."""
-    expected = await records.next_index()
-    async for verdict in log.replay():
-        if stop is not None and verdict.entry.index >= stop:
-            return
-        if verdict.entry.index >= expected:
-            await records.apply(verdict.entry.index, rows_of(verdict))
-
-
-async def rebuild(records: Records, log: Log, stop: int | None = None) -> str:
-    """Drop a view and build it again from the log up to `stop` (exclusive); return its digest."""
-    await records.drop()
-    await catch_up(records, log, stop)
-    return await records.digest()
+        try:
+            await self.records.apply([verdict])
+        except OutOfOrder:
+            await catch_up(self.records, self.log)
+            await self.records.apply([verdict])
+        self._reached = max(index + 1, await self.records.next_index()) if behind else index + 1

@@ -1,49 +1,76 @@
-"""The port to a relational view of the log, and the row it holds."""
+"""The port to the views of the log: what keeps them, how it is read, and what goes wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol, Self
 
 import msgspec
 from blake3 import blake3
 
+from organs.records.view import Row, Table, View
 from shared.envelope import Verdict
-from shared.envelope.envelope import parse_rfc3339
-from shared.errors import LogFault
-from shared.message import decode_token, lane_of
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionRow:
-    """One decision as the view shows it; a void one has its refusal code and nothing trusted besides its position."""
-
-    index: int
-    place: int  #: the offset within the entry
-    subject: str
-    entity: str
-    source: str
-    version: str
-    event_id: str
-    cause: str
-    written_ms: int
-    broker_ns: int
-    data: str  #: canonical JSON of the message
-    evidence_bytes: int
-    refusal: str
+from shared.errors import ConfigFault, LogFault
 
 
 class OutOfOrder(LogFault):
-    """The view expects an earlier entry: it was dropped meanwhile, and catches up when the entry comes back."""
+    """The views expect an earlier entry: they were dropped meanwhile, and catch up when the entry comes back."""
 
     retry = True
 
 
-class Records(Protocol):
-    """A view of decisions with the inbox row that says how far it has read, both changed in one transaction."""
+class NewerViews(ConfigFault):
+    """The database was written by a newer version of this product, or by one with other views; nothing is changed."""
 
-    async def open(self) -> None: ...
+
+class Redeclared(LogFault):
+    """Another process replaced the views by ones that are declared otherwise; this one writes nothing into them."""
+
+    retry = True
+
+
+class DatabaseRefused(ConfigFault):
+    """PostgreSQL answers, but not to this: there is no such database or role, or it may not make tables."""
+
+    retry = True
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What was found at open: views to rebuild because they are declared otherwise now, and whether all is empty."""
+
+    stale: tuple[View, ...] = ()
+    new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TableDigest:
+    """One table at one moment: how many rows it has, and the digest over all of them in order."""
+
+    rows: int
+    digest: str
+
+
+class Snapshot(Protocol):
+    """The views at one moment, whatever is applied meanwhile."""
+
+    @property
+    def next_index(self) -> int: ...
+
+    def rows(self, table: Table) -> AsyncIterator[Row]:
+        """Yield a table's rows in the order of its key."""
+        ...
+
+
+class Records(Protocol):
+    """Views of the log with the inbox that says how far they have read, all changed in one transaction."""
+
+    @property
+    def views(self) -> tuple[View, ...]: ...
+
+    async def open(self) -> Opened: ...
 
     async def close(self) -> None: ...
 
@@ -51,62 +78,84 @@ class Records(Protocol):
         """Return the index of the first entry that is not applied yet."""
         ...
 
-    async def apply(self, index: int, rows: Sequence[DecisionRow]) -> bool:
-        """Add one entry's rows if it is the next; False when it was applied before. Raises Unreachable, OutOfOrder."""
+    async def apply(self, verdicts: Sequence[Verdict]) -> int:
+        """Apply the entries that come next, all or none, and return how many; those applied before are passed over.
+
+        Raises Unreachable, OutOfOrder, Redeclared.
+        """
         ...
 
-    async def newest(self, limit: int) -> list[DecisionRow]:
-        """Return the newest rows, newest first."""
+    async def newest(self, table: Table, limit: int) -> list[Row]:
+        """Return the last rows in the order of the table's key, the last first."""
         ...
 
-    async def digest(self) -> str:
-        """Return one digest over every row in log order and the inbox row."""
+    def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
+        """Hold the views still, for reading."""
         ...
 
     async def drop(self) -> None:
         """Forget everything: the log is the truth, this is a view."""
         ...
 
+    async def successor(self, views: Sequence[View]) -> Self:
+        """Return what some views are rebuilt in, beside these: empty, or where an earlier attempt was cut off."""
+        ...
 
-def rows_of(verdict: Verdict) -> list[DecisionRow]:
-    """Return the rows of one judged entry, whatever is in it: admitted events, and void ones with their codes."""
-    entry, out = verdict.entry, list[DecisionRow]()
-    subject, entity = _text(entry.subject), _entity(entry.subject)
-    if verdict.sealed is not None:
-        a = verdict.sealed.attributes
-        signed = (_text(a.source), _text(a.version))
-        for place, event in verdict.admitted():
-            ids = (event.id.hex(), event.cause.hex())
-            rest = (parse_rfc3339(a.time), entry.time_ns, _json(bytes(event.data)), len(event.evidence), "")
-            out.append(DecisionRow(entry.index, place, subject, entity, *signed, *ids, *rest))
-    for place, refusal in verdict.void():
-        nothing = ("", "", "", "", 0, entry.time_ns, "null", 0)
-        out.append(DecisionRow(entry.index, place, subject, entity, *nothing, refusal.code))
-    return sorted(out, key=lambda row: row.place)
+    async def switch(self, successor: Self, finish: Callable[[int], Awaitable[None]]) -> None:
+        """Put the successor's tables in the place of one's own, in one step that happens wholly or not at all.
+
+        `finish` brings the successor to the given index while nothing else is applied.
+        """
+        ...
 
 
-def digest_of(rows: Sequence[DecisionRow], next_index: int) -> str:
-    """Return the view's digest from its rows in log order: no serials, no wall time, only the log's own content."""
-    hasher = blake3(next_index.to_bytes(8, "big"))
-    for row in rows:
-        hasher.update(msgspec.msgpack.encode(astuple(row)))
-    return hasher.hexdigest()
+def unseen(verdicts: Sequence[Verdict], expected: int) -> Sequence[Verdict]:
+    """Return the entries that are not applied yet; OutOfOrder unless they begin with the expected one, gapless."""
+    fresh = list[Verdict]()
+    for verdict in verdicts:
+        index = verdict.entry.index
+        if index > expected + len(fresh):
+            raise OutOfOrder(f"the view expects entry {expected + len(fresh)}, entry {index} came")
+        if index == expected + len(fresh):
+            fresh.append(verdict)
+    return fresh
 
 
-def _entity(subject: str) -> str:
-    """Return the entity that a decision's subject names, as it is written where it is not canonical."""
-    token = subject.split(".")[4] if lane_of(subject) is not None else ""
-    try:
-        return _text(decode_token(token) if token else "")
-    except ValueError:
-        return _text(token)
+def tables_of(views: Sequence[View]) -> list[Table]:
+    """Return the tables of views, in the order of their declaration."""
+    return [table for view in views for table in view.tables]
 
 
-def _text(text: str) -> str:
-    """Return a text that every database can hold."""
-    return text.replace("\0", "\\0")
+class RowsDigest:
+    """The digest of rows as they pass, in order."""
+
+    def __init__(self) -> None:
+        self.rows, self._hasher = 0, blake3()
+
+    def take(self, row: Row) -> None:
+        """Take the next row."""
+        self.rows += 1
+        self._hasher.update(msgspec.msgpack.encode(row))
+
+    def done(self) -> TableDigest:
+        """Return the digest of what was taken."""
+        return TableDigest(self.rows, self._hasher.hexdigest())
 
 
-def _json(data: bytes) -> str:
-    """Return an admitted message as canonical JSON; admission lets nothing through that JSON has no word for."""
-    return msgspec.json.encode(msgspec.msgpack.decode(data), order="deterministic").decode()
+async def digests(snapshot: Snapshot, views: Sequence[View]) -> dict[str, TableDigest]:
+    """Return the digest of every table."""
+    found: dict[str, TableDigest] = {}
+    for table in tables_of(views):
+        taken = RowsDigest()
+        async for row in snapshot.rows(table):
+            taken.take(row)
+        found[table.name] = taken.done()
+    return found
+
+
+async def digest(records: Records) -> str:
+    """Return one digest over every row of every table in order, and over how far they have read."""
+    async with records.snapshot() as held:
+        every = await digests(held, records.views)
+        whole = (held.next_index, sorted((name, found.rows, found.digest) for name, found in every.items()))
+        return blake3(msgspec.msgpack.encode(whole)).hexdigest()

@@ -18,7 +18,7 @@ from shared.log.entry import MAX_STORED_BYTES
 TRACE_AGE_S = constant(7 * 24 * 3600, "s", "NIM-09")
 DEAD_AGE_S = constant(7 * 24 * 3600, "s", "X-12")
 DEAD_LETTERS = constant(10_000, "letters", "X-12")
-ACK_WAIT_S = constant(30, "s", "X-07")
+ACK_WAIT_S = constant(5, "s", "X-07")
 
 
 class Ground(Protocol):

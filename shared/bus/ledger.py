@@ -189,6 +189,14 @@ class Ledger:
         await self.learn_keys(index)
         return self.prefix.keys
 
+    async def judged(self, start: int, limit: int) -> list[Verdict]:
+        """Return the verdicts of up to `limit` stored entries from index `start` on; LogFault at a gap."""
+        entries = await self.wire.read(self.log, start, limit=limit)
+        for index, entry in enumerate(entries, start):
+            if entry.index != index:
+                raise LogFault(f"entry {index} is missing: the next readable one is {entry.index}")
+        return [await self.judge(entry) for entry in entries]
+
     async def settled(self) -> None:
         """Return when no append is in flight any more."""
         for lock in list(self._locks.values()):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -22,6 +23,7 @@ BATCH = constant(200, "messages", "X-07")
 EXPIRES_S = constant(30, "s", "X-07")
 ACKS = "$JS.ACK."
 IDLE_S = constant(2, "s", "X-07")
+PROGRESS_S = constant(1.5, "s", "X-07")
 NOBODY = "503"
 SHORT_ACK_TOKENS = 9
 
@@ -38,12 +40,13 @@ class Pull:
         self._wanted = 0  #: messages asked for and not yet delivered
         self._heard = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._close_subscription = client.flush
+        self._working: Msg | None = None  #: what the consumer has, not settled yet
+        self._drain = client.flush
 
     async def start(self) -> None:
         """Subscribe the private inbox and ask for the first batch."""
         subscription = await self.client.subscribe(self._inbox, cb=self._receive)  # pyright: ignore[reportUnknownMemberType] - untyped in nats-py
-        self._close_subscription = subscription.unsubscribe
+        self._drain = subscription.drain
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._work()), loop.create_task(self._watch())]
         await self.again()
@@ -54,13 +57,23 @@ class Pull:
         await self._ask()
 
     async def close(self) -> None:
-        """Stop receiving; what was delivered and not settled will be delivered again."""
-        for task in self._tasks:
+        """Stop receiving and hand back what was delivered and not settled: it goes to whoever pulls next, at once.
+
+        Without a link nothing can be handed back; the server delivers it again after the ack wait.
+        """
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._tasks and self.client.is_connected:
-            await self._close_subscription()
-        self._tasks = []
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if not tasks or not self.client.is_connected:
+            return
+        with suppress(NatsError, OSError, TimeoutError):
+            await self._drain()  # first, or the server would deliver it here again
+            held = [self._working] if self._working is not None else []
+            while not self._queue.empty():
+                held.append(self._queue.get_nowait())
+            for message in held:
+                await self.client.publish(message.reply, b"-NAK")
 
     async def _ask(self) -> None:
         if self._wanted > BATCH // 2 or not self.client.is_connected or not self._tasks:
@@ -99,13 +112,32 @@ class Pull:
 
     async def _work(self) -> None:
         while True:
-            message = await self._queue.get()
+            message = self._working = await self._queue.get()
             entry, deliveries = _read_ack(message)
-            outcome = await self.consumer(entry, deliveries)
+            over = asyncio.Event()
+            progress = asyncio.get_running_loop().create_task(self._tell_progress(message, over))
+            try:
+                outcome = await self.consumer(entry, deliveries)
+            finally:
+                over.set()
+                await progress
             try:
                 await self.client.publish(message.reply, _settle(outcome))
             except NatsError:
                 continue  # not settled: the server delivers it again
+            finally:
+                self._working = None
+
+    async def _tell_progress(self, message: Msg, over: asyncio.Event) -> None:
+        """Ask the server to wait on until the consumer's work is over, so that the ack wait can be short."""
+        while True:
+            try:
+                async with asyncio.timeout(PROGRESS_S):
+                    await over.wait()
+                    return
+            except TimeoutError:
+                with suppress(NatsError):
+                    await self.client.publish(message.reply, b"+WPI")
 
 
 def _settle(outcome: Outcome) -> bytes:

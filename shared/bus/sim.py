@@ -256,10 +256,11 @@ class SimWire:
         state = self.server.durables.get((stream, durable))
         if state is None:
             raise Unreachable(f"no durable consumer {durable} on {stream}; the steward creates it")
-        task = asyncio.get_running_loop().create_task(self._pull(state, consumer))
+        held = set[int]()
+        task = asyncio.get_running_loop().create_task(self._pull(state, consumer, held))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return _Pull(task)
+        return _Pull(task, state, held)
 
     async def close(self) -> None:
         for listener in list(self._listeners):
@@ -271,7 +272,7 @@ class SimWire:
         if self in self.server.wires:
             self.server.wires.remove(self)
 
-    async def _pull(self, state: SimDurable, consumer: Consumer) -> None:
+    async def _pull(self, state: SimDurable, consumer: Consumer, held: set[int]) -> None:
         world, stream = self.server.world, self._stream(state.stream)
         while True:
             entry = self._due(state, stream)
@@ -286,8 +287,10 @@ class SimWire:
             deliveries = state.waiting.get(entry.index, (0.0, 0))[1] + 1
             state.waiting[entry.index] = (world.elapsed_s() + state.ack_wait_s, deliveries)
             state.next = max(state.next, entry.index + 1)
+            held.add(entry.index)
             await world.sleep(world.chance() * self.server.faults.delay_s)
             outcome = await consumer(entry, deliveries)
+            held.clear()
             if not self.linked or world.chance() < self.server.faults.lose_ack:
                 continue
             if outcome.kind == "nak":
@@ -326,7 +329,11 @@ class SimWire:
 @dataclass
 class _Pull:
     task: asyncio.Task[None]
+    state: SimDurable
+    held: set[int]  #: what the consumer has, not settled yet
 
     async def close(self) -> None:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
+        for index in self.held:
+            self.state.waiting[index] = (0.0, self.state.waiting[index][1])

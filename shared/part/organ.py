@@ -12,9 +12,13 @@ from shared.part.declare import Handler, Part, PartKind, methods, read_handler
 
 
 class Log(Protocol):
-    """Whatever can replay the log from its beginning, every entry judged; LogFault at a gap."""
+    """Whatever can replay the log from its beginning, every entry judged, or go on from where its reader is."""
 
     def replay(self) -> AsyncIterator[Verdict]: ...
+
+    async def judged(self, start: int, limit: int) -> list[Verdict]:
+        """Return up to `limit` entries from index `start` on, as a reader that follows the log judges them."""
+        ...
 
 
 class OwnLog(Log, Protocol):

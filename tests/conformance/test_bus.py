@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.bus import Bus, Context, Delivery, Draft, Outcome, Receipt, Writer
+from shared.bus import Bus, Context, Delivery, Draft, Outcome, Receipt, Writer, pull
 from shared.bus import writer as writer_module
 from shared.bus.bus import DEAD_PER_SECOND
 from shared.codec import decode, encode
@@ -23,6 +23,7 @@ from shared.world import new_id
 from tests.ground import (
     ENV,
     LOG,
+    PATIENCE_S,
     Body,
     Crossed,
     Double,
@@ -944,6 +945,56 @@ def test_consumption_survives_a_cut_link(play: Play) -> None:
         await ground.restore(other.wire)
         await bus.append(noted(ground.world, 3))
         await until(lambda: len({n for _, _, n in handled.got}) == 3)
+
+    play(body)
+
+
+@pytest.mark.spec("X-07")
+def test_what_is_held_at_the_end_is_handed_back(play: Play) -> None:
+    """A consumer that ends in good order gives back what it holds: its successor need not wait for the ack wait."""
+
+    async def body(ground: Ground) -> None:
+        _, bus = await consuming(ground, ack_wait_s=10 * PATIENCE_S)
+        await bus.append_many([noted(ground.world, n) for n in range(5)])
+        holding, held = asyncio.Event(), await reader(ground)
+
+        async def hold(_: Verdict) -> None:
+            holding.set()
+            await asyncio.Event().wait()
+
+        subscription = await held.consume("reader", hold)
+        await holding.wait()
+        await subscription.close()
+        await held.drain()
+        handled = Handled()
+        await (await reader(ground)).consume("reader", handled)
+        await until(lambda: len(handled.got) >= 5)
+        assert {*range(5)} == {n for _, _, n in handled.got}
+
+    play(body)
+
+
+@pytest.mark.spec("X-07")
+def test_long_work_is_not_taken_away(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work that takes longer than the ack wait keeps its entry: it is delivered once."""
+
+    async def body(ground: Ground) -> None:
+        monkeypatch.setattr(pull, "PROGRESS_S", 0.2)
+        _, bus = await consuming(ground, ack_wait_s=1.0)
+        receipt = await bus.append(noted(ground.world, 1))
+        deliveries: list[int] = []
+
+        async def work(_: Entry, delivery: int) -> Outcome:
+            deliveries.append(delivery)
+            await ground.world.sleep(2)
+            return Outcome("ack")
+
+        await (await reader(ground)).wire.consume(LOG, "reader", work)
+        await until(lambda: deliveries)
+        later = await bus.append(noted(ground.world, 2))
+        await until(lambda: len(deliveries) >= 2)
+        assert [1, 1] == deliveries
+        assert receipt.index < later.index
 
     play(body)
 

@@ -19,7 +19,7 @@ import pytest
 from cells.math_cell import MathCell
 from deploy.cli import build_parser
 from deploy.simulation import BrokenInvariant, Outcome, Trouble, run
-from organs.records import DecisionRow, MemoryRecords
+from organs.records import MemoryRecords
 from shared.bus import Bus, Draft
 from shared.envelope import Prefix, Verdict
 from shared.errors import Deadlock, Exit
@@ -246,9 +246,12 @@ def test_a_view_that_loses_a_row_is_found(monkeypatch: pytest.MonkeyPatch) -> No
     apply: Callable[..., Any] = MemoryRecords.apply
     calls: list[int] = []
 
-    async def careless(self: MemoryRecords, index: int, rows: Sequence[DecisionRow]) -> bool:
-        calls.append(index)
-        return await apply(self, index, [] if len(calls) == 15 else rows)
+    async def careless(self: MemoryRecords, verdicts: Sequence[Verdict]) -> int:
+        applied = await apply(self, verdicts)
+        calls.append(applied)
+        if len(calls) == 15:
+            self.tables["decisions"].popitem()
+        return applied
 
     monkeypatch.setattr(MemoryRecords, "apply", careless)
     [finding] = found(monkeypatch, Trouble(), seeds=[1])

@@ -84,7 +84,7 @@ def test_a_row_changed_behind_its_back(home: Home) -> None:
     asyncio.run(tamper())
     done, report = toured(home)
     assert (int(Exit.FAILED), False) == (done.code, report["ok"])
-    assert "the step `rebuild` did not hold: the live view's digest is" in done.sentence
+    assert "the step `rebuild` did not hold: the live views differ from what the log says" in done.sentence
     assert [("rebuild", False)] == [(s["name"], s["ok"]) for s in report["steps"] if not s["ok"]]
     assert STEPS[: STEPS.index("rebuild") + 1] == [step["name"] for step in report["steps"]]
     assert trust(before) == trust(report)
