@@ -125,6 +125,8 @@ COMMON = (
     _option("--set", metavar="NAME=VALUE", action="append", default=[], help="any other setting; see `config`"),
 )
 _RUN, _TALK, _ADMIN = "deploy.commands.run", "deploy.commands.talk", "deploy.commands.admin"
+_ANCHOR = "deploy.commands.anchor"
+_DIGESTED = _option("target", metavar="FILE|DIGEST", help="a file, or a SHA-256 digest in hexadecimal digits")
 _PART = _option("name", help="cells.math_cell, ./my_cell.py, or ./my_cells.py:OneOfThem")
 
 COMMANDS: dict[str, Described | Group] = {
@@ -195,6 +197,29 @@ COMMANDS: dict[str, Described | Group] = {
                 help="publish this one where it first arrived",
             ),
         ),
+    ),
+    "anchor": Group(
+        "have digests witnessed outside, and see what a proof is worth",
+        {
+            "stamp": Described(
+                f"{_ANCHOR}:stamp",
+                "anchor a file or a digest",
+                (
+                    _DIGESTED,
+                    _option("--out", type=Path, metavar="PATH", help="where the proof goes (default: FILE.ots)"),
+                ),
+            ),
+            "status": Described(f"{_ANCHOR}:status", "say how a file or a digest is anchored", (_DIGESTED,)),
+            "verify": Described(
+                f"{_ANCHOR}:verify",
+                "judge a proof offline: 0 for a checked block, 7 for less, 19 if it is wrong",
+                (
+                    _option("proof", type=Path, metavar="FILE.ots", help="the proof"),
+                    _option("--file", type=Path, help="what it is of (default: FILE, where that exists)"),
+                    _option("--header", metavar="HEX", help="the block's header in 160 hexadecimal digits"),
+                ),
+            ),
+        },
     ),
     "connect": Described(f"{_ADMIN}:connect", "print URL, credentials and a nats command line context"),
     "subjects": Described(

@@ -24,6 +24,7 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
     "message_garbled": ("warning", "The bus delivered a subject, reply or header that is no text; it was dropped."),
     "link_lost": ("warning", "A connection to the bus was lost; it reconnects by itself."),
     "link_back": ("info", "A connection to the bus is up again."),
+    "anchor_failed": ("warning", "A calendar or an authority gave no usable answer; it is asked again later."),
     "server_restarted": ("warning", "An embedded server had stopped and was started again."),
 }
 
