@@ -21,7 +21,7 @@ from organs.anchor.ots import DIGEST_BYTES, MAX_PROOF_BYTES, read_detached
 from organs.anchor.state import Judged, State, judge
 from shared.bus import Bus
 from shared.config import Loaded
-from shared.errors import ConfigFault, Exit, Refusal, Refused
+from shared.errors import ConfigFault, Exit, Fault, Refusal, Refused
 from shared.files import write_private
 from shared.message import Request
 from shared.subjects.anchor import AnchorRequest, AnchorStatus, AnchorStatusRequest
@@ -37,6 +37,12 @@ MEANING = {
     State.BITCOIN_UNCHECKED: "unchecked: the proof leads to a Bitcoin block whose header nobody looked at here",
     State.VERIFIED: "verified: the proof leads to a Bitcoin block header that was checked here",
 }
+
+
+class BadProof(Fault):
+    """A proof cannot be read, is of something else, or is contradicted by a block header."""
+
+    exit = Exit.BAD_PROOF
 
 
 def stamp(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -77,9 +83,7 @@ def verify(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     try:
         judged, digest = _judged(args, loaded)
     except Refused as no:
-        terminal.note(f"nimmerverse: {no.refusal}")
-        terminal.give({"ok": False, "state": State.NONE.word, "code": no.refusal.code, "error": no.refusal.detail}, "")
-        return Exit.BAD_PROOF
+        raise BadProof(str(no.refusal)) from None
     state, block = judged.state, judged.block
     told: dict[str, Any] = {"ok": state == State.VERIFIED, "state": state.word, "digest": digest, "by": judged.by}
     lines = [f"digest  {digest}", f"state   {MEANING[state]}", *(f"by      {who}" for who in judged.by)]

@@ -12,7 +12,6 @@ from organs.anchor.http import exchange
 from organs.anchor.ots import (
     APPEND,
     DIGEST_BYTES,
-    MAX_PROOF_BYTES,
     PREPEND,
     SHA256,
     Bitcoin,
@@ -33,6 +32,7 @@ from shared.world import SimWorld, World
 
 NONCE_BYTES = constant(16, "bytes", "COL-05")
 CALENDAR_TIMEOUT_S = constant(10.0, "s", "COL-05")
+MAX_ANSWER_BYTES = constant(10_000, "bytes", "X-12")
 MAX_ROUND = constant(65_536, "commitments", "X-12")
 SIM_ANSWER_S = constant(60.0, "s", "X-08")
 SIM_HEIGHT = constant(1, "block", "X-08")
@@ -122,7 +122,7 @@ class HttpCalendar:
         return self._read(body, commitment)
 
     async def _ask(self, method: str, where: str, body: bytes) -> tuple[int, bytes]:
-        return await exchange(method, self.url + where, body, _ACCEPT, MAX_PROOF_BYTES, CALENDAR_TIMEOUT_S)
+        return await exchange(method, self.url + where, body, _ACCEPT, MAX_ANSWER_BYTES, CALENDAR_TIMEOUT_S)
 
     def _read(self, body: bytes, commitment: bytes) -> Timestamp:
         try:
@@ -157,7 +157,10 @@ class SimCalendar:
 
 
 async def upgraded(proof: Timestamp, calendars: Sequence[Calendar]) -> Timestamp:
-    """Return a proof with whatever its calendars know by now; only those given here are asked, whatever it names."""
+    """Return a proof with whatever its calendars know by now; only those given here are asked, whatever it names.
+
+    Refused A002 where it would become more than can be read again.
+    """
     asked = {calendar.uri: calendar for calendar in calendars}
     found: list[Timestamp] = []
     for message, attestation in proof.attested():
@@ -166,7 +169,7 @@ async def upgraded(proof: Timestamp, calendars: Sequence[Calendar]) -> Timestamp
             if more is not None:
                 assert more.message == message
                 found.append(more)
-    return proof.merged(found)
+    return read_detached(write_detached(proof.merged(found))) if found else proof
 
 
 def blinding(world: World) -> tuple[Op, Op]:

@@ -28,6 +28,7 @@ MAX_MESSAGE_BYTES = constant(4_096, "bytes", "COL-05")
 MAX_PAYLOAD_BYTES = constant(8_192, "bytes", "COL-05")
 MAX_URI_BYTES = constant(1_000, "bytes", "COL-05")
 MAX_DEPTH = constant(256, "operations", "COL-05")
+MAX_ANSWER_DEPTH = constant(100, "operations", "COL-05")
 MAX_VARINT_BITS = constant(63, "bits", "COL-05")
 TAG_BYTES = constant(8, "bytes", "COL-05")
 
@@ -148,9 +149,13 @@ def timestamp(
     joined: dict[Op, Timestamp] = {}
     for op, after in branches:
         assert after.message == op(message)
-        joined[op] = joined[op].merged([after]) if op in joined else after
+        joined[op] = _union(joined[op], after) if op in joined else after
     ordered = sorted(set(attestations), key=lambda one: one.key)
     return Timestamp(message, tuple(ordered), tuple(sorted(joined.items(), key=lambda item: item[0])))
+
+
+def _union(one: Timestamp, other: Timestamp) -> Timestamp:
+    return timestamp(one.message, one.attestations + other.attestations, one.branches + other.branches)
 
 
 def path(message: bytes, ops: Iterable[Op], end: Callable[[bytes], Timestamp]) -> Timestamp:
@@ -193,12 +198,12 @@ def read_detached(raw: bytes) -> Timestamp:
         raise bad(f"its format has version {version}, {VERSION} is expected")
     if tag != SHA256:
         raise bad(f"it is about a digest of kind {tag:#04x}, SHA-256 ({SHA256:#04x}) is expected")
-    return reader.whole(reader.take(DIGEST_BYTES))
+    return reader.whole(reader.take(DIGEST_BYTES), MAX_DEPTH)
 
 
 def read_timestamp(raw: bytes, message: bytes) -> Timestamp:
-    """Return the timestamp of `message` that a calendar sent. Raises Refused A002."""
-    return _reader(raw).whole(message)
+    """Return the timestamp of `message` that a calendar sent: short enough to go into a proof. Raises Refused A002."""
+    return _reader(raw).whole(message, MAX_ANSWER_DEPTH)
 
 
 def bad(found: str) -> Refused:
@@ -266,15 +271,15 @@ class _Reader:
         if self.at != len(self.raw):
             raise bad(f"{len(self.raw) - self.at} bytes follow its end")
 
-    def whole(self, message: bytes) -> Timestamp:
+    def whole(self, message: bytes, depth: int) -> Timestamp:
         """Read a timestamp that is all there is left."""
-        read = self.timestamp(message, MAX_DEPTH)
+        read = self.timestamp(message, depth)
         self.end()
         return read
 
     def timestamp(self, message: bytes, left: int) -> Timestamp:
         if left == 0:
-            raise bad(f"more than {MAX_DEPTH} operations follow each other")
+            raise bad("too many operations follow each other")
         attestations, branches = list[Attestation](), list[tuple[Op, Timestamp]]()
         more = True
         while more:
