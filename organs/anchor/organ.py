@@ -31,7 +31,7 @@ from shared.world import SimWorld, World
 T = TypeVar("T")
 
 MAX_SENT_BYTES = constant(16_384, "bytes", "X-12")
-ECHO_S = constant(60.0, "s", "COL-05")
+UNHEARD_S = constant(60.0, "s", "COL-05")
 MAX_BY_CHARS = constant(1_000, "characters", "X-12")
 
 
@@ -112,7 +112,7 @@ class AnchorOrgan(Organ):
         if self._newest is not None and now >= self._checkpointed_s + self.interval_s:
             newest, self._newest, self._checkpointed_s = self._newest, None, now
             found += await self.anchor(*newest)
-        if now >= self._swept_s + ECHO_S:
+        if now >= self._swept_s + UNHEARD_S:
             self._swept_s = now
             found += [record async for record in self.kept.all() if not record.is_logged]
         if now >= self._looked_s + self.interval_s:
@@ -191,10 +191,10 @@ class AnchorOrgan(Organ):
     def _is_news(self, record: Record) -> bool:
         """Whether the log has to hear of a record: it does not hold it, and was not told a moment ago."""
         state, told_s = self._said.get(record.name, (State.NONE, float("-inf")))
-        return not record.is_logged and (state < record.worth or self.world.elapsed_s() >= told_s + ECHO_S)
+        return not record.is_logged and (state < record.worth or self.world.elapsed_s() >= told_s + UNHEARD_S)
 
     def _say(self, record: Record) -> AnchorAdvanced:
-        self._said = {n: at for n, at in self._said.items() if self.world.elapsed_s() < at[1] + ECHO_S}
+        self._said = {n: at for n, at in self._said.items() if self.world.elapsed_s() < at[1] + UNHEARD_S}
         self._said[record.name] = (record.worth, self.world.elapsed_s())
         return record.decision()
 

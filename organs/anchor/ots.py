@@ -24,7 +24,7 @@ MAGIC = b"\0OpenTimestamps\0\0Proof\0\xbf\x89\xe2\xe8\x84\xe8\x92\x94"
 VERSION = constant(1, "version", "COL-05")
 DIGEST_BYTES = constant(32, "bytes", "COL-05")
 MAX_PROOF_BYTES = constant(100_000, "bytes", "X-12")
-MAX_MESSAGE_BYTES = constant(4_096, "bytes", "COL-05")
+MAX_STEP_BYTES = constant(4_096, "bytes", "COL-05")
 MAX_PAYLOAD_BYTES = constant(8_192, "bytes", "COL-05")
 MAX_URI_BYTES = constant(1_000, "bytes", "COL-05")
 MAX_DEPTH = constant(256, "operations", "COL-05")
@@ -67,8 +67,8 @@ class Op:
             after = run(message, self.argument)
         except ValueError as error:
             raise bad(f"operation {self.tag:#04x} cannot be computed on this machine ({error})") from None
-        if len(after) > MAX_MESSAGE_BYTES:
-            raise bad(f"a message of {len(after)} bytes is made, at most {MAX_MESSAGE_BYTES} are allowed")
+        if len(after) > MAX_STEP_BYTES:
+            raise bad(f"a message of {len(after)} bytes is made, at most {MAX_STEP_BYTES} are allowed")
         return after
 
 
@@ -289,7 +289,7 @@ class _Reader:
             if tag == _ATTESTATION:
                 attestations.append(self.attestation())
                 continue
-            op = Op(tag, self.varbytes(1, MAX_MESSAGE_BYTES) if tag in _WITH_ARGUMENT else b"")
+            op = Op(tag, self.varbytes(1, MAX_STEP_BYTES) if tag in _WITH_ARGUMENT else b"")
             branches.append((op, self.timestamp(op(message), left - 1)))
         return timestamp(message, attestations, branches)
 
