@@ -209,7 +209,11 @@ COMMANDS: dict[str, Described | Group] = {
                     _option("--out", type=Path, metavar="PATH", help="where the proof goes (default: FILE.ots)"),
                 ),
             ),
-            "status": Described(f"{_ANCHOR}:status", "say how a file or a digest is anchored", (_DIGESTED,)),
+            "status": Described(
+                f"{_ANCHOR}:status",
+                "say how a file or a digest is anchored; alone, list what this data folder holds",
+                (_option("target", nargs="?", metavar="FILE|DIGEST", help="default: everything"),),
+            ),
             "verify": Described(
                 f"{_ANCHOR}:verify",
                 "judge a proof offline: 0 for a checked block, 7 for less, 19 if it is wrong",

@@ -17,12 +17,15 @@ from deploy.attach import operator
 from deploy.commands.task import finish
 from deploy.terminal import Terminal
 from organs.anchor.bitcoin import FileHeaders, Headers, NoHeaders, OneHeader, parse_header
+from organs.anchor.kept import Kept
 from organs.anchor.ots import DIGEST_BYTES, MAX_PROOF_BYTES, read_detached
 from organs.anchor.state import Judged, State, judge
+from organs.anchor.store import FileProofStore
 from shared.bus import Bus
 from shared.config import Loaded
 from shared.errors import ConfigFault, Exit, Fault, Refusal, Refused
 from shared.files import write_private
+from shared.home import place
 from shared.message import Request
 from shared.subjects.anchor import AnchorRequest, AnchorStatus, AnchorStatusRequest
 
@@ -67,6 +70,8 @@ def stamp(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 def status(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Say how a file or a digest is anchored; 7 where that is less than this environment accepts."""
+    if args.target is None:
+        return finish(_listed(loaded, terminal))
     digest, _ = _target(args.target)
 
     async def main() -> Exit:
@@ -76,6 +81,15 @@ def status(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         return Exit.OK if found.enough else Exit.REFUSED
 
     return finish(main())
+
+
+async def _listed(loaded: Loaded, terminal: Terminal) -> Exit:
+    """Print every anchor that is kept in the data folder, whether or not an organism lives on it."""
+    kept = Kept(FileProofStore(place(loaded.settings) / "anchors"))
+    records = [await kept.read(name) for name in await kept.names()]
+    lines = [f"{one.digest}  {one.method:<8}{one.state:<18}{one.what}" for one in records]
+    terminal.give([msgspec.to_builtins(one) for one in records], "\n".join(lines) or "nothing was anchored here yet")
+    return Exit.OK
 
 
 def verify(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -108,12 +107,16 @@ class Kept:
         if before is not None and State.of(before.logged) < State.of(logged.state):
             await self._write(msgspec.structs.replace(before, logged=logged.state))
 
-    async def all(self) -> AsyncIterator[Record]:
-        """Yield every record, in the order of their digests."""
-        for name in await self.store.names("anchors"):
-            raw = await self.store.get(name)
-            if raw is not None:
-                yield _record(name, raw)
+    async def names(self) -> list[str]:
+        """Return the names of all records, in the order of their digests."""
+        return await self.store.names("anchors")
+
+    async def read(self, name: str) -> Record:
+        """Return the record of a name; StorageFault where it cannot be read as one."""
+        raw = await self.store.get(name)
+        if raw is None:
+            raise StorageFault(f"{name} is gone; restore it")
+        return _record(name, raw)
 
     async def _write(self, record: Record) -> None:
         await self.store.put(record.name, msgspec.json.encode(record))

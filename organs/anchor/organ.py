@@ -20,7 +20,7 @@ from organs.anchor.state import State, judge, minimum_of, require
 from organs.anchor.store import FileProofStore, MemoryProofStore
 from shared.config import Settings
 from shared.constant import constant
-from shared.errors import Fault, Refused
+from shared.errors import Fault, Refused, Unreachable
 from shared.home import place
 from shared.journal import record as journal
 from shared.part.organ import Log, Organ
@@ -114,7 +114,7 @@ class AnchorOrgan(Organ):
             found += await self.anchor(*newest)
         if now >= self._swept_s + UNHEARD_S:
             self._swept_s = now
-            found += [record async for record in self.kept.all() if not record.is_logged]
+            found += [record for record in await self._all() if not record.is_logged]
         if now >= self._looked_s + self.interval_s:
             self._looked_s = now
             found += await self.look()
@@ -133,20 +133,33 @@ class AnchorOrgan(Organ):
         kept = await self.kept.find(name, "ots")
         if kept is None or kept.worth <= State.PENDING_LOCAL:
             kept = await self._stamp(digest, what, kept)
-        kept = await self._upgrade(kept)
-        token = await self.kept.find(name, "rfc3161")
-        if token is None or (token.worth == State.PENDING_LOCAL and not self.ports.authority.local):
-            token = await self._tried(self._sign(digest, what)) or token
+        kept = await self._upgrade(kept, [self.ports.own, *self.ports.calendars])
+        token = await self._tried(self._token(digest, what)) or await self.kept.find(name, "rfc3161")
         return [kept, *([token] if token is not None else [])]
 
     async def look(self) -> list[Record]:
-        """Return every record that came further since the last look."""
+        """Return every record that came further since the last look. Who cannot be reached is asked once."""
         for calendar in self.ports.calendars:
             if await self._tried(self.ports.own.close_round(calendar)) is not None:
                 break
-        pending = [r async for r in self.kept.all() if r.method == "ots" and r.worth < State.VERIFIED]
-        after = [(record, await self._upgrade(record)) for record in pending]
-        return [new for old, new in after if new.worth > old.worth]
+        asked: list[Calendar] = [self.ports.own, *self.ports.calendars]
+        found, signing = list[Record | None](), True
+        for record in await self._all():
+            if record.method != "ots":
+                continue
+            if record.worth < State.VERIFIED:
+                after = await self._tried(self._upgrade(record, asked))
+                found.append(after if after is not None and after.worth > record.worth else None)
+            if signing:
+                token = await self._tried(self._token(bytes.fromhex(record.digest), record.what))
+                found.append(token)
+                signing = token is not None
+        return [record for record in found if record is not None]
+
+    async def _all(self) -> list[Record]:
+        """Return every record that can be read; a line tells of the others."""
+        read = [await self._tried(self.kept.read(name)) for name in await self.kept.names()]
+        return [record for record in read if record is not None]
 
     async def _stamp(self, digest: bytes, what: str, before: Record | None) -> Record:
         """Have every calendar promise a digest; where none does, this installation's own does."""
@@ -158,15 +171,26 @@ class AnchorOrgan(Organ):
             found.append(await self.ports.own.submit(digest))
         return await self._keep(timestamp(digest).merged(found), what)
 
-    async def _upgrade(self, record: Record) -> Record:
-        """Return a record after its calendars were asked and the headers at hand were looked at."""
+    async def _upgrade(self, record: Record, asked: list[Calendar]) -> Record:
+        """Return a record after these calendars were asked and the headers at hand were looked at.
+
+        A calendar that cannot be reached is taken off the list.
+        """
         proof = read_detached(await self.kept.proof(record))
-        for calendar in [self.ports.own, *self.ports.calendars] if record.worth < State.BITCOIN_UNCHECKED else []:
-            proof = await self._tried(upgraded(proof, [calendar])) or proof
+        for calendar in list(asked) if record.worth < State.BITCOIN_UNCHECKED else []:
+            try:
+                proof = await upgraded(proof, [calendar])
+            except (Refused, Fault) as trouble:
+                journal(self.name, "anchor_failed", detail=str(trouble))
+                if isinstance(trouble, Unreachable):
+                    asked.remove(calendar)
         return await self._keep(proof, record.what)
 
-    async def _sign(self, digest: bytes, what: str) -> Record:
-        authority = self.ports.authority
+    async def _token(self, digest: bytes, what: str) -> Record:
+        """Return the record of a digest's token, signed now where there is none, or only one of our own."""
+        authority, kept = self.ports.authority, await self.kept.find(digest.hex(), "rfc3161")
+        if kept is not None and (authority.local or kept.worth > State.PENDING_LOCAL):
+            return kept
         token = await authority.stamp(digest)
         state = State.PENDING_LOCAL if authority.local else State.PENDING
         return await self.kept.keep(digest.hex(), "rfc3161", what, state, authority.name[:MAX_BY_CHARS], token)

@@ -146,16 +146,20 @@ def timestamp(
     message: bytes, attestations: Iterable[Attestation] = (), branches: Iterable[tuple[Op, Timestamp]] = ()
 ) -> Timestamp:
     """Return a timestamp in its one order, equal branches joined."""
-    joined: dict[Op, Timestamp] = {}
+    alike: dict[Op, list[Timestamp]] = {}
     for op, after in branches:
-        assert after.message == op(message)
-        joined[op] = _union(joined[op], after) if op in joined else after
+        alike.setdefault(op, []).append(after)
     ordered = sorted(set(attestations), key=lambda one: one.key)
-    return Timestamp(message, tuple(ordered), tuple(sorted(joined.items(), key=lambda item: item[0])))
+    return Timestamp(message, tuple(ordered), tuple((op, _joined(alike[op])) for op in sorted(alike)))
 
 
-def _union(one: Timestamp, other: Timestamp) -> Timestamp:
-    return timestamp(one.message, one.attestations + other.attestations, one.branches + other.branches)
+def _joined(alike: list[Timestamp]) -> Timestamp:
+    """Return what several timestamps of one message say together, in time that their size bounds."""
+    if len(alike) == 1:
+        return alike[0]
+    assert {one.message for one in alike} == {alike[0].message}
+    attestations = [attestation for one in alike for attestation in one.attestations]
+    return timestamp(alike[0].message, attestations, [branch for one in alike for branch in one.branches])
 
 
 def path(message: bytes, ops: Iterable[Op], end: Callable[[bytes], Timestamp]) -> Timestamp:

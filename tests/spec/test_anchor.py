@@ -358,10 +358,10 @@ def test_a_header_makes_the_difference() -> None:
         before = organ(world, store=store)
         await before.open(NoLog())
         await before.kept.keep(HELLO.hex(), "ots", "hello", State.BITCOIN_UNCHECKED, "elsewhere", PROOF)
-        assert {"ots": "bitcoin_unchecked"} == states(await before.on_tick(tick(world)))
+        assert "bitcoin_unchecked" == states(await before.on_tick(tick(world)))["ots"]
         after = organ(world.fork("later"), store=store, headers=FileHeaders(HEADERS))
         await after.open(NoLog())
-        [said] = await after.on_tick(tick(world))
+        [said] = [one for one in await after.on_tick(tick(world)) if one.method == "ots"]
         assert ("verified", f"bitcoin block {HEIGHT}") == (said.state, said.by)
         assert (hashlib.sha256(PROOF).digest(), len(PROOF)) == (said.proof_sha256, said.proof_bytes)
 
@@ -398,6 +398,51 @@ def test_one_that_fails_does_not_hold_up_the_others() -> None:
 
 
 @pytest.mark.spec("COL-05")
+def test_who_was_away_is_asked_again() -> None:
+    """A token that the authority owed is signed at the next look; a calendar that is gone is asked once per look."""
+
+    class Counting(Broken):
+        asked = 0
+
+        async def upgrade(self, commitment: bytes) -> Timestamp | None:
+            """Count, and do not answer."""
+            self.asked += 1
+            return await super().upgrade(commitment)
+
+    async def body(world: SimWorld) -> None:
+        store, gone = MemoryProofStore(), Counting()
+        first = organ(world, store=store, authority=Broken())
+        await first.open(NoLog())
+        for n in range(5):
+            proof = path(bytes([n]) * 32, [Op(SHA256)], lambda message: timestamp(message, [Pending(gone.uri)]))
+            await first.kept.keep(proof.message.hex(), "ots", "a test", State.PENDING, "", write_detached(proof))
+        second = organ(world.fork("later"), gone, store=store)
+        await second.open(NoLog())
+        said = await second.on_tick(tick(world))
+        assert (5, 1) == (len([one for one in said if one.method == "rfc3161"]), gone.asked)
+
+    play(body)
+
+
+@pytest.mark.spec("COL-05", "X-07")
+def test_one_damaged_proof_does_not_hold_up_the_others() -> None:
+    """With one record that is none and one proof that is gone, a look still brings every other digest further."""
+
+    async def body(world: SimWorld) -> None:
+        store = MemoryProofStore()
+        part = organ(world, SimCalendar(world.fork("outside")), store=store)
+        await part.open(NoLog())
+        for n in range(4):
+            await part.on_anchor(AnchorRequest(bytes([n]) * 32, "a test"))
+        await store.put(f"anchors/{'00' * 32}.ots", b"garbage")
+        await store.remove((await part.kept.read(f"anchors/{'01' * 32}.ots")).location)
+        await world.sleep(INTERVAL_S)
+        assert 2 == len([one for one in await part.on_tick(tick(world)) if one.state == "bitcoin_unchecked"])
+
+    play(body)
+
+
+@pytest.mark.spec("COL-05")
 def test_a_local_token_is_no_evidence() -> None:
     """A token of our own is worth PENDING_LOCAL, one of an authority outside PENDING, and neither ever more."""
 
@@ -424,8 +469,8 @@ def test_the_newest_checkpoint_is_anchored_once_per_interval() -> None:
         for n in range(100):
             part.remember(hashlib.sha256(bytes([n])).digest(), f"checkpoint {n}")
             anchored += [one.what for one in await part.on_tick(tick(world)) if one.method == "ots"]
-            for record in [record async for record in part.kept.all()]:
-                await part.on_advanced(record.decision())
+            for name in await part.kept.names():
+                await part.on_advanced((await part.kept.read(name)).decision())
             await world.sleep(INTERVAL_S / 30)
         assert ["checkpoint 0", "checkpoint 30", "checkpoint 60", "checkpoint 90"] == anchored
 
@@ -498,7 +543,8 @@ def test_a_crash_at_any_write_is_made_good(steps: int) -> None:
         await life(world.fork("after"), Failing(kept, 1_000), public)
         store = MemoryProofStore()
         store.kept = kept
-        records = {record.method: record async for record in Kept(store).all()}
+        found = [await Kept(store).read(name) for name in await Kept(store).names()]
+        records = {record.method: record for record in found}
         assert {"ots": "pending", "rfc3161": "pending_local"} == {m: r.state for m, r in records.items()}
         for record in records.values():
             assert record.proof_bytes == len(await Kept(store).proof(record))
@@ -706,4 +752,6 @@ def test_the_command_line_anchors_and_survives_kill_9(home: Home, tmp_path: Path
         assert (int(Exit.CONFIG), b"mine") == (refused.code, file.with_name("text.ots").read_bytes())
         assert int(Exit.CONFIG) == home.run("anchor", "stamp", "neither").code
         assert "none" == home.run("anchor", "status", "ab" * 32, "--json").documents[0]["state"]
+    listed = home.held("anchor", "status", "--json").documents[0]
+    assert [("ots", "text"), ("rfc3161", "text")] == [(one["method"], one["what"]) for one in listed]
     assert json.loads((home.folder / "dev" / "anchors" / "anchors" / f"{HELLO.hex()}.ots").read_bytes())["logged"]
