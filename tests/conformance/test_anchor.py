@@ -227,6 +227,20 @@ def test_a_bad_answer_of_a_calendar_has_a_name(name: str) -> None:
 
 
 @pytest.mark.spec("COL-05", "X-12")
+def test_an_answer_has_a_size() -> None:
+    """An answer of exactly as many bytes as are allowed is read, one byte more is refused."""
+
+    async def body() -> None:
+        async with calendars.calendar() as server:
+            server.say = b"HTTP/1.0 200 so\r\n\r\n" + bytes(100)
+            assert (200, bytes(100)) == await exchange("GET", server.url, b"", {}, 100, 20.0)
+            with pytest.raises(Refused, match="more than the 99 bytes"):
+                await exchange("GET", server.url, b"", {}, 99, 20.0)
+
+    asyncio.run(body())
+
+
+@pytest.mark.spec("COL-05", "X-12")
 def test_a_calendar_that_never_ends_is_left() -> None:
     """A server that holds the connection open and says nothing more is left at the deadline, as unreachable."""
 

@@ -369,6 +369,26 @@ def test_a_header_makes_the_difference() -> None:
 
 
 @pytest.mark.spec("COL-05")
+def test_a_state_never_falls_back() -> None:
+    """What was checked stays VERIFIED when the header is no longer at hand, and a poorer proof does not replace it."""
+
+    async def body(world: SimWorld) -> None:
+        store = MemoryProofStore()
+        with_header = organ(world, store=store, headers=FileHeaders(HEADERS))
+        await with_header.open(NoLog())
+        await with_header.kept.keep(HELLO.hex(), "ots", "hello", State.BITCOIN_UNCHECKED, "elsewhere", PROOF)
+        assert "verified" == states(await with_header.on_tick(tick(world)))["ots"]
+        without = organ(world.fork("later"), store=store)
+        await without.open(NoLog())
+        poorer = write_detached(timestamp(HELLO, [Pending("https://a")]))
+        kept = await without.kept.keep(HELLO.hex(), "ots", "hello", State.PENDING, "https://a", poorer)
+        assert ("verified", len(PROOF)) == (kept.state, kept.proof_bytes)
+        assert "verified" == states(await without.on_anchor(AnchorRequest(HELLO, "hello")))["ots"]
+
+    play(body)
+
+
+@pytest.mark.spec("COL-05")
 def test_a_block_that_a_header_contradicts_counts_for_nothing() -> None:
     """A calendar's claim that the header at hand contradicts leaves the digest as it was."""
 
