@@ -663,6 +663,27 @@ def test_an_organism_anchors_on_a_real_server(tmp_path: Path) -> None:
     live_nats(life, tmp_path / "home", parts(tmp_path, outside))
 
 
+@pytest.mark.spec("COL-05")
+def test_settings_choose_who_is_asked(tmp_path: Path) -> None:
+    """Built from settings that name a calendar and an authority, the organ is PENDING with both, by their own words."""
+
+    async def body() -> None:
+        async with calendars.calendar() as server, calendars.authority(tmp_path) as (url, trusted):
+            given = {"home": str(tmp_path / "home"), "site": "here", "env": "prod", "anchor_calendars": server.url}
+            given |= {"anchor_tsa_url": url, "anchor_tsa_ca": str(trusted), "anchor_headers": str(HEADERS)}
+            part = AnchorOrgan.build(load({}, given, "here").settings, RealWorld("prod"))
+            await part.open(NoLog())
+            said = await part.on_anchor(AnchorRequest(DIGEST, "a test"))
+            assert {("ots", "pending", server.url), ("rfc3161", "pending", url)} == {
+                (one.method, one.state, one.by) for one in said
+            }
+            status = await part.on_status(AnchorStatusRequest(DIGEST))
+            assert ("pending", "pending", True) == (status.state, status.minimum, status.enough)
+            assert [] == await part.ports.store.names("waiting")
+
+    asyncio.run(body())
+
+
 @pytest.mark.spec("COL-05", "X-08")
 def test_an_organism_anchors_in_a_simulation() -> None:
     """With its simulated ports the organ does the same under simulated time."""
