@@ -132,6 +132,8 @@ _AGAINST = "a checkpoint you kept: the log must go on from it (repeat it)"
 _POLICY = "the same nerve with other rules: show which decisions would differ (repeat it)"
 _KNOWN = "a void entry you know of already (repeat it)"
 _VIEWS = "deploy.commands.views"
+_ANCHOR = "deploy.commands.anchor"
+_DIGESTED = _option("target", metavar="FILE|DIGEST", help="a file, or a SHA-256 digest in hexadecimal digits")
 _PART = _option("name", help="cells.math_cell, ./my_cell.py, or ./my_cells.py:OneOfThem")
 
 COMMANDS: dict[str, Described | Group] = {
@@ -254,6 +256,33 @@ COMMANDS: dict[str, Described | Group] = {
                 (
                     _option("folder", type=Path, nargs="?", help="a backup; without one the log goes on as it is"),
                     _option("--reason", required=True, help="why, as the log will say"),
+                ),
+            ),
+        },
+    ),
+    "anchor": Group(
+        "have digests witnessed outside, and see what a proof is worth",
+        {
+            "stamp": Described(
+                f"{_ANCHOR}:stamp",
+                "anchor a file or a digest",
+                (
+                    _DIGESTED,
+                    _option("--out", type=Path, metavar="PATH", help="where the proof goes (default: FILE.ots)"),
+                ),
+            ),
+            "status": Described(
+                f"{_ANCHOR}:status",
+                "say how a file or a digest is anchored; alone, list what this data folder holds",
+                (_option("target", nargs="?", metavar="FILE|DIGEST", help="default: everything"),),
+            ),
+            "verify": Described(
+                f"{_ANCHOR}:verify",
+                "judge a proof offline: 0 for a checked block, 7 for less, 19 if it is wrong",
+                (
+                    _option("proof", type=Path, metavar="FILE.ots", help="the proof"),
+                    _option("--file", type=Path, help="what it is of (default: FILE, where that exists)"),
+                    _option("--header", metavar="HEX", help="the block's header in 160 hexadecimal digits"),
                 ),
             ),
         },

@@ -25,6 +25,7 @@ BUILT_IN = (
     "cells.battery_cell",
     "nerves.overload",
     "organs.records",
+    "organs.anchor",
 )
 ENTRY_POINTS = "nimmerverse.parts"
 

@@ -67,6 +67,15 @@ NatsUrl = Annotated[
 DatabaseUrl = Annotated[
     Annotated[str, _url("postgresql", "postgres", socket=True)] | None, Expected("postgresql://USER@HOST:PORT/DATABASE")
 ]
+CalendarUrls = Annotated[
+    Annotated[str, _url("https", "http")] | None, Expected("https://HOST[/PATH], several separated by commas")
+]
+AuthorityUrl = Annotated[Annotated[str, _url("https", "http")] | None, Expected("https://HOST[/PATH]")]
+AnchorState = Annotated[
+    Literal["none", "pending_local", "pending", "bitcoin_unchecked", "verified"] | None,
+    Expected("none, pending_local, pending, bitcoin_unchecked or verified"),
+]
+Interval = Annotated[int, Field(ge=1, le=604_800), Expected("a whole number from 1 to 604800")]
 Level = Annotated[Literal["debug", "info", "warning", "error"], Expected("debug, info, warning or error")]
 Color = Annotated[Literal["auto", "always", "never"], Expected("auto, always or never")]
 
@@ -98,6 +107,22 @@ class Settings(BaseModel):
         None, description="Port on 127.0.0.1 that serves Prometheus metrics; empty serves none."
     )
     disk_quota_mb: Quota = Field(2048, description="Most that the embedded JetStream store may hold, in megabytes.")
+    anchor_calendars: CalendarUrls = Field(
+        None, description="OpenTimestamps calendars to anchor with; empty asks nobody outside."
+    )
+    anchor_tsa_url: AuthorityUrl = Field(
+        None, description="RFC 3161 time-stamp authority; empty uses one of this installation, which is no evidence."
+    )
+    anchor_tsa_ca: File = Field(None, description="PEM file with the certificates that anchor_tsa_url is trusted by.")
+    anchor_headers: File = Field(
+        None, description="File of lines `HEIGHT HEADER` with Bitcoin block headers, against which proofs are checked."
+    )
+    anchor_interval_s: Interval = Field(
+        3600, description="Seconds between two anchored checkpoints, and between two looks after pending proofs."
+    )
+    anchor_minimum: AnchorState = Field(
+        None, description="Least anchor state that is accepted; empty is none in dev and pending elsewhere."
+    )
     color: Color = Field("auto", description="Coloured output; auto colours a terminal only.")
 
     @property
@@ -113,7 +138,9 @@ _MACHINE_DEFAULTS = {
     "passphrase_credential": f"`$CREDENTIALS_DIRECTORY/{CREDENTIAL_NAME}` where that file exists",
     "color": "`auto`, or `never` where `NO_COLOR` is set",
 }
-_PATHS = frozenset({"home", "nats_creds", "nats_nkey", "passphrase_file", "passphrase_credential"})
+_PATHS = frozenset(
+    {"home", "nats_creds", "nats_nkey", "passphrase_file", "passphrase_credential", "anchor_tsa_ca", "anchor_headers"}
+)
 
 
 class Effective(NamedTuple):
@@ -268,6 +295,12 @@ def _refuse_contradictions(found: Mapping[str, _Found]) -> None:
         if one in given and other in given:
             both = f"{one} ({given[one].origin}) and {other} ({given[other].origin})"
             raise ConfigFault(f"{both} contradict each other: set at most one of them.")
+    if ("anchor_tsa_url" in given) != ("anchor_tsa_ca" in given):
+        alone = given["anchor_tsa_url" if "anchor_tsa_url" in given else "anchor_tsa_ca"]
+        raise ConfigFault(
+            f"anchor_tsa_url and anchor_tsa_ca belong together, found one ({alone.origin}): an authority is worth what "
+            "its certificates are; set both, or remove it."
+        )
     for name in ("nats_creds", "nats_nkey"):
         if name in given and "nats_url" not in given:
             raise ConfigFault(f"{name} ({given[name].origin}) has no server to log in to: set nats_url, or remove it.")

@@ -56,7 +56,8 @@ def _codes(*rows: tuple[str, str, str]) -> dict[str, Code]:
     return {code: Code(code, name, when) for code, name, when in rows}
 
 
-#: Refusals in the order admission judges them (R005 leads when bytes cannot be read at all), then the bus's own (B…).
+#: Refusals in the order admission judges them (R005 leads when bytes cannot be read at all), then the bus's own (B…),
+#: the anchors' (A…).
 CODES = _codes(
     (
         "R001",
@@ -100,6 +101,15 @@ CODES = _codes(
     ("B011", "NO_MODEL", "This organ has no model or device configured; it never invents a result."),
     ("B012", "NOT_COMPUTABLE", "The input is well formed, but the capability has no answer for it."),
     ("B013", "NOT_YET_SIGNED", "No signed checkpoint covers this position of the log yet; ask again in a moment."),
+    ("A001", "NOT_ANCHORED", "The anchor of a digest is worth less than what is demanded here; both states are named."),
+    (
+        "A002",
+        "NO_PROOF",
+        "The bytes are not exactly one OpenTimestamps proof, or not of the digest they are shown for.",
+    ),
+    ("A003", "BAD_HEADER", "The block header has the wrong size, too little work, or another Merkle root."),
+    ("A004", "BAD_CALENDAR", "A calendar or an authority answered with something that is no answer."),
+    ("A005", "BAD_TOKEN", "The time-stamp token does not verify for this digest and this authority."),
 )
 
 

@@ -58,13 +58,13 @@ def open_private(path: Path, flags: int) -> int:
         return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
-def write_private(path: Path, text: str) -> None:
-    """`text` in `path`, mode 0600, replaced in one step and on disk when this returns. Raises StorageFault."""
+def write_private(path: Path, content: str | bytes) -> None:
+    """`content` in `path`, mode 0600, replaced in one step and on disk when this returns. Raises StorageFault."""
     draft = path.with_name(f"{path.name}.draft")
     descriptor = open_private(draft, os.O_WRONLY | os.O_TRUNC)
     with storing(path):
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

@@ -28,6 +28,7 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
     "tiles_made_again": ("warning", "The notary's tiles were lost or damaged, and were made again from the log."),
     "views_rebuilding": ("info", "Views are built from the log beside the present ones: `reached` entries of `of`."),
     "views_rebuilt": ("info", "Views that were built from the log took the place of those before."),
+    "anchor_failed": ("warning", "A calendar or an authority gave no usable answer; it is asked again later."),
     "server_restarted": ("warning", "An embedded server had stopped and was started again."),
 }
 

@@ -23,7 +23,6 @@ _TEXTS = {
 _SIMPLE: dict[type[schema.Type], object] = {
     schema.FloatType: 1.5,
     schema.BoolType: True,
-    schema.BytesType: b"bytes",
     schema.NoneType: None,
     schema.AnyType: None,
 }
@@ -54,10 +53,18 @@ def _value(node: schema.Type, name: str) -> object:
             made = node.values[0]
         case schema.EnumType():
             made = next(iter(node.cls))
-        case schema.IntType():
-            made = max(1, node.ge or 1)
-        case schema.StrType():
-            made = _TEXTS.get(name, name)
         case _:
-            made = _SIMPLE[type(node)]
+            made = _plain(node, name)
     return made
+
+
+def _plain(node: schema.Type, name: str) -> object:
+    match node:
+        case schema.IntType():
+            return max(1, node.ge or 1)
+        case schema.StrType():
+            return _TEXTS.get(name, name)
+        case schema.BytesType():
+            return b"bytes".ljust(node.min_length or 0)
+        case _:
+            return _SIMPLE[type(node)]

@@ -12,7 +12,7 @@ from shared.constant import constant
 from shared.envelope import Verdict
 from shared.errors import LogFault, Unreachable
 from shared.journal import record
-from shared.part.organ import Log
+from shared.part.organ import JudgedLog
 
 AT_ONCE = constant(500, "entries", "X-05")
 SWITCHES = constant(3, "attempts", "X-05")
@@ -20,7 +20,7 @@ TOLD = constant(10_000, "entries", "X-05")
 Told = Callable[[int], None]
 
 
-async def catch_up(records: Records, log: Log, stop: int | None = None) -> None:
+async def catch_up(records: Records, log: JudgedLog, stop: int | None = None) -> None:
     """Apply every entry the views have not seen, up to `stop` (exclusive), many in one transaction."""
     while True:
         start = await records.next_index()
@@ -49,7 +49,7 @@ async def fill(records: Records, replay: AsyncIterator[Verdict], stop: int, told
         raise LogFault(f"the views have read {stop} entries, the log ends after {reached}")
 
 
-async def rebuild(records: Records, log: Log, views: Sequence[View] = ()) -> None:
+async def rebuild(records: Records, log: JudgedLog, views: Sequence[View] = ()) -> None:
     """Build views (all of them, unless named) from the genesis beside the present ones, then put them in their place.
 
     The old ones can be read until then. An attempt that was cut off is gone on with.
@@ -109,7 +109,7 @@ async def compare(live: Snapshot, rebuilt: Snapshot, views: Sequence[View]) -> l
 
 
 async def verify(
-    records: Records, fresh: Records, log: Log, replay: AsyncIterator[Verdict]
+    records: Records, fresh: Records, log: JudgedLog, replay: AsyncIterator[Verdict]
 ) -> tuple[int, list[Compared]]:
     """Build `fresh` from the genesis and compare the views with it; return the index both stand at, and what was found.
 

@@ -11,7 +11,7 @@ from organs.records.postgres import PostgresRecords
 from shared.config import Settings
 from shared.constant import constant
 from shared.envelope import Verdict
-from shared.part.organ import Log, Organ
+from shared.part.organ import JudgedLog, Organ
 from shared.world import SimWorld, World
 
 BEHIND_NS = constant(1_000_000_000, "ns", "X-05")
@@ -40,7 +40,7 @@ class RecordsOrgan(Organ):
     def again(self, world: SimWorld) -> RecordsOrgan:
         return RecordsOrgan(self.records)
 
-    async def open(self, log: Log) -> None:
+    async def open(self, log: JudgedLog) -> None:
         """Open the views; what was declared otherwise is rebuilt first, and what is missing is read from the log."""
         self.log = log
         opened = await self.records.open()

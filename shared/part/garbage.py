@@ -64,7 +64,7 @@ async def _thrown_at(runner: Runner, stranger: Bus, cls: type[Message], sampler:
     handled = runner.work.handled
     await stranger.wire.publish(subject, encode(good))
     await stranger.world.sleep(SETTLE_S)
-    return found if runner.work.handled == handled + 1 else [*found, f"after garbage nothing is heard on {subject}"]
+    return found if runner.work.handled > handled else [*found, f"after garbage nothing is heard on {subject}"]
 
 
 def _kinds(good: bytes) -> list[tuple[str, bytes]]:

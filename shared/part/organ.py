@@ -16,12 +16,16 @@ class Log(Protocol):
 
     def replay(self) -> AsyncIterator[Verdict]: ...
 
+
+class JudgedLog(Log, Protocol):
+    """A log that can also be read on from where its reader is."""
+
     async def judged(self, start: int, limit: int) -> list[Verdict]:
         """Return up to `limit` entries from index `start` on, as a reader that follows the log judges them."""
         ...
 
 
-class OwnLog(Log, Protocol):
+class OwnLog(JudgedLog, Protocol):
     """The log as an organ is handed it: also raw, and with the keys by which the organ speaks."""
 
     @property

@@ -38,7 +38,8 @@ from tests.ground import ENV, Founded, NatsGround, Noted, noted, play_nats
 from tests.parts import Ask, BenchCell, stage
 
 #: The parts of a small organism: nothing that needs PostgreSQL.
-FEW = ("--part", "cells.math_cell", "--part", "cells.sensor_cell", "--part", "nerves.overload")
+_FEW = ("cells.math_cell", "cells.sensor_cell", "nerves.overload", "organs.anchor")
+FEW = tuple(word for name in _FEW for word in ("--part", name))
 ASSESS = ("request", "nervous.overload.assess.request", '{"site": "here"}')
 EVENT_S = 20.0
 TRUST = "trust"
@@ -166,6 +167,13 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "dead": (),
     "audit verify": (),
     "audit replay": (),
+    "anchor stamp": ("ab" * 32,),
+    "anchor status": ("ab" * 32,),
+    "anchor verify": (
+        "tests/vectors/bitcoin_358391.ots",
+        "--set",
+        "anchor_headers=tests/vectors/bitcoin_358391.headers",
+    ),
     "connect": (),
     "subjects": (),
     "keys": (),
