@@ -55,7 +55,8 @@ def _codes(*rows: tuple[str, str, str]) -> dict[str, Code]:
     return {code: Code(code, name, when) for code, name, when in rows}
 
 
-#: Refusals in the order admission judges them (R005 leads when bytes cannot be read at all), then the bus's own (B…).
+#: Refusals in the order admission judges them (R005 leads when bytes cannot be read at all), then the bus's own (B…)
+#: and the artifact store's (S…).
 CODES = _codes(
     (
         "R001",
@@ -98,6 +99,15 @@ CODES = _codes(
     ("B010", "STALE", "The request's own deadline had passed when it arrived."),
     ("B011", "NO_MODEL", "This organ has no model or device configured; it never invents a result."),
     ("B012", "NOT_COMPUTABLE", "The input is well formed, but the capability has no answer for it."),
+    (
+        "S001",
+        "NOT_A_DIGEST",
+        "An artifact is named by its BLAKE3 digest, 64 lower-case hexadecimal digits, and by nothing else.",
+    ),
+    ("S002", "NO_SUCH_ARTIFACT", "The store holds nothing under this digest."),
+    ("S003", "TOO_LARGE", "The artifact is larger than the reader is prepared to hold at once."),
+    ("S004", "BAD_MEDIA_TYPE", "The media type is not `type/subtype` as RFC 6838 restricts it."),
+    ("S005", "PARENT_UNKNOWN", "An artifact names a parent that the store has never held, or itself."),
 )
 
 
@@ -171,6 +181,18 @@ class StorageFault(Fault):
 
     retry = True
     exit = Exit.STORAGE
+
+
+class Damaged(Fault):
+    """Stored bytes are not those that their digest names: flipped, cut short, grown, or something else entirely."""
+
+    exit = Exit.TAMPERED
+
+
+class BadProof(Fault):
+    """A proof is malformed, of the wrong size, or does not lead to what it has to prove; the sentence says which."""
+
+    exit = Exit.BAD_PROOF
 
 
 class NotPermitted(Fault):
