@@ -18,7 +18,7 @@ from blake3 import blake3
 from shared.constant import constant
 from shared.errors import Damaged, Refusal, Refused
 
-CHUNK_BYTES = constant(1 << 20, "bytes", "ILL-05")
+CHUNK_BYTES = constant(1_048_576, "bytes", "ILL-05")
 MAX_REASON_BYTES = constant(1_000, "bytes", "ILL-05")
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
