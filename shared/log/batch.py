@@ -1,0 +1,169 @@
+"""A batch of up to 1,000 records under one BLAKE3 root: each leaf commits to a whole record, hidden by its salt.
+
+    leaf = BLAKE3(salt ‖ record)      tree = RFC 6962 over the leaves, as in tree.py
+
+The salt has 32 bytes, so where it ends is never in doubt; when it is destroyed, the leaf says nothing of the record any
+more, and nobody can find a short record by guessing. Whoever is shown record and salt can check both in a proof.
+
+`reference_root` and its neighbours compute the roots of the batches this product learned from, bit for bit: no
+prefixes, and the last leaf repeated up to a power of two. Those roots do not bind the number of leaves, and an inner
+pair can pose as two leaves; they are here to read old batches, never to make new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from blake3 import blake3
+
+from shared.constant import constant
+from shared.errors import BadProof, Refusal, Refused
+from shared.log.tree import blake3_hash
+
+MAX_RECORDS = constant(1_000, "records", "COL-04")
+SALT_BYTES = constant(32, "bytes", "COL-04")
+DIGEST_BYTES = constant(32, "bytes", "COL-04")
+
+
+def leaf_of(record: bytes, salt: bytes) -> bytes:
+    """Return the 32-byte leaf of a record's canonical bytes under a salt of 32 bytes."""
+    assert len(salt) == SALT_BYTES, f"a salt has {SALT_BYTES} bytes"
+    return blake3(salt + record).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class InclusionProof:
+    """Where a leaf stands in a batch of a size, and the sibling hashes on its way up to the root."""
+
+    index: int
+    size: int
+    path: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Leaves in their order, and every level of their tree; made by `of`."""
+
+    leaves: tuple[bytes, ...]
+    levels: tuple[tuple[bytes, ...], ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, leaves: Sequence[bytes]) -> Batch:
+        """Return the batch of 1 to 1,000 leaves of 32 bytes; Refused B003 for another number, B002 for another size."""
+        if not 0 < len(leaves) <= MAX_RECORDS:
+            raise Refused(Refusal("B003", f"{len(leaves)} records for one batch, 1 to {MAX_RECORDS} may be"))
+        if any(len(leaf) != DIGEST_BYTES for leaf in leaves):
+            raise Refused(Refusal("B002", f"a leaf has {DIGEST_BYTES} bytes: it is the digest of a salted record"))
+        levels = [tuple(_leaf(leaf) for leaf in leaves)]
+        while len(levels[-1]) > 1:
+            levels.append(_above(levels[-1]))
+        return cls(tuple(leaves), tuple(levels))
+
+    @property
+    def root(self) -> bytes:
+        """The 32-byte root that commits to every leaf, their order and their number."""
+        return self.levels[-1][0]
+
+    def prove(self, index: int) -> InclusionProof:
+        """Return the proof that the leaf at `index` is in this batch; Refused B002 where there is none."""
+        if not 0 <= index < len(self.leaves):
+            raise Refused(Refusal("B002", f"there is no leaf {index} in a batch of {len(self.leaves)}"))
+        path, place = list[bytes](), index
+        for level in self.levels[:-1]:
+            if place ^ 1 < len(level):
+                path.append(level[place ^ 1])
+            place //= 2
+        return InclusionProof(index, len(self.leaves), tuple(path))
+
+
+def verify_inclusion(root: bytes, size: int, index: int, leaf: bytes, proof: InclusionProof) -> None:
+    """Hold that `leaf` stands at `index` in the batch of `size` leaves with this root; BadProof says what does not fit.
+
+    Root, size and index are what the verifier knows from elsewhere, for instance from a signed decision.
+    """
+    if not 0 < size <= MAX_RECORDS:
+        raise BadProof(f"a batch of {size} leaves, 1 to {MAX_RECORDS} may be")
+    if not 0 <= index < size:
+        raise BadProof(f"there is no leaf {index} in a batch of {size}")
+    if (proof.index, proof.size) != (index, size):
+        raise BadProof(f"the proof is for leaf {proof.index} of {proof.size}, expected leaf {index} of {size}")
+    if any(len(part) != DIGEST_BYTES for part in (root, leaf, *proof.path)):
+        raise BadProof(f"root, leaf and siblings have {DIGEST_BYTES} bytes each; one of them does not")
+    expected = path_length(size, index)
+    if len(proof.path) != expected:
+        raise BadProof(f"the proof has {len(proof.path)} siblings, leaf {index} of {size} has {expected}")
+    found, siblings, last = _leaf(leaf), iter(proof.path), size - 1
+    while last:
+        if index % 2:
+            found = _node(next(siblings), found)
+        elif index < last:
+            found = _node(found, next(siblings))
+        index, last = index // 2, last // 2
+    if found != root:
+        raise BadProof(f"the proof leads to root {found.hex()}, expected {root.hex()}")
+
+
+def path_length(size: int, index: int) -> int:
+    """Return how many siblings the proof of a leaf has: one per level, none where the last node is carried up."""
+    length, last = 0, size - 1
+    while last:
+        length += index % 2 == 1 or index < last
+        index, last = index // 2, last // 2
+    return length
+
+
+# As the reference computes it
+
+
+def reference_leaf(text: str) -> bytes:
+    """Return the reference's leaf: BLAKE3 of a record's text alone; neither its id nor its score is bound."""
+    return blake3_hash(text.encode())
+
+
+def reference_root(leaves: Sequence[bytes]) -> bytes:
+    """Return the reference's root: the last leaf is repeated up to a power of two, and a parent has no prefix."""
+    return _reference_levels(leaves)[-1][0]
+
+
+def reference_proof(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
+    """Return the siblings of a leaf in the reference's tree, from the bottom up."""
+    if not 0 <= index < len(leaves):
+        raise Refused(Refusal("B002", f"there is no leaf {index} in a batch of {len(leaves)}"))
+    return tuple(level[(index >> height) ^ 1] for height, level in enumerate(_reference_levels(leaves)[:-1]))
+
+
+def reference_holds(root: bytes, index: int, leaf: bytes, path: Sequence[bytes]) -> bool:
+    """Say whether the reference would accept a proof; it asks neither for the size nor for the length of the path."""
+    for sibling in path:
+        leaf = blake3_hash(sibling + leaf if index % 2 else leaf + sibling)
+        index //= 2
+    return leaf == root
+
+
+def _reference_levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    if not leaves:
+        raise Refused(Refusal("B003", "a batch without leaves has no root in the reference"))
+    width = 1 << (len(leaves) - 1).bit_length()
+    levels = [[*leaves, *[leaves[-1]] * (width - len(leaves))]]
+    while len(levels[-1]) > 1:
+        level = levels[-1]
+        levels.append([blake3_hash(level[i] + level[i + 1]) for i in range(0, len(level), 2)])
+    return levels
+
+
+# The tree's own steps
+
+
+def _leaf(leaf: bytes) -> bytes:
+    return blake3_hash(b"\x00" + leaf)
+
+
+def _node(left: bytes, right: bytes) -> bytes:
+    return blake3_hash(b"\x01" + left + right)
+
+
+def _above(level: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Return the next level: neighbours are paired, an odd last node is carried up as it is."""
+    paired = [_node(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+    return (*paired, *level[len(level) - len(level) % 2 :])
