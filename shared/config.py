@@ -67,6 +67,10 @@ NatsUrl = Annotated[
 DatabaseUrl = Annotated[
     Annotated[str, _url("postgresql", "postgres", socket=True)] | None, Expected("postgresql://USER@HOST:PORT/DATABASE")
 ]
+ArtifactUrl = Annotated[
+    Annotated[str, _url("s3+https", "s3+http")] | None, Expected("s3+https://HOST:PORT/BUCKET, with /PREFIX or without")
+]
+Region = Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=63), Expected("a region such as us-east-1")]
 Level = Annotated[Literal["debug", "info", "warning", "error"], Expected("debug, info, warning or error")]
 Color = Annotated[Literal["auto", "always", "never"], Expected("auto, always or never")]
 
@@ -85,6 +89,11 @@ class Settings(BaseModel):
     database_url: DatabaseUrl = Field(
         None, repr=False, description="PostgreSQL database to use; empty starts an embedded one."
     )
+    artifact_url: ArtifactUrl = Field(
+        None, description="S3-compatible bucket for artifacts; empty keeps them in a folder in home."
+    )
+    artifact_credentials: File = Field(None, description="File with ACCESS_KEY:SECRET for artifact_url, mode 0600.")
+    artifact_region: Region = Field("us-east-1", description="Region that requests to artifact_url are signed for.")
     passphrase_file: File = Field(
         None, description="File with the keyring's passphrase; empty is `passphrase` in home. Generated when absent."
     )
@@ -113,7 +122,11 @@ _MACHINE_DEFAULTS = {
     "passphrase_credential": f"`$CREDENTIALS_DIRECTORY/{CREDENTIAL_NAME}` where that file exists",
     "color": "`auto`, or `never` where `NO_COLOR` is set",
 }
-_PATHS = frozenset({"home", "nats_creds", "nats_nkey", "passphrase_file", "passphrase_credential"})
+_PATHS = frozenset(
+    {"home", "nats_creds", "nats_nkey", "artifact_credentials", "passphrase_file", "passphrase_credential"}
+)
+#: What is of use with the address of a server only.
+_FOR = {"nats_creds": "nats_url", "nats_nkey": "nats_url", "artifact_credentials": "artifact_url"}
 
 
 class Effective(NamedTuple):
@@ -268,9 +281,13 @@ def _refuse_contradictions(found: Mapping[str, _Found]) -> None:
         if one in given and other in given:
             both = f"{one} ({given[one].origin}) and {other} ({given[other].origin})"
             raise ConfigFault(f"{both} contradict each other: set at most one of them.")
-    for name in ("nats_creds", "nats_nkey"):
-        if name in given and "nats_url" not in given:
-            raise ConfigFault(f"{name} ({given[name].origin}) has no server to log in to: set nats_url, or remove it.")
+    for name, server in _FOR.items():
+        if name in given and server not in given:
+            raise ConfigFault(f"{name} ({given[name].origin}) has no server to log in to: set {server}, or remove it.")
+    if "artifact_url" in given and "artifact_credentials" not in given:
+        raise ConfigFault(
+            f"artifact_url ({given['artifact_url'].origin}) has no account: set artifact_credentials too."
+        )
 
 
 def _validated(found: Mapping[str, _Found], environ: Mapping[str, str]) -> Settings:

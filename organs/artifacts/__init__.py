@@ -12,3 +12,4 @@ from organs.artifacts.port import ArtifactStore as ArtifactStore
 from organs.artifacts.port import check as check
 from organs.artifacts.port import has as has
 from organs.artifacts.port import read as read
+from organs.artifacts.s3 import S3Store as S3Store

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from organs.artifacts.folder import FolderStore
 from organs.artifacts.memory import MemoryStore
 from organs.artifacts.port import Artifact, ArtifactStore, check, checked_digest, has
+from organs.artifacts.s3 import Bucket, S3Store
+from organs.artifacts.sigv4 import Account
 from shared.codec import MAX_REASON_CHARS
 from shared.config import Settings
 from shared.constant import constant
-from shared.errors import Damaged, Refusal, Refused
+from shared.errors import Damaged, KeyFault, Refusal, Refused
+from shared.files import OPEN_TO_OTHERS
 from shared.home import place
 from shared.part.organ import Log, Organ
 from shared.subjects.artifacts import (
@@ -24,8 +28,8 @@ from shared.subjects.artifacts import (
 )
 from shared.world import SimWorld, World
 
-MAX_PARENTS = constant(100, "artifacts", "ILL-05")
-MAX_NAME_BYTES = constant(1_000, "bytes", "ILL-05")
+MAX_MADE_FROM = constant(100, "artifacts", "ILL-05")
+MAX_LABEL_BYTES = constant(1_000, "bytes", "ILL-05")
 
 
 class ArtifactsOrgan(Organ):
@@ -55,10 +59,12 @@ class ArtifactsOrgan(Organ):
     async def on_register(self, request: RegisterArtifact) -> list[ArtifactRegistered]:
         """Read the content whole, then decide; Refused where it or a parent is not there, or not what it says."""
         for what in (request.name, request.made_by):
-            if len(what.encode()) > MAX_NAME_BYTES:
-                raise Refused(Refusal("B003", f"a name of {len(what.encode())} bytes, at most {MAX_NAME_BYTES} may be"))
-        if len(request.parents) > MAX_PARENTS:
-            raise Refused(Refusal("B003", f"{len(request.parents)} parents, at most {MAX_PARENTS} may be"))
+            if len(what.encode()) > MAX_LABEL_BYTES:
+                raise Refused(
+                    Refusal("B003", f"a name of {len(what.encode())} bytes, at most {MAX_LABEL_BYTES} may be")
+                )
+        if len(request.parents) > MAX_MADE_FROM:
+            raise Refused(Refusal("B003", f"{len(request.parents)} parents, at most {MAX_MADE_FROM} may be"))
         checked_digest(request.digest)
         for parent in request.parents:
             if parent == request.digest or not await has(self.store, parent):
@@ -79,8 +85,26 @@ class ArtifactsOrgan(Organ):
 
 
 def store_of(settings: Settings, world: World) -> ArtifactStore:
-    """Return the artifact store that the settings choose."""
-    return FolderStore(place(settings) / "artifacts", world)
+    """Return the artifact store that the settings choose: a bucket, or a folder in home. ConfigFault, KeyFault."""
+    if settings.artifact_url is None:
+        return FolderStore(place(settings) / "artifacts", world)
+    assert settings.artifact_credentials is not None, "no address without an account"
+    account = read_account(settings.artifact_credentials, settings.artifact_region)
+    return S3Store(Bucket.at(settings.artifact_url), account, place(settings) / "spool", world)
+
+
+def read_account(path: Path, region: str) -> Account:
+    """Return the account in a file that its owner alone may read; KeyFault says what is wrong with it."""
+    try:
+        mode, text = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyFault(f"{path} cannot be read ({error}); write ACCESS_KEY:SECRET into it") from error
+    if mode & OPEN_TO_OTHERS:
+        raise KeyFault(f"{path} can be read by others; run `chmod 600 {path}`")
+    access_key, colon, secret = text.partition(":")
+    if not (access_key and colon and secret and text.isprintable()):
+        raise KeyFault(f"{path} does not hold ACCESS_KEY:SECRET in one line; correct it")
+    return Account(access_key, secret, region)
 
 
 async def stated(store: ArtifactStore, digest: str, *, whole: bool) -> ArtifactStated:

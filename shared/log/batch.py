@@ -23,7 +23,7 @@ from shared.log.tree import blake3_hash
 
 MAX_RECORDS = constant(1_000, "records", "COL-04")
 SALT_BYTES = constant(32, "bytes", "COL-04")
-DIGEST_BYTES = constant(32, "bytes", "COL-04")
+LEAF_BYTES = constant(32, "bytes", "COL-04")
 
 
 def leaf_of(record: bytes, salt: bytes) -> bytes:
@@ -53,8 +53,8 @@ class Batch:
         """Return the batch of 1 to 1,000 leaves of 32 bytes; Refused B003 for another number, B002 for another size."""
         if not 0 < len(leaves) <= MAX_RECORDS:
             raise Refused(Refusal("B003", f"{len(leaves)} records for one batch, 1 to {MAX_RECORDS} may be"))
-        if any(len(leaf) != DIGEST_BYTES for leaf in leaves):
-            raise Refused(Refusal("B002", f"a leaf has {DIGEST_BYTES} bytes: it is the digest of a salted record"))
+        if any(len(leaf) != LEAF_BYTES for leaf in leaves):
+            raise Refused(Refusal("B002", f"a leaf has {LEAF_BYTES} bytes: it is the digest of a salted record"))
         levels = [tuple(_leaf(leaf) for leaf in leaves)]
         while len(levels[-1]) > 1:
             levels.append(_above(levels[-1]))
@@ -88,8 +88,8 @@ def verify_inclusion(root: bytes, size: int, index: int, leaf: bytes, proof: Inc
         raise BadProof(f"there is no leaf {index} in a batch of {size}")
     if (proof.index, proof.size) != (index, size):
         raise BadProof(f"the proof is for leaf {proof.index} of {proof.size}, expected leaf {index} of {size}")
-    if any(len(part) != DIGEST_BYTES for part in (root, leaf, *proof.path)):
-        raise BadProof(f"root, leaf and siblings have {DIGEST_BYTES} bytes each; one of them does not")
+    if any(len(part) != LEAF_BYTES for part in (root, leaf, *proof.path)):
+        raise BadProof(f"root, leaf and siblings have {LEAF_BYTES} bytes each; one of them does not")
     expected = path_length(size, index)
     if len(proof.path) != expected:
         raise BadProof(f"the proof has {len(proof.path)} siblings, leaf {index} of {size} has {expected}")

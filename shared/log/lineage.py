@@ -24,7 +24,7 @@ from shared.errors import BadProof, Refusal, Refused
 CONTEXT = constant("nimmerverse 2026-11-20 lineage node", "derive_key context", "BIZ-04")
 MAX_NODES = constant(10_000, "nodes", "BIZ-04")
 MAX_PARENTS = constant(64, "parents", "BIZ-04")
-DIGEST_BYTES = constant(32, "bytes", "BIZ-04")
+ID_BYTES = constant(32, "bytes", "BIZ-04")
 MERGED_HEADS = constant(2, "heads", "BIZ-04")
 
 State = Literal[
@@ -263,7 +263,7 @@ def _check_form(name: bytes, node: Node) -> None:
     digests = (*node.parents, node.payload)
     scores = [score for score, _ in node.scores_ppm]
     for wrong, what in (
-        (any(len(digest) != DIGEST_BYTES for digest in digests), f"parents and payload have {DIGEST_BYTES} bytes each"),
+        (any(len(digest) != ID_BYTES for digest in digests), f"parents and payload have {ID_BYTES} bytes each"),
         (list(node.parents) != sorted(set(node.parents)), "parents are sorted and named once"),
         (scores != sorted(set(scores)), "scores are sorted and named once"),
         (len(node.parents) > MAX_PARENTS, f"at most {MAX_PARENTS} parents"),

@@ -6,23 +6,28 @@ import asyncio
 import errno
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
+import sysconfig
+import threading
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 import pytest
 from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from organs.artifacts import Artifact, ArtifactStore, FolderStore, MemoryStore, check, folder, has, read
+from organs.artifacts import Artifact, ArtifactStore, FolderStore, MemoryStore, S3Store, check, folder, has, read
 from organs.artifacts.port import CHUNK_BYTES
+from organs.artifacts.s3 import Bucket
+from organs.artifacts.sigv4 import Account
 from shared.errors import Damaged, Exit, Refused, StorageFault
 from shared.world import RealWorld
 
@@ -90,9 +95,90 @@ class FolderPlace:
         return sorted(path.name for path in (self.folder / "drafts").rglob("*"))
 
 
-@pytest.fixture(params=[MemoryPlace, FolderPlace], ids=lambda kind: kind.__name__)
+ACCESS_KEY, SECRET = "test-key", "test-secret"
+PART_BYTES = 1 << 20
+_numbers = count()
+
+
+class Rclone:
+    """A real S3-compatible server (`rclone serve s3`) that keeps its buckets as folders."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        program = Path(sysconfig.get_path("scripts")) / "rclone"
+        serve = [program, "serve", "s3", "--addr", "127.0.0.1:0", "--auth-key", f"{ACCESS_KEY},{SECRET}"]
+        fresh = ["--config", os.devnull, "--dir-cache-time", "1ms", "--use-json-log", "--log-level", "INFO"]
+        self.process = subprocess.Popen([*serve, *fresh, root], stderr=subprocess.PIPE, text=True)
+        assert self.process.stderr is not None
+        self.said: list[str] = []
+        for line in self.process.stderr:
+            self.said.append(line)
+            found = re.search(r"http://127\.0\.0\.1:(\d+)/", line)
+            if found:
+                self.port = int(found[1])
+                break
+        else:
+            raise AssertionError(f"the server did not start: {self.said}")
+        self.reader = threading.Thread(target=self._read, args=(self.process.stderr,))
+        self.reader.start()
+
+    def _read(self, source: IO[str]) -> None:
+        with source:
+            self.said += source
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.terminate()
+        self.process.wait()
+        self.reader.join()
+
+
+class S3Place:
+    """A bucket on the real server, whose folder stands open to damage."""
+
+    def __init__(self, ground: Path, server: Rclone) -> None:
+        self.server, self.spool = server, ground / "spool"
+        self.name = f"bucket-{next(_numbers)}"
+        self.folder = server.root / self.name
+        self.folder.mkdir()
+
+    def store(self, secret: str = SECRET, name: str = "", port: int = 0) -> S3Store:
+        """A store on it, which sends more than 1 MiB in parts."""
+        bucket = Bucket.at(f"s3+http://127.0.0.1:{port or self.server.port}/{name or self.name}/in/here")
+        return S3Store(bucket, Account(ACCESS_KEY, secret), self.spool, RealWorld("dev"), PART_BYTES)
+
+    def path(self, digest: str) -> Path:
+        return self.folder / "in" / "here" / "content" / digest
+
+    def content(self, digest: str) -> bytes:
+        return self.path(digest).read_bytes()
+
+    def spoil(self, digest: str, content: bytes | None) -> None:
+        if content is None:
+            self.path(digest).unlink()
+        else:
+            self.path(digest).write_bytes(content)
+
+    def leftovers(self) -> list[str]:
+        here = self.folder / "in" / "here"
+        names = [sorted(path.name for path in (here / kind).glob("*")) for kind in ("content", "sheets")]
+        strange = [path.name for path in self.folder.rglob(".*")]
+        return [*strange, *(path.name for path in self.spool.glob("*")), *sorted(set(names[0]) ^ set(names[1]))]
+
+
+@pytest.fixture(scope="module")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rclone]:
+    """The server, for all tests of this file."""
+    server = Rclone(tmp_path_factory.mktemp("s3"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=[MemoryPlace, FolderPlace, S3Place], ids=lambda kind: kind.__name__)
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """An empty place of each kind."""
+    if request.param is S3Place:
+        return S3Place(tmp_path, request.getfixturevalue("rclone"))
     return request.param(tmp_path)
 
 
