@@ -116,6 +116,8 @@ async def _body(server: Server, reader: asyncio.StreamReader, headers: Mapping[s
 
 
 async def _exactly(reader: asyncio.StreamReader, size: int) -> AsyncIterator[bytes]:
+    if size < 0:
+        raise ValueError(f"it promises {size} bytes")
     while size:
         piece = await _in_time(reader.read(min(size, PIECE_BYTES)))
         if not piece:

@@ -268,10 +268,12 @@ def test_a_server_that_stumbles_is_asked_again(tmp_path: Path, monkeypatch: pyte
 
     async def body() -> None:
         async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(answers.pop(0))
-            await reader.read()
-            writer.transport.abort()
+            try:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(answers.pop(0))
+                await reader.read()
+            finally:
+                writer.transport.abort()
 
         async with await asyncio.start_server(reply, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
