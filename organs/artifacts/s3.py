@@ -43,7 +43,7 @@ from shared.world import World
 
 T = TypeVar("T")
 
-ATTEMPTS = constant(4, "attempts", "ILL-05")
+EXCHANGES = constant(4, "exchanges", "ILL-05")
 AGAIN_S = constant(0.2, "s", "ILL-05")
 PART_BYTES = constant(67_108_864, "bytes", "ILL-05")  # more than this goes up in parts; S3 takes 5 GiB at once
 MAX_PARTS = constant(10_000, "parts", "ILL-05")
@@ -280,7 +280,7 @@ class S3Store:
 
     async def _patiently(self, once: Callable[[], Awaitable[T]]) -> T:
         """Return what an exchange gives that may be repeated; a server that stumbles is asked a few times."""
-        for attempt in range(ATTEMPTS - 1):
+        for attempt in range(EXCHANGES - 1):
             try:
                 return await once()
             except Unreachable:

@@ -255,7 +255,7 @@ def test_a_server_that_misbehaves_is_a_fault(tmp_path: Path, monkeypatch: pytest
             store = S3Store(bucket, Account("key", "secret"), tmp_path / "spool", RealWorld("dev"))
             with pytest.raises(Unreachable, match=f"127.0.0.1:{port}"):
                 await store.stat("a" * 64)
-            await until(lambda: len(handled) == s3.ATTEMPTS)
+            await until(lambda: len(handled) == s3.EXCHANGES)
 
     asyncio.run(body())
 
