@@ -134,6 +134,9 @@ _KNOWN = "a void entry you know of already (repeat it)"
 _VIEWS = "deploy.commands.views"
 _ANCHOR = "deploy.commands.anchor"
 _DIGESTED = _option("target", metavar="FILE|DIGEST", help="a file, or a SHA-256 digest in hexadecimal digits")
+_ARTIFACT = "deploy.commands.artifact"
+_HOLDS = ("checkpoint", "model", "log", "dataset", "evaluation", "other")
+_DIGEST = _option("digest", help="the BLAKE3 digest, 64 hexadecimal digits")
 _PART = _option("name", help="cells.math_cell, ./my_cell.py, or ./my_cells.py:OneOfThem")
 
 COMMANDS: dict[str, Described | Group] = {
@@ -296,6 +299,47 @@ COMMANDS: dict[str, Described | Group] = {
             _option("--write", action="store_true", help="write the generated files"),
             _option("--schema", metavar="SUBJECT", help="print the JSON schema of one subject's message"),
         ),
+    ),
+    "artifact": Group(
+        "store content under its digest, and see that it is what the log says",
+        {
+            "put": Described(
+                f"{_ARTIFACT}:put",
+                "store a file and have it registered",
+                (
+                    _option("file", type=Path, help="what to store"),
+                    _option("--holds", choices=_HOLDS, default="other", help="what it is (default: other)"),
+                    _option("--name", help="a name for people (default: the file's)"),
+                    _option("--made-by", help="who or what made it (default: operator)"),
+                    _option("--media-type", default="application/octet-stream", help="type/subtype"),
+                    _option(
+                        "--parent", action="append", default=[], metavar="DIGEST", help="made from this (repeat it)"
+                    ),
+                ),
+            ),
+            "get": Described(
+                f"{_ARTIFACT}:get",
+                "write a content to a file, every byte verified",
+                (
+                    _DIGEST,
+                    _option("--out", metavar="FILE", help="where to (default: the digest here; - for standard output)"),
+                ),
+            ),
+            "list": Described(f"{_ARTIFACT}:listing", "list what is stored or registered"),
+            "verify": Described(
+                f"{_ARTIFACT}:verify",
+                "read every byte and compare it with the log",
+                (
+                    _option("digest", nargs="?", help="only this one"),
+                    _option("--all", action="store_true", help="every artifact (the default)"),
+                ),
+            ),
+            "archive": Described(
+                f"{_ARTIFACT}:archive",
+                "take an artifact out of use; what it was remains provable",
+                (_DIGEST, _option("--reason", required=True, help="why, as the log will say")),
+            ),
+        },
     ),
     "keys": Described(
         f"{_ADMIN}:keys",

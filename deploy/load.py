@@ -26,6 +26,7 @@ BUILT_IN = (
     "nerves.overload",
     "organs.records",
     "organs.anchor",
+    "organs.artifacts",
 )
 ENTRY_POINTS = "nimmerverse.parts"
 

@@ -17,7 +17,7 @@ from typing import Any
 from deploy.backup import COPIED, FORMAT, digest_of
 from deploy.embedded import Account, FolderLock, Identity, NatsServer, StorageLimits
 from deploy.host import HOST_OWNER, ROOT
-from deploy.snapshot import CHUNK_BYTES, put_back
+from deploy.snapshot import SNAPSHOT_CHUNK_BYTES, put_back
 from organs.notary import FolderShelf
 from organs.notary.ports import notary_folder, tiles_folder
 from shared.audit import LiveSource, Options, Report, verify
@@ -205,7 +205,7 @@ def _read_manifest(backup: Path, settings: Settings) -> dict[str, Any]:
 
 def _chunks(backup: Path) -> Iterator[bytes]:
     with (backup / "log" / "snapshot").open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
+        while chunk := file.read(SNAPSHOT_CHUNK_BYTES):
             yield chunk
 
 

@@ -14,8 +14,8 @@ from nats.errors import Error as NatsError
 from shared.constant import constant
 from shared.errors import LogFault, StorageFault, Unreachable
 
-CHUNK_BYTES = constant(65_536, "bytes", "X-04")
-PATIENCE_S = constant(30.0, "s", "X-07")  #: between two chunks
+SNAPSHOT_CHUNK_BYTES = constant(65_536, "bytes", "X-04")
+SNAPSHOT_PATIENCE_S = constant(30.0, "s", "X-07")  #: between two chunks
 
 
 async def take(client: Client, stream: str, write: Callable[[bytes], None]) -> dict[str, Any]:
@@ -40,14 +40,14 @@ async def take(client: Client, stream: str, write: Callable[[bytes], None]) -> d
 
     hearing = await client.subscribe(inbox, cb=receive)  # pyright: ignore[reportUnknownMemberType] - its stubs
     try:
-        asked = {"deliver_subject": inbox, "no_consumers": True, "jsck": True, "chunk_size": CHUNK_BYTES}
+        asked = {"deliver_subject": inbox, "no_consumers": True, "jsck": True, "chunk_size": SNAPSHOT_CHUNK_BYTES}
         told = await _ask(client, f"$JS.API.STREAM.SNAPSHOT.{stream}", asked)
         while not ended.is_set():
             alive.clear()
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(SNAPSHOT_PATIENCE_S):
                 await alive.wait()
     except TimeoutError:
-        raise Unreachable(f"the snapshot of {stream} fell silent for {PATIENCE_S:g} s") from None
+        raise Unreachable(f"the snapshot of {stream} fell silent for {SNAPSHOT_PATIENCE_S:g} s") from None
     finally:
         await hearing.unsubscribe()
     if status not in ("", "204"):
@@ -61,7 +61,7 @@ async def put_back(client: Client, told: dict[str, Any], chunks: Iterable[bytes]
     answer = await _ask(client, f"$JS.API.STREAM.RESTORE.{name}", {"config": told["config"], "state": told["state"]})
     for chunk in (*chunks, b""):
         try:
-            said = await client.request(answer["deliver_subject"], chunk, timeout=PATIENCE_S)
+            said = await client.request(answer["deliver_subject"], chunk, timeout=SNAPSHOT_PATIENCE_S)
         except NatsError as error:
             raise Unreachable(f"the server took no more of {name} ({type(error).__name__})") from error
         _check(json.loads(said.data) if said.data.startswith(b"{") else {}, f"restoring {name}")
@@ -69,7 +69,7 @@ async def put_back(client: Client, told: dict[str, Any], chunks: Iterable[bytes]
 
 async def _ask(client: Client, subject: str, body: dict[str, Any]) -> dict[str, Any]:
     try:
-        answer = await client.request(subject, json.dumps(body).encode(), timeout=PATIENCE_S)
+        answer = await client.request(subject, json.dumps(body).encode(), timeout=SNAPSHOT_PATIENCE_S)
     except NatsError as error:
         raise Unreachable(f"JetStream does not answer {subject} ({type(error).__name__})") from error
     told: dict[str, Any] = json.loads(answer.data)

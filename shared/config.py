@@ -76,6 +76,10 @@ AnchorState = Annotated[
     Expected("none, pending_local, pending, bitcoin_unchecked or verified"),
 ]
 Interval = Annotated[int, Field(ge=1, le=604_800), Expected("a whole number from 1 to 604800")]
+ArtifactUrl = Annotated[
+    Annotated[str, _url("s3+https", "s3+http")] | None, Expected("s3+https://HOST:PORT/BUCKET, with /PREFIX or without")
+]
+Region = Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=63), Expected("a region such as us-east-1")]
 Level = Annotated[Literal["debug", "info", "warning", "error"], Expected("debug, info, warning or error")]
 Color = Annotated[Literal["auto", "always", "never"], Expected("auto, always or never")]
 
@@ -94,6 +98,11 @@ class Settings(BaseModel):
     database_url: DatabaseUrl = Field(
         None, repr=False, description="PostgreSQL database to use; empty starts an embedded one."
     )
+    artifact_url: ArtifactUrl = Field(
+        None, description="S3-compatible bucket for artifacts; empty keeps them in a folder in home."
+    )
+    artifact_credentials: File = Field(None, description="File with ACCESS_KEY:SECRET for artifact_url, mode 0600.")
+    artifact_region: Region = Field("us-east-1", description="Region that requests to artifact_url are signed for.")
     passphrase_file: File = Field(
         None, description="File with the keyring's passphrase; empty is `passphrase` in home. Generated when absent."
     )
@@ -139,8 +148,13 @@ _MACHINE_DEFAULTS = {
     "color": "`auto`, or `never` where `NO_COLOR` is set",
 }
 _PATHS = frozenset(
-    {"home", "nats_creds", "nats_nkey", "passphrase_file", "passphrase_credential", "anchor_tsa_ca", "anchor_headers"}
+    {
+        *("home", "nats_creds", "nats_nkey", "passphrase_file", "passphrase_credential"),
+        *("anchor_tsa_ca", "anchor_headers", "artifact_credentials"),
+    }
 )
+#: What is of use with the address of a server only.
+_FOR = {"nats_creds": "nats_url", "nats_nkey": "nats_url", "artifact_credentials": "artifact_url"}
 
 
 class Effective(NamedTuple):
@@ -301,9 +315,13 @@ def _refuse_contradictions(found: Mapping[str, _Found]) -> None:
             f"anchor_tsa_url and anchor_tsa_ca belong together, found one ({alone.origin}): an authority is worth what "
             "its certificates are; set both, or remove it."
         )
-    for name in ("nats_creds", "nats_nkey"):
-        if name in given and "nats_url" not in given:
-            raise ConfigFault(f"{name} ({given[name].origin}) has no server to log in to: set nats_url, or remove it.")
+    for name, server in _FOR.items():
+        if name in given and server not in given:
+            raise ConfigFault(f"{name} ({given[name].origin}) has no server to log in to: set {server}, or remove it.")
+    if "artifact_url" in given and "artifact_credentials" not in given:
+        raise ConfigFault(
+            f"artifact_url ({given['artifact_url'].origin}) has no account: set artifact_credentials too."
+        )
 
 
 def _validated(found: Mapping[str, _Found], environ: Mapping[str, str]) -> Settings:

@@ -57,7 +57,7 @@ def _codes(*rows: tuple[str, str, str]) -> dict[str, Code]:
 
 
 #: Refusals in the order admission judges them (R005 leads when bytes cannot be read at all), then the bus's own (B…),
-#: the anchors' (A…).
+#: the anchors' (A…), the artifact store's (S…).
 CODES = _codes(
     (
         "R001",
@@ -110,6 +110,15 @@ CODES = _codes(
     ("A003", "BAD_HEADER", "The block header has the wrong size, too little work, or another Merkle root."),
     ("A004", "BAD_CALENDAR", "A calendar or an authority answered with something that is no answer."),
     ("A005", "BAD_TOKEN", "The time-stamp token does not verify for this digest and this authority."),
+    (
+        "S001",
+        "NOT_A_DIGEST",
+        "An artifact is named by its BLAKE3 digest, 64 lower-case hexadecimal digits, and by nothing else.",
+    ),
+    ("S002", "NO_SUCH_ARTIFACT", "The store holds nothing under this digest."),
+    ("S003", "TOO_LARGE", "The artifact is larger than the reader is prepared to hold at once."),
+    ("S004", "BAD_MEDIA_TYPE", "The media type is not `type/subtype` as RFC 6838 restricts it."),
+    ("S005", "PARENT_UNKNOWN", "An artifact names a parent that the store has never held, or itself."),
 )
 
 
@@ -183,6 +192,18 @@ class StorageFault(Fault):
 
     retry = True
     exit = Exit.STORAGE
+
+
+class Damaged(Fault):
+    """Stored bytes are not those that their digest names: flipped, cut short, grown, or something else entirely."""
+
+    exit = Exit.TAMPERED
+
+
+class BadProof(Fault):
+    """A proof is malformed, of the wrong size, or does not lead to what it has to prove; the sentence says which."""
+
+    exit = Exit.BAD_PROOF
 
 
 class NotPermitted(Fault):

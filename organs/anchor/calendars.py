@@ -32,7 +32,7 @@ from shared.world import SimWorld, World
 
 NONCE_BYTES = constant(16, "bytes", "COL-05")
 CALENDAR_TIMEOUT_S = constant(10.0, "s", "COL-05")
-MAX_ANSWER_BYTES = constant(10_000, "bytes", "X-12")
+MAX_CALENDAR_ANSWER_BYTES = constant(10_000, "bytes", "X-12")
 MAX_ROUND = constant(65_536, "commitments", "X-12")
 SIM_ANSWER_S = constant(60.0, "s", "X-08")
 SIM_HEIGHT = constant(1, "block", "X-08")
@@ -122,7 +122,7 @@ class HttpCalendar:
         return self._read(body, commitment)
 
     async def _ask(self, method: str, where: str, body: bytes) -> tuple[int, bytes]:
-        return await exchange(method, self.url + where, body, _ACCEPT, MAX_ANSWER_BYTES, CALENDAR_TIMEOUT_S)
+        return await exchange(method, self.url + where, body, _ACCEPT, MAX_CALENDAR_ANSWER_BYTES, CALENDAR_TIMEOUT_S)
 
     def _read(self, body: bytes, commitment: bytes) -> Timestamp:
         try:

@@ -15,7 +15,7 @@ from shared.constant import constant
 from shared.errors import Refusal, Refused, Unreachable
 from shared.world import within
 
-MAX_HEAD_BYTES = constant(16_384, "bytes", "X-12")
+MAX_HTTP_HEAD_BYTES = constant(16_384, "bytes", "X-12")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])( .*)?")
 
 
@@ -45,7 +45,7 @@ async def _converse(host: str, port: int | None, secured: ssl.SSLContext | None,
         writer.write(request)
         await writer.drain()
         raw = bytearray()
-        while len(raw) <= MAX_HEAD_BYTES + limit and (more := await reader.read(65_536)):
+        while len(raw) <= MAX_HTTP_HEAD_BYTES + limit and (more := await reader.read(65_536)):
             raw += more
         return bytes(raw)
     finally:
@@ -56,7 +56,7 @@ def _parsed(raw: bytes, host: str, limit: int) -> tuple[int, bytes]:
     head, blank, body = raw.partition(b"\r\n\r\n")
     status, *lines = head.split(b"\r\n")
     found = _STATUS.fullmatch(status)
-    if not blank or found is None or len(head) > MAX_HEAD_BYTES:
+    if not blank or found is None or len(head) > MAX_HTTP_HEAD_BYTES:
         raise _no(host, f"something that is no HTTP answer: {raw[:60]!r}")
     named = {name.strip().lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
     if len(body) > limit:

@@ -15,17 +15,13 @@ from collections.abc import Callable, Sequence
 from blake3 import blake3
 
 from shared.constant import constant
-from shared.errors import Fault
+from shared.errors import BadProof
 
 Hash = Callable[[bytes], bytes]
 Node = Callable[[int, int], bytes]  #: (level, index) → the root of that complete subtree
 
 HASH_BYTES = constant(32, "bytes", "X-04")
 MAX_PROOF_HASHES = constant(64, "hashes", "X-04")
-
-
-class BadProof(Fault):
-    """A proof that does not prove what it says: wrong length, wrong place, or it leads to another root."""
 
 
 def blake3_hash(data: bytes) -> bytes:

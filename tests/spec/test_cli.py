@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blake3 import blake3
 from nats.aio.client import Client
 
 from deploy import keychange
@@ -33,12 +34,12 @@ from shared.keys.sealed import CHEAP
 from shared.subjects.keys import KEYS_ENTITY, KeyRevoked, KeyRotated
 from shared.version import VERSION
 from shared.world import RealWorld, new_id
-from tests.commands import NIMMERVERSE, Done, Home, as_stranger, family
+from tests.commands import NIMMERVERSE, ROOT, Done, Home, as_stranger, family
 from tests.ground import ENV, Founded, NatsGround, Noted, noted, play_nats
 from tests.parts import Ask, BenchCell, stage
 
 #: The parts of a small organism: nothing that needs PostgreSQL.
-_FEW = ("cells.math_cell", "cells.sensor_cell", "nerves.overload", "organs.anchor")
+_FEW = ("cells.math_cell", "cells.sensor_cell", "nerves.overload", "organs.anchor", "organs.artifacts")
 FEW = tuple(word for name in _FEW for word in ("--part", name))
 ASSESS = ("request", "nervous.overload.assess.request", '{"site": "here"}')
 EVENT_S = 20.0
@@ -158,6 +159,7 @@ def test_completion_names_every_command(shell: str, begun: Home) -> None:
 
 
 #: One use of each command that answers at once; `up`, `part` and `tour` are tried elsewhere in this file and beside it.
+STORED = ROOT / "LICENSE"
 ANSWERS: dict[str, tuple[str, ...]] = {
     "ask": ("1", "+", "1"),
     "pub": ("nervous.cells.math.request", '{"text": "1"}'),
@@ -186,6 +188,11 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "views list": (),
     "views verify": (),
     "views rebuild": (),
+    "artifact put": (str(STORED), "--holds", "other", "--media-type", "text/plain"),
+    "artifact get": (blake3(STORED.read_bytes()).hexdigest(), "--out", "HOME/got"),
+    "artifact list": (),
+    "artifact verify": (blake3(STORED.read_bytes()).hexdigest(),),
+    "artifact archive": (blake3(STORED.read_bytes()).hexdigest(), "--reason", "it was a test"),
 }
 STAY = {"up", "part", "tour"}
 #: What `alive` has none of: a database, a notary.
@@ -204,7 +211,10 @@ def test_json_is_all_that_is_printed(name: str, alive: Home) -> None:
     """With `--json` a command prints one JSON document per line on standard output, and nothing else anywhere."""
     if name == "dead":
         as_stranger(alive, _garbage)
-    done = alive.run(*name.split(), *ANSWERS[name], "--json")
+    if name.startswith("artifact"):
+        alive.held("artifact", "put", str(STORED), "--media-type", "text/plain")
+    words = [word.replace("HOME", str(alive.folder)) for word in ANSWERS[name]]
+    done = alive.run(*name.split(), *words, "--json")
     assert int(OBJECTIONS.get(name, Exit.OK)) == done.code
     assert done.documents
     assert "" == done.err
