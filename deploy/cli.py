@@ -125,6 +125,7 @@ COMMON = (
     _option("--set", metavar="NAME=VALUE", action="append", default=[], help="any other setting; see `config`"),
 )
 _RUN, _TALK, _ADMIN = "deploy.commands.run", "deploy.commands.talk", "deploy.commands.admin"
+_PERSONAL = "deploy.commands.personal"
 _PART = _option("name", help="cells.math_cell, ./my_cell.py, or ./my_cells.py:OneOfThem")
 
 COMMANDS: dict[str, Described | Group] = {
@@ -215,6 +216,43 @@ COMMANDS: dict[str, Described | Group] = {
             _option("--reason", default="", help="for `revoke`: why, as the log will say"),
             _option("--file", type=Path, help="for `passphrase`: the file with the new one"),
         ),
+    ),
+    "audit": Group(
+        "prove, check and keep the log",
+        {
+            "erase": Described(
+                f"{_PERSONAL}:erase",
+                "erase a person: destroy the key of everything that is sealed about them",
+                (
+                    _option("person", help="the name under which the person's data was sealed"),
+                    _option("--reason", required=True, help="why, as the log will say for ever; never who"),
+                    _option(
+                        "--timeout", type=_above_zero, default=60.0, metavar="S", help="seconds to wait for the end"
+                    ),
+                ),
+            ),
+        },
+    ),
+    "vault": Group(
+        "look after people's keys and other secrets",
+        {
+            "list": Described(
+                f"{_PERSONAL}:listed",
+                "say what the vault holds and where its backups lie",
+                (_option("--names", action="store_true", help="print names too; what is sealed is never printed"),),
+            ),
+            "backup": Described(
+                f"{_PERSONAL}:backup",
+                "write a copy of the vault that erasures rewrite",
+                (
+                    _option("folder", nargs="?", type=Path, help="a new folder elsewhere; none rewrites every backup"),
+                    _option(
+                        "--forget", action="store_true", help="take a backup that exists no more out of the register"
+                    ),
+                ),
+            ),
+            "rotate": Described(f"{_PERSONAL}:rotate", "seal the vault and its backups under a new key"),
+        },
     ),
     "config": Described(f"{_ADMIN}:config", "print every effective setting and its origin"),
     "sim": Described(

@@ -18,7 +18,14 @@ from shared.errors import ConfigFault
 from shared.part import Cell, Nerve, Organ, Part
 
 #: What `up` and the tour run besides the steward.
-BUILT_IN = ("cells.math_cell", "cells.sensor_cell", "cells.battery_cell", "nerves.overload", "organs.records")
+BUILT_IN = (
+    "cells.math_cell",
+    "cells.sensor_cell",
+    "cells.battery_cell",
+    "nerves.overload",
+    "organs.records",
+    "organs.vault",
+)
 ENTRY_POINTS = "nimmerverse.parts"
 
 T = TypeVar("T")

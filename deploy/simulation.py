@@ -17,6 +17,7 @@ from deploy.organism import Organism
 from deploy.recheck import Rerun, reruns_of
 from organs.records import MemoryRecords, RecordsOrgan, rebuild
 from organs.steward import Door, Ground, SimGround
+from organs.vault import VaultOrgan
 from shared.bus import Bus, Wire
 from shared.bus.ledger import APPEND_DEADLINE_S
 from shared.bus.sim import Faults, SimServer, SimWire
@@ -274,7 +275,7 @@ class Chaos:
         await self.world.sleep(5 * self.world.chance())
         part = (
             runner.part
-            if isinstance(runner.part, RecordsOrgan)
+            if isinstance(runner.part, RecordsOrgan | VaultOrgan)  # what they keep outlives a process
             else type(runner.part).simulate(self.world.fork(f"{name}/{self.crashes}"))
         )
         while name not in self.organism.runners:

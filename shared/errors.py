@@ -55,7 +55,8 @@ def _codes(*rows: tuple[str, str, str]) -> dict[str, Code]:
     return {code: Code(code, name, when) for code, name, when in rows}
 
 
-#: Refusals in the order admission judges them (R005 leads when bytes cannot be read at all), then the bus's own (B…).
+#: Refusals in the order admission judges them (R005 leads when bytes cannot be read at all), then the bus's own (B…)
+#: and those about personal data (P…).
 CODES = _codes(
     (
         "R001",
@@ -98,6 +99,9 @@ CODES = _codes(
     ("B010", "STALE", "The request's own deadline had passed when it arrived."),
     ("B011", "NO_MODEL", "This organ has no model or device configured; it never invents a result."),
     ("B012", "NOT_COMPUTABLE", "The input is well formed, but the capability has no answer for it."),
+    ("P001", "ERASED", "The person's key was destroyed; the detail names where the log says so."),
+    ("P002", "UNKNOWN_PERSON", "The vault knows neither a key nor an erasure of this person."),
+    ("P003", "UNOPENABLE", "The sealed bytes were not sealed under this person's key, or were altered since."),
 )
 
 

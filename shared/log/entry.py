@@ -25,3 +25,11 @@ class Entry:
     def leaf(self) -> bytes:
         """The leaf the log's tree commits to: u64 big-endian broker time, then the envelope."""
         return self.time_ns.to_bytes(8, "big") + self.raw
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where an event stands in the log: its entry, and its place within the entry."""
+
+    index: int
+    offset: int
