@@ -17,13 +17,14 @@ from shared.config import Loaded
 from shared.errors import ConfigFault, Exit, Refusal, Refused, Unreachable
 from shared.keys.files import Entropy
 from shared.log.entry import Position
-from shared.message import lane_of, lookup
+from shared.message import Message, lane_of, lookup
 from shared.subjects.privacy import EraseRequest, PersonErased
 from shared.subjects.system import Decided
 from shared.vault import BackupUnreachable, People, Unknown, Vault, open_vault, vault_exists
 from shared.vault.backup import reach
 from shared.world import RealWorld, within
 
+UNANSWERED = "B006"
 WORD_CHARS = 3  #: shorter words of a name stand in many sentences
 
 
@@ -40,22 +41,21 @@ def erase(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         async with operator(loaded, terminal.note) as bus:
             news = asyncio.Queue[Delivery]()
             await bus.subscribe(PersonErased.pattern(bus.env), news.put_nowait)
-            ordered = await bus.request(EraseRequest(person, args.reason, OPERATOR))
-            if isinstance(ordered, Refusal):
-                raise Refused(ordered)
-            assert isinstance(ordered, Decided)
-            done, at = await _completed(bus, news, person, ordered, args.timeout)
+            answer = await bus.request(EraseRequest(person, args.reason, OPERATOR))
+            if isinstance(answer, Refusal) and answer.code != UNANSWERED:
+                raise Refused(answer)
+            done, at = await _completed(bus, news, person, answer, args.timeout)
         places = {value.hex(): str(place) for place, value in vault.backups().items()}
         copies = [{"id": copy, "folder": places.get(copy, "")} for copy in done.copies]
         told = {
             "person": person,
-            "ordered": [ordered.index, ordered.offset],
+            "ordered": [done.ordered_index, done.ordered_offset],
             "erased": [at.index, at.offset],
             "copies": copies,
         }
         copied = ", ".join(str(copy["folder"] or copy["id"]) for copy in copies) or "no backup, for none is registered"
         lines = [
-            f"ordered at ({ordered.index}, {ordered.offset}), erased at ({at.index}, {at.offset})",
+            f"ordered at ({done.ordered_index}, {done.ordered_offset}), erased at ({at.index}, {at.offset})",
             f"the key, the name and the salts of {person} are destroyed in the vault and in {copied}",
         ]
         terminal.give(told, "\n".join(lines))
@@ -122,26 +122,31 @@ def rotate(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 
 async def _completed(
-    bus: Bus, news: asyncio.Queue[Delivery], person: str, ordered: Decided, wait_s: float
+    bus: Bus, news: asyncio.Queue[Delivery], person: str, answer: Message | Refusal, wait_s: float
 ) -> tuple[PersonErased, Position]:
-    """Return the event that completes an erasure, once it stands in the log and is admitted."""
+    """Return the event that completes an erasure, once it stands in the log and is admitted.
+
+    Whoever gave no answer may have crashed after ordering it; then the order is carried out all the same.
+    """
 
     async def heard() -> tuple[PersonErased, Position]:
         while True:
-            delivery = await news.get()
-            lane = lane_of(delivery.subject)
+            lane = lane_of((await news.get()).subject)
             assert lane is not None
             for verdict in await bus.follow(lane):
                 for offset, event in verdict.admitted():
                     if lookup(verdict.entry.subject) is PersonErased:
                         erased = decode(PersonErased, bytes(event.data))
-                        if (erased.person, erased.ordered_index) == (person, ordered.index):
+                        if erased.person == person:
                             return erased, Position(verdict.entry.index, offset)
 
     try:
         return await within(wait_s, heard())
     except TimeoutError:
-        found = f"the erasure was ordered at ({ordered.index}, {ordered.offset}) and is not complete after {wait_s:g} s"
+        if isinstance(answer, Refusal):
+            raise Refused(answer) from None
+        assert isinstance(answer, Decided)
+        found = f"the erasure was ordered at ({answer.index}, {answer.offset}) and is not complete after {wait_s:g} s"
         todo = "it goes on by itself; look at `vault list` for a backup that cannot be reached"
         raise Unreachable(f"{found}: {todo}") from None
 
