@@ -16,6 +16,7 @@ from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import pytest
 
 from deploy.host import EmbeddedHost
@@ -36,6 +37,7 @@ from shared.personal import Personal
 from shared.subjects.privacy import EraseRequest, ErasureOrdered, PersonErased
 from shared.subjects.system import DeadLetter, Decided
 from shared.vault import Erased, PersonKeys, Vault, erasures, open_vault
+from shared.vault.aead import unclose
 from shared.vault.format import read_header, unwrap
 from shared.world import RealWorld
 from tests.commands import Done, Home
@@ -221,8 +223,14 @@ def test_no_key_that_opens_it_is_left(story: Story, tmp_path: Path) -> None:
     found, tries = openers(targets, story.home, story.copy)
     assert [] == found
     assert tries > 10_000
-    (tmp_path / "planted").write_bytes(os.urandom(999) + story.key + os.urandom(999))
-    assert ([tmp_path / "planted"], True) == (openers(targets, tmp_path)[0], True)
+    raw = unclose(story.key, story.wrapped.bytes, story.wrapped.about)
+    assert raw is not None
+    hers = msgspec.msgpack.decode(msgspec.msgpack.decode(raw)["value"])["key"]
+    for name, key in (("her key", hers), ("the key of her key", story.key)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "planted").write_bytes(os.urandom(999) + key + os.urandom(999))
+        assert [folder / "planted"] == openers(targets, folder)[0]
 
 
 def test_the_vault_and_its_backup_are_new_in_every_byte(story: Story) -> None:
