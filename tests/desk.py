@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+import msgspec
 
 from shared.config import Settings
 from shared.journal import record
-from shared.message import Decision, Request, Signal
+from shared.message import MAX_ENTITY_CHARS, Decision, Request, Signal
 from shared.part import Organ
 from shared.personal import Personal
 from shared.subjects.system import Decided
 from shared.vault import PersonKeys, people_of, simulated_people
 from shared.world import SimWorld, World
 
+Entity = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ENTITY_CHARS)]
+
 
 class Visit(Request, subject="desk.book.visit.request", reply=Decided, confidential=True):
     """Somebody came; the one message in which their address travels in the open, to this organ alone."""
 
-    visit: str
+    visit: Entity
     name: str
     address: str
 
@@ -25,7 +29,7 @@ class Visit(Request, subject="desk.book.visit.request", reply=Decided, confident
 class Greeted(Decision, subject="desk.book.event.{visit}.greeted"):
     """Somebody was greeted."""
 
-    visit: str
+    visit: Entity
     visitor: Personal[str]
 
 

@@ -31,6 +31,7 @@ from shared.errors import Exit, Refusal, Refused, StorageFault
 from shared.home import Keys
 from shared.keys.sealed import CHEAP
 from shared.subjects.keys import KEYS_ENTITY, KeyRevoked, KeyRotated
+from shared.vault import People, Vault, open_vault
 from shared.version import VERSION
 from shared.world import RealWorld, new_id
 from tests.commands import NIMMERVERSE, Done, Home, as_stranger, family
@@ -74,7 +75,7 @@ def home(begun: Home, tmp_path: Path) -> Home:
 def alive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A data folder on which an organism lives."""
     home = cheap(tmp_path_factory.mktemp("cli") / "alive")
-    with home.up(*FEW):
+    with home.up(*FEW, "--part", "organs.vault"):
         yield home
 
 
@@ -191,10 +192,23 @@ def test_json_is_all_that_is_printed(name: str, alive: Home) -> None:
     """With `--json` a command prints one JSON document per line on standard output, and nothing else anywhere."""
     if name == "dead":
         as_stranger(alive, _garbage)
+    if name == "audit erase":
+        enrol(alive, "Somebody")
     done = alive.run(*name.split(), *ANSWERS[name], "--json")
     assert int(Exit.FAILED if name == "doctor" else Exit.OK) == done.code  # it misses the database we did not start
     assert done.documents
     assert "" == done.err
+
+
+def enrol(home: Home, name: str) -> None:
+    """Make a person known to the vault, as an organ would that seals something about them."""
+    settings, world = load(home.environ, {}, "here").settings, RealWorld("dev")
+    vault = open_vault(settings, world, CHEAP)
+
+    async def unlocked() -> Vault:
+        return vault
+
+    asyncio.run(People(unlocked, world.entropy).seal(name, ""))
 
 
 async def _garbage(client: Client) -> None:
