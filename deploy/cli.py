@@ -224,7 +224,7 @@ COMMANDS: dict[str, Described | Group] = {
                 f"{_PERSONAL}:erase",
                 "erase a person: destroy the key of everything that is sealed about them",
                 (
-                    _option("person", help="the name under which the person's data was sealed"),
+                    _option("person", help="the name that the data was sealed under; - reads it from standard input"),
                     _option("--reason", required=True, help="why, as the log will say for ever; never who"),
                     _option(
                         "--timeout", type=_above_zero, default=60.0, metavar="S", help="seconds to wait for the end"

@@ -48,7 +48,8 @@ def record_leaf(salt: bytes, record: bytes) -> bytes:
     """Return a record's salted leaf, BLAKE3(salt ‖ record).
 
     A neighbour's leaf is disclosed by an inclusion proof. Without the salt, which is derived from the person's key and
-    dies with it, nobody can tell from the leaf whether a guessed record is the right one.
+    dies with it, nobody can tell from the leaf whether a guessed record is the right one. A record of no person takes a
+    random salt that is kept beside it.
     """
     assert len(salt) == SALT_BYTES, f"a salt has {SALT_BYTES} bytes, found {len(salt)}"
     return blake3(salt + record).digest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -36,8 +37,9 @@ def erase(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         vault = _vault(loaded)
         if vault is None:
             raise Unknown("a person of this name")
-        _refuse_reason(args.reason, args.person)
-        person = (await _people(vault, world.entropy).find(args.person)).hex()
+        name = sys.stdin.readline().strip() if args.person == "-" else args.person
+        _refuse_reason(args.reason, name)
+        person = (await _people(vault, world.entropy).find(name)).hex()
         async with operator(loaded, terminal.note) as bus:
             news = asyncio.Queue[Delivery]()
             await bus.subscribe(PersonErased.pattern(bus.env), news.put_nowait)

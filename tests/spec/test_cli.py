@@ -697,7 +697,8 @@ def test_a_key_file_that_cannot_be_read(name: str, home: Home) -> None:
 
 @pytest.mark.spec("X-06")
 def test_a_new_passphrase(home: Home, tmp_path: Path) -> None:
-    """`keys passphrase` seals the whole keyring anew: the new one opens it as its file has it, the old does not."""
+    """`keys passphrase` seals keyring and vault anew: the new one opens them as its file has it, the old does not."""
+    enrol(home, "Somebody")
     new = tmp_path / "new"
     refused(home.run("keys", "passphrase", "--file", str(new)), Exit.KEY, "there is no .*new")
     new.write_text("  with spaces around \n")
@@ -707,8 +708,10 @@ def test_a_new_passphrase(home: Home, tmp_path: Path) -> None:
     before = home.held("keys", "--json").documents
     assert [{"ok": True}] == home.held("keys", "passphrase", "--file", str(new), "--json").documents
     refused(home.run("keys"), Exit.KEY, "wrong passphrase")
+    refused(home.run("vault", "list"), Exit.KEY, "wrong passphrase")
     moved = home.set(passphrase_file=str(new))
     assert before == moved.held("keys", "--json").documents
+    assert ["Somebody"] == moved.held("vault", "list", "--names", "--json").documents[0]["people"]
     starts(moved)
 
 

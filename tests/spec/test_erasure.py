@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -290,8 +291,19 @@ def test_nobody_is_erased_twice_or_unknown(story: Story) -> None:
 
 def test_a_reason_may_not_name_the_person(story: Story) -> None:
     """The log keeps the reason for ever, so one with the person's name in it is refused before anything happens."""
-    done = story.cli.run("audit", "erase", BOB, "--reason", "Mr. bunsen asked", "--json")
+    words = ("audit", "erase", "--reason", "Mr. bunsen asked", "--json")
+    done = story.cli.run(*words, BOB)
     assert (int(Exit.REFUSED), "B002") == (done.code, done.documents[0]["kind"])
+    piped = subprocess.run(
+        [*story.cli.program, *words, "-"],
+        cwd=story.cli.cwd,
+        env=story.cli.environ,
+        input=f"{BOB}\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.code, done.out) == (piped.returncode, piped.stdout), "a name need not stand on the command line"
 
 
 def test_an_erasure_waits_for_a_backup_that_is_away(story: Story) -> None:
