@@ -24,6 +24,7 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
     "message_garbled": ("warning", "The bus delivered a subject, reply or header that is no text; it was dropped."),
     "link_lost": ("warning", "A connection to the bus was lost; it reconnects by itself."),
     "link_back": ("info", "A connection to the bus is up again."),
+    "erasure_delayed": ("warning", "An ordered erasure cannot be carried out yet; `detail` says why. It is repeated."),
     "server_restarted": ("warning", "An embedded server had stopped and was started again."),
 }
 

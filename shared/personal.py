@@ -11,7 +11,7 @@ holds.
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, TypeVar, get_origin
+from typing import Annotated, Generic, TypeVar, cast, get_origin
 
 import msgspec
 from blake3 import blake3
@@ -42,6 +42,19 @@ class Personal(msgspec.Struct, Generic[T], frozen=True, forbid_unknown_fields=Tr
 def is_personal(cls: object) -> bool:
     """Say whether a class, as a field's type names it, is Personal of whatever."""
     return cls is Personal or get_origin(cls) is Personal
+
+
+def redacted(value: object) -> object:
+    """Return plain data as a person may read it: a map that is a Personal shows no more than its `repr`."""
+    match value:
+        case {"person": bytes() as person, "sealed": bytes() as sealed}:
+            return repr(Personal[str](person, sealed))
+        case dict():
+            return {key: redacted(item) for key, item in cast("dict[object, object]", value).items()}
+        case list() | tuple():
+            return [redacted(item) for item in cast("list[object]", value)]
+        case _:
+            return value
 
 
 def record_leaf(salt: bytes, record: bytes) -> bytes:

@@ -47,7 +47,7 @@ def erase(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             if isinstance(answer, Refusal) and answer.code != UNANSWERED:
                 raise Refused(answer)
             done, at = await _completed(bus, news, person, answer, args.timeout)
-        places = {value.hex(): str(place) for place, value in vault.backups().items()}
+        places = {copy: str(place) for place, copy in vault.backups().items()}
         copies = [{"id": copy, "folder": places.get(copy, "")} for copy in done.copies]
         told = {
             "person": person,
@@ -72,7 +72,7 @@ def listed(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     people = vault.names("name") if vault else []
     erased = vault.names("erased") if vault else []
     secrets = vault.names("secret") if vault else []
-    backups = [_backup_row(vault, place, value) for place, value in (vault.backups() if vault else {}).items()]
+    backups = [_backup_row(vault, place, copy) for place, copy in (vault.backups() if vault else {}).items()]
     told = {
         "generation": vault.generation if vault else 0,
         "people": people if args.names else len(people),
@@ -175,7 +175,7 @@ def _people(vault: Vault, entropy: Entropy) -> People:
     return People(unlocked, entropy)
 
 
-def _backup_row(vault: Vault | None, place: Path, value: bytes) -> dict[str, object]:
+def _backup_row(vault: Vault | None, place: Path, copy: str) -> dict[str, object]:
     assert vault is not None
     try:
         reach(place, vault.identity)
@@ -183,7 +183,7 @@ def _backup_row(vault: Vault | None, place: Path, value: bytes) -> dict[str, obj
         reachable = False
     else:
         reachable = True
-    return {"id": value.hex(), "folder": str(place), "reachable": reachable}
+    return {"id": copy, "folder": str(place), "reachable": reachable}
 
 
 def _absolute(folder: Path) -> Path:

@@ -21,6 +21,7 @@ from shared.envelope import Verdict, covers
 from shared.errors import Exit, Refusal, Refused, Unreachable
 from shared.message import Decision, Message, lane_of, lookup
 from shared.part.declare import NAME
+from shared.personal import redacted
 from shared.subjects.nervous import MathRequest, MathResponse
 
 
@@ -224,7 +225,8 @@ def _print(verdict: Verdict, terminal: Terminal) -> None:
 
 
 def _line(subject: str, body: object, about: str) -> Text:
-    shown = body if isinstance(body, str) else msgspec.json.encode(body, enc_hook=str, order="deterministic").decode()
+    plain = redacted(body)
+    shown = body if isinstance(body, str) else msgspec.json.encode(plain, enc_hook=str, order="deterministic").decode()
     return subject_text(subject).append(f"  {about}  ", "bold").append(shown, "default")
 
 

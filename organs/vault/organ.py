@@ -11,6 +11,7 @@ from typing import ClassVar
 from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Exit, Fault
+from shared.journal import record
 from shared.log.entry import Position
 from shared.part.organ import Organ
 from shared.personal import PSEUDONYM_BYTES
@@ -54,9 +55,7 @@ class VaultOrgan(Organ):
         try:
             copies = await self.people.erase(_pseudonym(ordered.person), at.index, at.offset)
         except Fault as fault:
-            raise ErasureDelayed(
-                f"the erasure ordered at ({at.index}, {at.offset}) is not complete: {fault}"
-            ) from fault
+            raise self._delayed(at, fault) from fault
         return [PersonErased(ordered.person, at.index, at.offset, copies)]
 
     async def on_erased(self, erased: PersonErased, at: Position) -> None:
@@ -64,7 +63,12 @@ class VaultOrgan(Organ):
         try:
             await self.people.complete(_pseudonym(erased.person), at.index, at.offset)
         except Fault as fault:
-            raise ErasureDelayed(f"the erasure at ({at.index}, {at.offset}) is not noted: {fault}") from fault
+            raise self._delayed(at, fault) from fault
+
+    def _delayed(self, at: Position, fault: Fault) -> ErasureDelayed:
+        sentence = f"what ({at.index}, {at.offset}) asks for is not done yet: {fault}"
+        record(self.name, "erasure_delayed", index=at.index, detail=sentence)
+        return ErasureDelayed(sentence)
 
 
 def _pseudonym(text: str) -> bytes:

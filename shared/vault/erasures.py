@@ -11,13 +11,13 @@ from shared.message import lookup
 from shared.subjects.privacy import PersonErased
 
 
-def erasures(verdicts: Iterable[Verdict]) -> dict[bytes, Position]:
-    """Return where each erased person's erasure was completed, by pseudonym; the first such position holds."""
-    found: dict[bytes, Position] = {}
+def erasures(verdicts: Iterable[Verdict]) -> dict[str, Position]:
+    """Return where each erasure was completed, by the pseudonym's digits; the first such position holds."""
+    found: dict[str, Position] = {}
     for verdict in verdicts:
         if lookup(verdict.entry.subject) is not PersonErased:
             continue
         for offset, event in verdict.admitted():
-            person = bytes.fromhex(decode(PersonErased, bytes(event.data)).person)
+            person = decode(PersonErased, bytes(event.data)).person
             found.setdefault(person, Position(verdict.entry.index, offset))
     return found

@@ -42,6 +42,8 @@ from shared.vault.store import Slot, Space
 
 MAX_KEY_CHARS: Final = 1_024  #: of an entry's key
 _COPY_ID_BYTES: Final = 4
+_ORDERED: Final = b"\0"  #: a copy was registered; a crash may have come before its first writing
+_WRITTEN: Final = b"\1"
 _SEALED: Final = re.compile(rf"[0-9a-f]{{64}}{re.escape(SUFFIX)}")
 
 
@@ -158,21 +160,26 @@ class Vault:
     def backup(self, folder: Path) -> str:
         """Register a folder as a copy of this vault, write it, and return the copy's id.
 
-        It is registered first: a copy that nobody knows of would outlive an erasure.
+        It is registered first: a copy that nobody knows of would outlive an erasure. Once it was written it must be
+        there, for a second one in its place, such as below a mount point, would hide it.
         """
         with self.hold():
-            known = {place: value.hex() for place, value in self.backups().items()}
-            if folder not in known:
+            known = self.get("backup", str(folder))
+            if known is None:
                 self._refuse_place(folder)
-                known[folder] = draw(self._entropy, _COPY_ID_BYTES).hex()
-                self.put("backup", str(folder), bytes.fromhex(known[folder]))
+                known = draw(self._entropy, _COPY_ID_BYTES)
+                self.put("backup", str(folder), known + _ORDERED)
+            if not known.endswith(_WRITTEN):
+                copy_to(self.folder, self._generation.folder, folder)
+                self.put("backup", str(folder), known[:_COPY_ID_BYTES] + _WRITTEN)
+            reach(folder, self.identity)
             copy_to(self.folder, self._generation.folder, folder)
-            return known[folder]
+            return known[:_COPY_ID_BYTES].hex()
 
-    def backups(self) -> dict[Path, bytes]:
+    def backups(self) -> dict[Path, str]:
         """The registered copies and their ids."""
         with self.hold():
-            return {Path(place): self.get("backup", place) or b"" for place in self.names("backup")}
+            return {Path(place): self._copy_id(place) for place in self.names("backup")}
 
     def forget_backup(self, folder: Path) -> bool:
         """Take a copy that exists no more out of the register; False where it never was in it."""
@@ -183,12 +190,17 @@ class Vault:
         with self.hold():
             known = self.backups()
             for place in known:
-                reach(place, self._file.header.vault)
+                reach(place, self.identity)
             for place in known:
                 copy_to(self.folder, self._generation.folder, place)
-            return sorted(value.hex() for value in known.values())
+            return sorted(known.values())
 
     # Inside
+
+    def _copy_id(self, place: str) -> str:
+        value = self.get("backup", place)
+        assert value is not None, "the vault is held, so nobody took it out"
+        return value[:_COPY_ID_BYTES].hex()
 
     def _refuse_place(self, folder: Path) -> None:
         if not folder.is_absolute() or folder.resolve().is_relative_to(self.folder.resolve()):

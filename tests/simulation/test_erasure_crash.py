@@ -118,7 +118,7 @@ async def _judge(world: SimWorld, operator: Bus, folder: Path, ada: Personal[str
     verdicts = [verdict async for verdict in operator.replay()]
     kinds = [lookup(verdict.entry.subject) for verdict in verdicts]
     assert (1, 1) == (kinds.count(ErasureOrdered), kinds.count(PersonErased))
-    at = erasures(verdicts)[ada.person]
+    at = erasures(verdicts)[ada.person.hex()]
     assert (at.index, at.offset) == (found.index, found.offset)
     assert "his" == await people.open(bob)
     for place in (folder / "vault", folder / "copy"):

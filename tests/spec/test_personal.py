@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from blake3 import blake3
 
+from deploy.commands.talk import _line
 from deploy.references.asyncapi import schemas
 from deploy.references.fields import fields, structs
 from deploy.references.subjects import kind_of
@@ -58,6 +59,14 @@ def test_what_people_read_is_redacted() -> None:
     shown = "Personal(0001…, 72 bytes sealed)"
     assert shown == repr(SEALED) == str(SEALED) == f"{SEALED}"
     assert f"Greeted(visit='first', visitor={shown})" == repr(Greeted("first", SEALED))
+
+
+def test_what_watch_and_replay_print_is_redacted() -> None:
+    """The lines that a person reads show personal data as its repr does, wherever in a message it stands."""
+    plain = {"person": SEALED.person, "sealed": SEALED.sealed}
+    shown = "Personal(0001…, 72 bytes sealed)"
+    line = _line("dev.desk.book.event.first.greeted", {"visitor": plain, "all": [plain], "person": "p"}, "").plain
+    assert line.endswith(f'{{"all":["{shown}"],"person":"p","visitor":"{shown}"}}')
 
 
 def test_json_holds_ciphertext_only() -> None:

@@ -237,6 +237,8 @@ def test_a_backup_that_is_away_is_told(vault: Vault, tmp_path: Path) -> None:
             copy.chmod(0o700)
         with pytest.raises(BackupUnreachable, match="--forget"):
             vault.rewrite_backups()
+        with pytest.raises(BackupUnreachable, match="--forget"):
+            vault.backup(copy)  # one in its place would hide it
     assert vault.forget_backup(copy)
     assert not vault.forget_backup(copy)
     assert [] == vault.rewrite_backups()
