@@ -46,15 +46,14 @@ def is_personal(cls: object) -> bool:
 
 def redacted(value: object) -> object:
     """Return plain data as a person may read it: a map that is a Personal shows no more than its `repr`."""
-    match value:
-        case {"person": bytes() as person, "sealed": bytes() as sealed}:
-            return repr(Personal[str](person, sealed))
-        case dict():
-            return {key: redacted(item) for key, item in cast("dict[object, object]", value).items()}
-        case list() | tuple():
-            return [redacted(item) for item in cast("list[object]", value)]
-        case _:
-            return value
+    if isinstance(value, dict):
+        known = cast("dict[object, object]", value)
+        match known.get("person"), known.get("sealed"), len(known):
+            case bytes() as person, bytes() as sealed, 2:
+                return repr(Personal[str](person, sealed))
+            case _:
+                return {key: redacted(item) for key, item in known.items()}
+    return [redacted(item) for item in cast("list[object]", value)] if isinstance(value, list | tuple) else value
 
 
 def record_leaf(salt: bytes, record: bytes) -> bytes:

@@ -8,6 +8,8 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+import msgspec
+
 from deploy.attach import operator
 from deploy.commands.task import finish
 from deploy.host import OPERATOR
@@ -70,18 +72,19 @@ def listed(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Say what the vault holds: how much of it, or with --names what it is called."""
     vault = _vault(loaded)
     people = vault.names("name") if vault else []
-    erased = vault.names("erased") if vault else []
+    erased = finish(_people(vault, vault.entropy).erasures()) if vault else []
     secrets = vault.names("secret") if vault else []
     backups = [_backup_row(vault, place, copy) for place, copy in (vault.backups() if vault else {}).items()]
     told = {
         "generation": vault.generation if vault else 0,
         "people": people if args.names else len(people),
-        "erased": erased,
+        "erased": msgspec.to_builtins(erased),
         "secrets": secrets if args.names else len(secrets),
         "backups": backups,
     }
     lines = [
         f"generation {told['generation']}, {len(people)} people, {len(secrets)} secrets, {len(erased)} erased",
+        *(f"erased   {one.person}  {one.complete or 'ordered, not complete yet'}" for one in erased),
         *(f"person   {name}" for name in people if args.names),
         *(f"secret   {name}" for name in secrets if args.names),
         *(

@@ -44,6 +44,14 @@ class _Erasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     complete: tuple[int, int] | None = None
 
 
+class Erasure(msgspec.Struct, frozen=True):
+    """One erasure: whose, where the log ordered it, and where it says that it is complete."""
+
+    person: str
+    ordered: tuple[int, int]
+    complete: tuple[int, int] | None
+
+
 class People:
     """The keys of people; its store is unlocked by the first call that needs it, because that takes half a second."""
 
@@ -123,6 +131,14 @@ class People:
             if known.complete is None:
                 complete = msgspec.structs.replace(known, complete=(index, offset))
                 store.put("erased", person.hex(), msgspec.msgpack.encode(complete))
+
+    async def erasures(self) -> list[Erasure]:
+        """Return every erasure that the vault carried out, complete or not, by pseudonym."""
+        store = await self.store()
+        with store.hold():
+            raw = [(person, store.get("erased", person)) for person in store.names("erased")]
+        known = [(person, _decode(value, _Erasure)) for person, value in raw if value is not None]
+        return [Erasure(person, erasure.ordered, erasure.complete) for person, erasure in known]
 
     async def _enrolled(self, name: str) -> tuple[bytes, _Person]:
         store = await self.store()

@@ -51,7 +51,7 @@ class Vault:
     """An unlocked vault. Make one by `create` or `unlock`; it keeps the master key, never the passphrase."""
 
     def __init__(self, folder: Path, master: bytes, file: VaultFile, entropy: Entropy) -> None:
-        self.folder, self._master, self._entropy = folder, master, entropy
+        self.folder, self._master, self.entropy = folder, master, entropy
         self._file: VaultFile = file
         self._generation = self._unwrapped(file)
         self._thread = threading.RLock()
@@ -122,7 +122,7 @@ class Vault:
             raise KeyFault(f"an entry's name has 1 to {MAX_KEY_CHARS} characters, found {len(key)}: choose another.")
         with self.hold():
             path = self._path((space, key))
-            data = self._generation.seal((space, key), value, self._entropy)
+            data = self._generation.seal((space, key), value, self.entropy)
             write_file(path, data, temporary=f".{path.name}.tmp", replace=True)
 
     def delete(self, space: Space, key: str) -> bool:
@@ -151,7 +151,7 @@ class Vault:
         """Seal the vault and its backups anew under another passphrase. Copies made elsewhere keep the former one."""
         with self.hold():
             old = self._file.header
-            header = new_header(old.vault, old.generation + 1, cost or old.cost, self._entropy)
+            header = new_header(old.vault, old.generation + 1, cost or old.cost, self.entropy)
             self._renew(master_key(self.folder / HEADER_NAME, new, header), header, (), {})
             self.rewrite_backups()
 
@@ -167,7 +167,7 @@ class Vault:
             known = self.get("backup", str(folder))
             if known is None:
                 self._refuse_place(folder)
-                known = draw(self._entropy, _COPY_ID_BYTES)
+                known = draw(self.entropy, _COPY_ID_BYTES)
                 self.put("backup", str(folder), known + _ORDERED)
             if not known.endswith(_WRITTEN):
                 copy_to(self.folder, self._generation.folder, folder)
@@ -210,8 +210,8 @@ class Vault:
 
     def _renew(self, master: bytes, header: VaultHeader, drop: Collection[Slot], add: Mapping[Slot, bytes]) -> None:
         """Write the next generation beside the one in force, then let vault.json name it."""
-        key = draw(self._entropy, KEY_BYTES)
-        file = wrap(master, header, key, self._entropy)
+        key = draw(self.entropy, KEY_BYTES)
+        file = wrap(master, header, key, self.entropy)
         coming = Generation(header, key)
         held: dict[Slot, bytes] = {(entry.space, entry.key): entry.value for entry in self._all()}
         folder = self.folder / coming.folder
@@ -219,7 +219,7 @@ class Vault:
         kept = {slot: value for slot, value in held.items() if slot not in drop}
         for slot, value in (kept | dict(add)).items():
             path = folder / coming.file_of(slot)
-            write_file(path, coming.seal(slot, value, self._entropy), temporary=f".{path.name}.tmp", replace=True)
+            write_file(path, coming.seal(slot, value, self.entropy), temporary=f".{path.name}.tmp", replace=True)
         with storing(self.folder):
             sync_folder(self.folder)
         replace_header(self.folder, encode(file))

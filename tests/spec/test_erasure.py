@@ -244,6 +244,18 @@ def test_the_vault_and_its_backup_are_new_in_every_byte(story: Story) -> None:
         assert [story.his.person.hex()] == vault.names("person")
 
 
+def test_the_vault_lists_erasures_and_no_names(story: Story) -> None:
+    """`vault list` counts people and names none unless it is asked to; it shows each erasure and each backup."""
+    [told] = story.cli.held("vault", "list", "--json").documents
+    assert (1, 0) == (told["people"], told["secrets"])
+    at = [*astuple(erasures(story.after)[story.hers.person.hex()])]
+    ordered = story.erased.documents[0]["ordered"]
+    assert [{"person": story.hers.person.hex(), "ordered": ordered, "complete": at}] == told["erased"]
+    assert [(str(story.copy), True)] == [(row["folder"], row["reachable"]) for row in told["backups"]]
+    assert BOB not in story.cli.held("vault", "list").out
+    assert BOB in story.cli.held("vault", "list", "--names").out
+
+
 def test_what_is_erased_answers_erased_at(story: Story) -> None:
     """Opening anything of hers answers `erased at` the log's position; his still opens; so says the log alone, too."""
 
