@@ -108,7 +108,7 @@ def backup(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         vault.backup(_absolute(args.folder))
     ids = vault.rewrite_backups()
     terminal.give(
-        {"copies": ids}, f"{len(ids)} backups hold what the vault holds" if ids else "no backup is registered"
+        {"copies": ids}, f"rewritten, every backup of the vault: {len(ids)}" if ids else "no backup is registered"
     )
     return Exit.OK
 

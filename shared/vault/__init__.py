@@ -9,6 +9,7 @@ from pathlib import Path
 
 from shared.config import Settings
 from shared.errors import KeyFault
+from shared.files import private_folder
 from shared.home import place
 from shared.keys import MODERATE, Cost, obtain
 from shared.vault.erasures import erasures as erasures
@@ -42,6 +43,7 @@ def vault_exists(settings: Settings) -> bool:
 def open_vault(settings: Settings, world: World, cost: Cost = MODERATE) -> Vault:
     """Return the environment's vault, made on first use. Raises KeyFault, StorageFault."""
     folder = vault_folder(settings)
+    private_folder(place(settings))
     passphrase = obtain(settings.passphrase_path, settings.passphrase_credential, world.entropy)
     if not vault_exists(settings):
         try:

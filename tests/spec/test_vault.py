@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from shared.config import load
 from shared.errors import KeyFault
+from shared.home import Keys
 from shared.keys import CHEAP
-from shared.vault import BackupUnreachable, Vault
+from shared.vault import BackupUnreachable, Vault, open_vault, vault_exists
 from shared.vault.format import HEADER_NAME, unlock, unwrap
 from shared.world import RealWorld
 
@@ -49,6 +51,16 @@ def test_secrets_come_back_by_name(vault: Vault) -> None:
     assert not again.delete("secret", "api token")
     assert again.get("secret", "api token") is None
     assert again.get("person", "database password") is None
+
+
+def test_a_vault_may_be_the_first_thing_in_a_home(tmp_path: Path) -> None:
+    """An environment's vault is made in a folder that did not exist, and the keyring is at home there afterwards."""
+    loaded, world = load({}, {"home": str(tmp_path / "new/home"), "site": "here"}, "here"), RealWorld("dev")
+    assert not vault_exists(loaded.settings)
+    open_vault(loaded.settings, world, CHEAP).put("secret", "pin", b"1234")
+    assert vault_exists(loaded.settings)
+    Keys(loaded.settings, world, CHEAP)
+    assert b"1234" == open_vault(loaded.settings, world).get("secret", "pin")
 
 
 def test_neither_names_nor_values_are_readable(vault: Vault) -> None:
