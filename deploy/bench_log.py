@@ -19,7 +19,7 @@ from shared.log.tree import HASH_BYTES
 from shared.world import RealWorld, World
 
 LEAVES = constant(100_000, "leaves", "X-04")
-BENCH_LEAF_BYTES = constant(300, "bytes", "X-04")
+LEAF_SIZE = constant(300, "bytes", "X-04")
 ROUNDS = constant(5, "rounds", "X-04")
 
 
@@ -37,9 +37,7 @@ class TreeFigure:
         return self.tree_s / self.hashing_s
 
 
-def measure_tree(
-    world: World, leaves: int = LEAVES, leaf_bytes: int = BENCH_LEAF_BYTES, rounds: int = ROUNDS
-) -> TreeFigure:
+def measure_tree(world: World, leaves: int = LEAVES, leaf_bytes: int = LEAF_SIZE, rounds: int = ROUNDS) -> TreeFigure:
     """Measure both ways in turn, so that whatever slows this machine slows both."""
     drawn = [world.entropy(leaf_bytes) for _ in range(leaves)]
     leaf_inputs = [b"\x00" + leaf for leaf in drawn]
@@ -71,7 +69,7 @@ def main() -> int:
     """Run from the command line."""
     figure = measure_tree(RealWorld("dev"))
     sys.stdout.write(
-        f"{figure.leaves} leaves of {BENCH_LEAF_BYTES} bytes: the tree with its tiles takes {figure.ratio:.2f} times as long "
+        f"{figure.leaves} leaves of {LEAF_SIZE} bytes: the tree with its tiles takes {figure.ratio:.2f} times as long "
         f"as its hashes alone ({figure.tree_s:.3f} s, {figure.hashing_s:.3f} s of processor time)\n"
     )
     return 0

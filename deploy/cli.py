@@ -137,6 +137,7 @@ _DIGESTED = _option("target", metavar="FILE|DIGEST", help="a file, or a SHA-256 
 _ARTIFACT = "deploy.commands.artifact"
 _HOLDS = ("checkpoint", "model", "log", "dataset", "evaluation", "other")
 _DIGEST = _option("digest", help="the BLAKE3 digest, 64 hexadecimal digits")
+_PERSONAL = "deploy.commands.personal"
 _PART = _option("name", help="cells.math_cell, ./my_cell.py, or ./my_cells.py:OneOfThem")
 
 COMMANDS: dict[str, Described | Group] = {
@@ -246,6 +247,17 @@ COMMANDS: dict[str, Described | Group] = {
                         "--part", action="append", default=[], metavar="NAME", help="a nerve of yours to run again"
                     ),
                     _option("--policy", action="append", default=[], metavar="FILE.py", help=_POLICY),
+                ),
+            ),
+            "erase": Described(
+                f"{_PERSONAL}:erase",
+                "erase a person: destroy the key of everything that is sealed about them",
+                (
+                    _option("person", help="the name that the data was sealed under; - reads it from standard input"),
+                    _option("--reason", required=True, help="why, as the log will say for ever; never who"),
+                    _option(
+                        "--timeout", type=_above_zero, default=60.0, metavar="S", help="seconds to wait for the end"
+                    ),
                 ),
             ),
             "backup": Described(
@@ -364,6 +376,27 @@ COMMANDS: dict[str, Described | Group] = {
                 f"{_VIEWS}:rebuild_views",
                 "build every view anew from the log, beside the present ones until it is done",
             ),
+        },
+    ),
+    "vault": Group(
+        "look after people's keys and other secrets",
+        {
+            "list": Described(
+                f"{_PERSONAL}:listed",
+                "say what the vault holds and where its backups lie",
+                (_option("--names", action="store_true", help="print names too; what is sealed is never printed"),),
+            ),
+            "backup": Described(
+                f"{_PERSONAL}:backup",
+                "write a copy of the vault that erasures rewrite",
+                (
+                    _option("folder", nargs="?", type=Path, help="a new folder elsewhere; none rewrites every backup"),
+                    _option(
+                        "--forget", action="store_true", help="take a backup that exists no more out of the register"
+                    ),
+                ),
+            ),
+            "rotate": Described(f"{_PERSONAL}:rotate", "seal the vault and its backups under a new key"),
         },
     ),
     "config": Described(f"{_ADMIN}:config", "print every effective setting and its origin"),

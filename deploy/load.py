@@ -27,6 +27,7 @@ BUILT_IN = (
     "organs.records",
     "organs.anchor",
     "organs.artifacts",
+    "organs.vault",
 )
 ENTRY_POINTS = "nimmerverse.parts"
 

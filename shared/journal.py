@@ -29,6 +29,7 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
     "views_rebuilding": ("info", "Views are built from the log beside the present ones: `reached` entries of `of`."),
     "views_rebuilt": ("info", "Views that were built from the log took the place of those before."),
     "anchor_failed": ("warning", "A calendar or an authority gave no usable answer; it is asked again later."),
+    "erasure_delayed": ("warning", "An ordered erasure cannot be carried out yet; `detail` says why. It is repeated."),
     "server_restarted": ("warning", "An embedded server had stopped and was started again."),
 }
 

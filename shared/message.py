@@ -51,6 +51,7 @@ class _MessageMeta(msgspec.StructMeta):
         requires_scores: bool = False,
         owners: int = 1,
         ttl_ms: int | None = None,
+        confidential: bool = False,
         **options: Any,  # noqa: ANN401 - msgspec's own keywords
     ) -> type:
         options.setdefault("frozen", True)
@@ -61,6 +62,7 @@ class _MessageMeta(msgspec.StructMeta):
             declared.template, declared.tokens = subject, tuple(subject.split("."))
             declared.stream = "log" if declared.kind == "decision" else stream
             declared.reply, declared.requires_scores, declared.owners = reply, requires_scores, owners
+            declared.confidential = confidential
             if ttl_ms is not None:
                 declared.ttl_ms = ttl_ms
             _register(declared)
@@ -79,6 +81,7 @@ class Message(msgspec.Struct, metaclass=_MessageMeta):
     owners: ClassVar[int] = 1
     ttl_ms: ClassVar[int] = constant(60_000, "ms", "BIZ-01")
     has_float: ClassVar[bool] = False
+    confidential: ClassVar[bool] = False  #: carries personal data in the open: never kept, quoted or dead-lettered
 
     def subject(self, env: str) -> str:
         """Return the full subject of this message in `env`."""
@@ -220,6 +223,10 @@ def _check_place(cls: type[Message], name: str) -> None:
             )
     elif cls.tokens[2:3] == (EVENT_TOKEN,):
         raise DeclarationError(f"{name}: the third token 'event' is reserved for decisions")
+    if cls.confidential and (cls.kind not in ("request", "reply") or "{" in cls.template):
+        raise DeclarationError(
+            f"{name}: only a request or reply on a fixed subject may carry personal data in the open; seal it"
+        )
     if cls.stream == "traces" and cls.tokens[2][0] == "{":
         raise DeclarationError(
             f"{name}: the third token of a traced subject is fixed, or its stream would overlap the log's; "

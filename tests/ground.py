@@ -155,7 +155,7 @@ class SimGround:
         self.server.streams[name] = SimStream(patterns)
 
     async def create_durable(self, stream: str, name: str, pattern: str, ack_wait_s: float = 30.0) -> None:
-        self.server.durables[stream, name] = SimDurable(stream, pattern, ack_wait_s)
+        self.server.durables[stream, name] = SimDurable(stream, (pattern,), ack_wait_s)
 
     async def remove(self, stream: str, index: int) -> None:
         stored = self.server.streams[stream]

@@ -16,12 +16,13 @@ from deploy.commands.task import finish
 from deploy.host import OPERATOR
 from deploy.keychange import revoke, rotate
 from deploy.terminal import Terminal
-from shared.config import Loaded, redact
+from shared.config import Loaded, Settings, redact
 from shared.constant import constant
 from shared.envelope.keybook import Key
 from shared.errors import ConfigFault, Exit, Fault, KeyFault, Refused, StorageFault, Unreachable
 from shared.home import Keys, Running, nkey_path, place
 from shared.keys import Keyring, obtain
+from shared.vault import Vault, vault_exists, vault_folder
 from shared.world import RealWorld
 
 MIN_FREE_MB = constant(200, "MB", "X-07")
@@ -145,12 +146,26 @@ def _change_passphrase(args: Namespace, loaded: Loaded, terminal: Terminal) -> E
     if not args.file.exists():
         raise KeyFault(f"there is no {args.file}; write the new passphrase into it, readable by you alone (mode 0600)")
     new = obtain(args.file, None, world.entropy)
+    _change_vault(settings, old, new, world)
     Keyring.unlock(place(settings) / "keys", old).change_passphrase(old, new, world.entropy)
     terminal.give(
         {"ok": True},
-        f"the keyring is sealed anew; give the new passphrase with NIMMERVERSE_PASSPHRASE_FILE={args.file}",
+        f"keyring and vault are sealed anew; give the new passphrase with NIMMERVERSE_PASSPHRASE_FILE={args.file}",
     )
     return Exit.OK
+
+
+def _change_vault(settings: Settings, old: bytes, new: bytes, world: RealWorld) -> None:
+    """Seal the vault, if there is one, anew; repeated after a crash, it is found sealed already."""
+    if not vault_exists(settings):
+        return
+    folder = vault_folder(settings)
+    try:
+        vault = Vault.unlock(folder, old, world.entropy)
+    except KeyFault:
+        Vault.unlock(folder, new, world.entropy).rewrite_backups()
+    else:
+        vault.change_passphrase(new)
 
 
 def _rotate_key(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:

@@ -12,6 +12,7 @@ from shared.codec import decode_any
 from shared.envelope import Verdict
 from shared.errors import Refused
 from shared.message import lookup
+from shared.personal import redacted
 
 
 def print_verdict(verdict: Verdict, terminal: Terminal) -> None:
@@ -46,7 +47,8 @@ def print_verdict(verdict: Verdict, terminal: Terminal) -> None:
 
 def line(subject: str, body: object, about: str) -> Text:
     """Return one line for people: the subject in its colours, where it stands, what it says."""
-    shown = body if isinstance(body, str) else msgspec.json.encode(body, enc_hook=str, order="deterministic").decode()
+    plain = redacted(body)
+    shown = body if isinstance(body, str) else msgspec.json.encode(plain, enc_hook=str, order="deterministic").decode()
     return subject_text(subject).append(f"  {about}  ", "bold").append(shown, "default")
 
 

@@ -65,7 +65,12 @@ def document() -> Json:
 def schemas(classes: list[type[Any]], place: str = "#/components/schemas/{name}") -> dict[str, Json]:
     """Return the JSON schema of each class and each struct inside one, by name; references point to `place`."""
     _, found = msgspec.json.schema_components(classes, ref_template=place)
-    return {name: _unindented(found[name]) for name in sorted(found)}
+    return {name: _marked(_unindented(found[name])) for name in sorted(found)}
+
+
+def _marked(described: Json) -> Json:
+    """Return a schema that says of personal data that it is."""
+    return described | ({"x-personal-data": True} if str(described.get("title", "")).startswith("Personal[") else {})
 
 
 def _unindented(described: Json) -> Json:

@@ -34,7 +34,8 @@ def render() -> str:
         " assertion is our own bug and stops the part.",
         "## Refusals",
         "A refusal travels in replies, dead letters and verdicts as `{code, detail}`. Admission judges R001–R009 in"
-        " this order, R005 first where bytes cannot be read at all; B codes are the bus's own.",
+        " this order, R005 first where bytes cannot be read at all; B codes are the bus's own, P codes"
+        " concern personal data.",
         table(("code", "name", "when"), [(f"`{c.code}`", c.name, c.when) for c in CODES.values()]),
         "## Faults",
         "A fault is raised. *Retry* says whether the same call may succeed later; a durable consumer then gives the"

@@ -8,9 +8,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import get_origin
 
 import msgspec
 from msgspec import inspect as schema
+
+from shared.personal import is_personal
 
 _SIMPLE: dict[type[schema.Type], str] = {
     schema.AnyType: "anything",
@@ -45,8 +48,8 @@ def structs(classes: Iterable[type[msgspec.Struct]]) -> list[type[msgspec.Struct
     waiting = [field.type for cls in classes for field in described(cls).fields]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, schema.StructType) and node.cls not in found:
-            found.add(node.cls)
+        if isinstance(node, schema.StructType) and _plain(node) not in found:
+            found.add(_plain(node))
             waiting += [field.type for field in node.fields]
         waiting += _inside(node)
     return sorted(found, key=lambda cls: cls.__name__)
@@ -60,7 +63,8 @@ def words(node: schema.Type) -> str:
         case schema.EnumType():
             text = "one of " + ", ".join(f"`{member.value}`" for member in node.cls)
         case schema.StructType():
-            text = f"[{node.cls.__name__}](#{node.cls.__name__.lower()})"
+            name = _plain(node).__name__
+            text = f"{'personal data: ' * is_personal(node.cls)}[{name}](#{name.lower()})"
         case schema.ListType() | schema.VarTupleType():
             text = f"list of {words(node.item_type)}"
         case schema.TupleType():
@@ -98,6 +102,11 @@ def _own_comments(cls: type[object]) -> list[tuple[str, str]]:
     if not cls.__module__.startswith("shared."):
         return []
     return list(line_comments(inspect.getsource(sys.modules[cls.__module__]), cls.__name__))
+
+
+def _plain(node: schema.StructType) -> type[msgspec.Struct]:
+    """Return a struct's class without the types that it was given."""
+    return get_origin(node.cls) or node.cls
 
 
 def _inside(node: schema.Type) -> tuple[schema.Type, ...]:

@@ -43,6 +43,10 @@ def by_hand(cls: type[Message], message: Message | None = None, env: str = TRY_E
 def kind_of(cls: type[Message]) -> str:
     """Return the kind of a class in words, with what it demands."""
     words = [cls.kind]
+    if cls.confidential:
+        words.append(
+            "confidential: it carries personal data in the open, so nothing keeps it, not even as a dead letter"
+        )
     if cls.reply is not None:
         words.append(f"answered by {_link(cls.reply)}")
     if issubclass(cls, Decision):
@@ -71,7 +75,8 @@ On the wire a message is MessagePack. Requests and signals may also be JSON, so 
 
 answers `{answer}`. Bytes are base64 in JSON. Unknown fields are refused. You speak as `operator`, who may
 publish whatever some part hears, and hears everything: `nats sub '{TRY_ENV}.>'`, or decoded and verified
-`nimmerverse watch`."""
+`nimmerverse watch`. *Personal data* is always ciphertext, whoever reads it: the vault alone holds what opens it, and
+`nimmerverse audit erase` destroys that."""
 
 
 def _streams() -> str:

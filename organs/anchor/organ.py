@@ -85,6 +85,9 @@ class AnchorOrgan(Organ):
         ports = Ports(store, own, [SimCalendar(world.fork("calendar"))], SimAuthority(world), NoHeaders())
         return cls(world, ports, State.NONE, 60.0)
 
+    def again(self, world: SimWorld) -> AnchorOrgan:
+        return AnchorOrgan(world, self.ports, self.minimum, self.interval_s)
+
     async def open(self, log: Log) -> None:
         await self.ports.store.open()
         await self.ports.own.open()

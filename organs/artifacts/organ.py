@@ -50,6 +50,9 @@ class ArtifactsOrgan(Organ):
     def simulate(cls, world: SimWorld) -> ArtifactsOrgan:  # noqa: ARG003 - as declared
         return cls(MemoryStore())
 
+    def again(self, world: SimWorld) -> ArtifactsOrgan:
+        return ArtifactsOrgan(self.store)
+
     async def open(self, log: Log) -> None:
         await self.store.prepare()
 

@@ -154,8 +154,8 @@ class SimGround:
         return (stream, config["name"]) in self.server.durables
 
     async def create_consumer(self, stream: str, config: dict[str, Any]) -> None:
-        (pattern,) = config["filter_subjects"]
-        self.server.durables[stream, config["name"]] = SimDurable(stream, pattern, ACK_WAIT_S)
+        patterns = tuple(config["filter_subjects"])
+        self.server.durables[stream, config["name"]] = SimDurable(stream, patterns, ACK_WAIT_S)
 
 
 def _filters(config: dict[str, Any]) -> list[str]:

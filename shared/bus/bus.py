@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 
+from shared.bus.confidential import is_confidential, quotable
 from shared.bus.ledger import Context, Ledger
 from shared.bus.wire import INBOX, Delivery, Outcome, Sink, Subscription, Wire
 from shared.codec import decode, encode, encode_json
@@ -142,7 +143,10 @@ class Bus(Ledger):
     # Dead letters and health
 
     async def dead(self, delivery: Delivery, refusal: Refusal) -> None:
-        """Send what nobody could use to the dead-letter subject, at most DEAD_PER_SECOND; the rest is counted."""
+        """Send what nobody could use to the dead-letter subject, at most DEAD_PER_SECOND; the rest is counted.
+
+        A confidential message is named, not kept.
+        """
         second = int(self.world.elapsed_s())
         if second != self._dead_second:
             self._dead_second, self._dead_in_second = second, 0
@@ -151,10 +155,10 @@ class Bus(Ledger):
         if self._dead_in_second > DEAD_PER_SECOND:
             self.counters.dead_dropped += 1
             return
-        data = delivery.data[:DEAD_DATA_BYTES]
+        data = b"" if is_confidential(delivery.subject) else delivery.data[:DEAD_DATA_BYTES]
         headers = _first_of(delivery.headers, DEAD_HEADER_BYTES)
-        whole = len(data) == len(delivery.data)
-        letter = DeadLetter(self.part, delivery.subject, refusal.code, refusal.detail[:1000], data, whole, headers)
+        whole, detail = len(data) == len(delivery.data), quotable(delivery.subject, refusal)[:1000]
+        letter = DeadLetter(self.part, delivery.subject, refusal.code, detail, data, whole, headers)
         try:
             await self.emit(letter)
         except (NotPermitted, Refused):
@@ -166,7 +170,7 @@ class Bus(Ledger):
         Refused B003 if it was too large to keep whole, R006 if it is a decision: the log holds it, and a copy is void.
         """
         if not letter.whole:
-            raise Refused(Refusal("B003", "the dead letter holds only the beginning of its message"))
+            raise Refused(Refusal("B003", "the dead letter holds only the beginning of its message, or nothing of it"))
         if lane_of(letter.original) is not None:
             raise Refused(Refusal("R006", f"{letter.original} stands in the log; its reader finds it there"))
         await self.wire.publish(letter.original, letter.data, letter.headers)

@@ -63,7 +63,7 @@ class SimDurable:
     """A durable consumer's place: what is next, and what was delivered but not settled."""
 
     stream: str
-    pattern: str
+    patterns: tuple[str, ...]
     ack_wait_s: float = 30.0
     next: int = 0
     waiting: dict[int, tuple[float, int]] = field(
@@ -302,7 +302,8 @@ class SimWire:
         now = self.server.world.elapsed_s()
         again = min((i for i, (due, _) in state.waiting.items() if due <= now), default=None)
         wanted = state.next if again is None else again
-        return next(iter(stream.read(wanted, state.pattern, 1)), None)
+        found = [entry for pattern in state.patterns for entry in stream.read(wanted, pattern, 1)]
+        return min(found, key=lambda entry: entry.index, default=None)
 
     def _check_publish(self, subject: str) -> None:
         if subject in self._answers:

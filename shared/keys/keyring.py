@@ -85,7 +85,7 @@ class Keyring:
         """A new, empty keyring; KeyFault when the folder holds one already or is open to others."""
         path = folder / HEADER_NAME
         header = RingHeader("nimmerverse-keyring-1", 1, draw(entropy, SALT_BYTES), cost)
-        master = _derive(path, passphrase, header)
+        master = master_key(path, passphrase, header)
         file = seal_ring(master, header, entropy)
         make_folder(folder)
         check_folder(folder)
@@ -103,7 +103,7 @@ class Keyring:
         path = folder / HEADER_NAME
         check_folder(folder)
         file = decode(path, read_file(path), RingFile)
-        master = _derive(path, passphrase, file.header)
+        master = master_key(path, passphrase, file.header)
         if not proves(master, file):
             raise KeyFault(f"wrong passphrase for {path}, or its bytes were altered: give the right passphrase.")
         ring = cls(folder, file, master)
@@ -189,11 +189,11 @@ class Keyring:
         """
         path = self.folder / HEADER_NAME
         header = self._file.header
-        if not hmac.compare_digest(_derive(path, old, header), self._master):
+        if not hmac.compare_digest(master_key(path, old, header), self._master):
             raise KeyFault(f"wrong passphrase for {path}: give the one in force.")
         salt = draw(entropy, SALT_BYTES)
         header = RingHeader(header.format, header.generation + 1, salt, cost or header.cost)
-        master = _derive(path, new, header)
+        master = master_key(path, new, header)
         successor = Keyring(self.folder, seal_ring(master, header, entropy), master)
         with self._writing():
             keys = [(entry.name, *self._open(entry.stem, entry.suffix)) for entry in self._entries()]
@@ -268,12 +268,6 @@ class Keyring:
         for folder in self._stale():
             with storing(folder):
                 shutil.rmtree(folder)
-
-
-def _derive(path: Path, passphrase: bytes, header: RingHeader) -> bytes:
-    if not passphrase:
-        raise KeyFault(f"the passphrase for {path} is empty: give one of at least one byte.")
-    return master_key(path, passphrase, header)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -12,7 +12,7 @@ overlooked.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, Protocol, TypeVar
 
 import msgspec
 from nacl.bindings import (
@@ -94,10 +94,20 @@ class KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sealed: bytes
 
 
-File = TypeVar("File", RingFile, KeyFile)
+class Derivation(Protocol):
+    """What a header says about how the master key follows from the passphrase."""
+
+    @property
+    def salt(self) -> bytes: ...
+
+    @property
+    def cost(self) -> Cost: ...
 
 
-def encode(file: RingFile | KeyFile) -> bytes:
+File = TypeVar("File", bound=msgspec.Struct)
+
+
+def encode(file: msgspec.Struct) -> bytes:
     """The file's only valid bytes."""
     return msgspec.json.encode(file) + b"\n"
 
@@ -113,8 +123,10 @@ def decode(path: Path, data: bytes, kind: type[File]) -> File:
     return file
 
 
-def master_key(path: Path, passphrase: bytes, header: RingHeader) -> bytes:
+def master_key(path: Path, passphrase: bytes, header: Derivation) -> bytes:
     """The master key: Argon2id of the passphrase, the only slow step of an unlock."""
+    if not passphrase:
+        raise KeyFault(f"the passphrase for {path} is empty: give one of at least one byte.")
     cost = header.cost
     affordable = (
         crypto_pwhash_argon2id_OPSLIMIT_MIN <= cost.ops <= _MAX_OPS

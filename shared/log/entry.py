@@ -21,3 +21,10 @@ class Entry(msgspec.Struct, frozen=True):
     subject: str
     time_ns: int
     raw: bytes
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Where an event stands in the log: its entry, and its place within the entry."""
+
+    index: int
+    offset: int

@@ -10,6 +10,7 @@ from shared.bus.wire import stream_name
 from shared.constant import constant
 from shared.envelope import Verdict
 from shared.keys import LocalSigner
+from shared.log.entry import Position
 from shared.message import Decision, Message, lookup, registered
 from shared.part.organ import Organ
 from shared.part.own_code import act
@@ -46,7 +47,7 @@ async def _life(trial: Trial, bus: Bus, verdicts: list[Verdict]) -> list[list[by
 
 async def _answer(trial: Trial, name: str, calls: dict[str, Any], heard: Any) -> list[bytes]:  # noqa: ANN401 - either
     try:
-        said = await act(calls[name].call, heard)
+        said = await act(calls[name].call, heard, *([Position(0, 0)] if calls[name].placed else []))
     except Exception as error:  # noqa: BLE001 - any error of a stranger's part is a finding
         trial.failed(calls[name], heard, error)
         return []

@@ -20,6 +20,7 @@ from shared.bus.wire import inbox_prefix, stream_name
 from shared.config import Settings
 from shared.envelope import Verdict
 from shared.errors import Refusal
+from shared.log.entry import Position
 from shared.message import Decision, DeclarationError, Message, Request
 from shared.subjects.system import DeadLetter, Handshake, Heartbeat, Tick
 from shared.world import SimWorld, World
@@ -70,6 +71,7 @@ class Handler:
     hears: tuple[type[Any], ...]
     says: tuple[type[Any], ...]
     call: Callable[..., Any]
+    placed: bool = False  #: whether it also takes the Position of the decision that it hears
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,8 @@ def _check_hearing(cls: type[Part], where: str, heard: list[type[Any]]) -> None:
     for c in heard:
         if heard.count(c) > 1:
             raise DeclarationError(f"{where}: two handlers hear {c.__name__}; one of them would never be called")
+        if cls.kind == "nerve" and issubclass(c, Message) and c.confidential:
+            raise DeclarationError(f"{where}: a nerve keeps what it heard as evidence, it cannot hear {c.__name__}")
         if cls.kind != "organ" and issubclass(c, Decision | Verdict):
             raise DeclarationError(
                 f"{where}: a {cls.kind} cannot hear {c.__name__}; organs alone are driven by the log"
@@ -177,7 +181,10 @@ def read_handler(call: Callable[..., Any], name: str, parameter: int = 0) -> Han
     hears = tuple(c for c in _classes(hints[names[parameter]]) if issubclass(c, Message | Verdict))
     if not hears:
         raise DeclarationError(f"{call.__qualname__}: {names[parameter]} is not annotated with a message class")
-    return Handler(name, hears, says, call)
+    placed = names[parameter + 1 :] != [] and hints.get(names[parameter + 1]) is Position
+    if placed and not all(issubclass(c, Decision) for c in hears):
+        raise DeclarationError(f"{call.__qualname__}: only a decision has a Position in the log")
+    return Handler(name, hears, says, call, placed)
 
 
 def methods(part: Part, prefix: str = "on_") -> list[tuple[str, Callable[..., Any]]]:

@@ -25,7 +25,7 @@ async def garbage(part: Part, world: SimWorld) -> list[str]:
     server = SimServer(world.fork("server"), Faults(delay_s=0.0))
     log = stream_name("log", world.env)
     server.streams[log] = SimStream((f"{world.env}.*.*.event.>",))
-    server.durables[log, part.name] = SimDurable(log, f"{world.env}.>")
+    server.durables[log, part.name] = SimDurable(log, (f"{world.env}.>",))
     bus = Bus(world.fork(part.name), server.wire(part.name), part.name, part.version, [LocalSigner(world.entropy(32))])
     runner = Runner(part, bus, beat_s=QUIET_S, handshake=False)
     stranger = Bus(world.fork("stranger"), server.wire("stranger"), "stranger", "1.0.0", [])

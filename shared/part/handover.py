@@ -10,6 +10,7 @@ from shared.bus import Bus, Delivery, Draft, Receipt
 from shared.codec import decode_any
 from shared.envelope import Verdict, derive_event_id
 from shared.errors import Refusal, Refused
+from shared.log.entry import Position
 from shared.message import Decision, Message, Reply, Signal, lookup
 from shared.part.cell import Cell
 from shared.part.declare import Handler, Part
@@ -99,10 +100,11 @@ class Handover:
         handler = self.handlers.get(cls) if cls is not None else None
         if handler is None or cls is None:
             return
-        for _, event in verdict.admitted():
+        for offset, event in verdict.admitted():
             message, _ = decode_any(cls, bytes(event.data))
             received = Received(message, event.id, "", Delivery(verdict.entry.subject, b""), as_json=False)
-            await self._publish(handler, received, await own_code(self.part.name, act(handler.call, message)))
+            at = (Position(verdict.entry.index, offset),) if handler.placed else ()
+            await self._publish(handler, received, await own_code(self.part.name, act(handler.call, message, *at)))
 
 
 def _decided(receipt: Receipt) -> Decided:

@@ -51,7 +51,8 @@ class Organ(Part):
     """Subclass it and write `async def on_*` handlers that return a list of messages, a Refusal, or None.
 
     A handler that hears a decision class, or `Verdict` for the whole log, is driven by a durable consumer: it runs at
-    least once per entry, in order, and a retryable Fault brings the entry back.
+    least once per entry, in order, and a retryable Fault brings the entry back. A handler of a decision class may take
+    the decision's `Position` in the log as its second argument.
     """
 
     kind: ClassVar[PartKind] = "organ"

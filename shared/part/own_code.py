@@ -42,9 +42,9 @@ async def collect(call: Callable[..., Iterable[Any]], message: Message) -> list[
     return outputs
 
 
-async def act(call: Callable[..., Awaitable[Any]], message: object) -> list[Any]:
-    """Return what an organ says about a message, nothing for None."""
-    outputs = await call(message)
+async def act(call: Callable[..., Awaitable[Any]], *heard: object) -> list[Any]:
+    """Return what an organ says about what it heard, nothing for None."""
+    outputs = await call(*heard)
     if outputs is None:
         return []
     return [outputs] if isinstance(outputs, Refusal | Message) else list(outputs)

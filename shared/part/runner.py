@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 from shared.bus import Bus, Delivery
+from shared.bus.confidential import quotable
 from shared.bus.wire import INBOX, Subscription
 from shared.constant import constant
 from shared.envelope import Verdict, derive_event_id
@@ -225,13 +226,15 @@ class Runner:
         except Fault as fault:
             self.work.failed += 1
             refusal = Refusal("B009", str(fault))
-            record(self.part.name, "handler_failed", subject=received.delivery.subject, detail=refusal.detail)
+            told = quotable(received.delivery.subject, refusal)
+            record(self.part.name, "handler_failed", subject=received.delivery.subject, detail=told)
             await self.bus.dead(received.delivery, refusal)
             return refusal, not fault.retry
 
     async def _refuse(self, delivery: Delivery, refusal: Refusal) -> None:
         self.work.refused += 1
-        record(self.part.name, "message_refused", subject=delivery.subject, code=refusal.code, detail=refusal.detail)
+        told = quotable(delivery.subject, refusal)
+        record(self.part.name, "message_refused", subject=delivery.subject, code=refusal.code, detail=told)
         await self.bus.dead(delivery, refusal)
         if delivery.reply.startswith(INBOX):
             await self._guard(self.bus.answer(delivery, refusal, as_json=delivery.data[:1] == b"{"))

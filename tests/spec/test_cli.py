@@ -32,6 +32,7 @@ from shared.errors import Exit, Refusal, Refused, StorageFault
 from shared.home import Keys
 from shared.keys.sealed import CHEAP
 from shared.subjects.keys import KEYS_ENTITY, KeyRevoked, KeyRotated
+from shared.vault import People, Vault, open_vault
 from shared.version import VERSION
 from shared.world import RealWorld, new_id
 from tests.commands import NIMMERVERSE, ROOT, Done, Home, as_stranger, family
@@ -76,7 +77,7 @@ def home(begun: Home, tmp_path: Path) -> Home:
 def alive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A data folder on which an organism lives."""
     home = cheap(tmp_path_factory.mktemp("cli") / "alive")
-    with home.up(*FEW):
+    with home.up(*FEW, "--part", "organs.vault"):
         yield home
 
 
@@ -179,6 +180,10 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "connect": (),
     "subjects": (),
     "keys": (),
+    "audit erase": ("Somebody", "--reason", "as asked"),
+    "vault list": (),
+    "vault backup": (),
+    "vault rotate": (),
     "config": (),
     "sim": ("--seed", "7", "--minutes", "0.1"),
     "bench": ("--events", "16"),
@@ -211,6 +216,8 @@ def test_json_is_all_that_is_printed(name: str, alive: Home) -> None:
     """With `--json` a command prints one JSON document per line on standard output, and nothing else anywhere."""
     if name == "dead":
         as_stranger(alive, _garbage)
+    if name == "audit erase":
+        enrol(alive, "Somebody")
     if name.startswith("artifact"):
         alive.held("artifact", "put", str(STORED), "--media-type", "text/plain")
     words = [word.replace("HOME", str(alive.folder)) for word in ANSWERS[name]]
@@ -218,6 +225,17 @@ def test_json_is_all_that_is_printed(name: str, alive: Home) -> None:
     assert int(OBJECTIONS.get(name, Exit.OK)) == done.code
     assert done.documents
     assert "" == done.err
+
+
+def enrol(home: Home, name: str) -> None:
+    """Make a person known to the vault, as an organ would that seals something about them."""
+    settings, world = load(home.environ, {}, "here").settings, RealWorld("dev")
+    vault = open_vault(settings, world, CHEAP)
+
+    async def unlocked() -> Vault:
+        return vault
+
+    asyncio.run(People(unlocked, world.entropy).seal(name, ""))
 
 
 async def _garbage(client: Client) -> None:
@@ -706,7 +724,8 @@ def test_a_key_file_that_cannot_be_read(name: str, home: Home) -> None:
 
 @pytest.mark.spec("X-06")
 def test_a_new_passphrase(home: Home, tmp_path: Path) -> None:
-    """`keys passphrase` seals the whole keyring anew: the new one opens it as its file has it, the old does not."""
+    """`keys passphrase` seals keyring and vault anew: the new one opens them as its file has it, the old does not."""
+    enrol(home, "Somebody")
     new = tmp_path / "new"
     refused(home.run("keys", "passphrase", "--file", str(new)), Exit.KEY, "there is no .*new")
     new.write_text("  with spaces around \n")
@@ -716,8 +735,10 @@ def test_a_new_passphrase(home: Home, tmp_path: Path) -> None:
     before = home.held("keys", "--json").documents
     assert [{"ok": True}] == home.held("keys", "passphrase", "--file", str(new), "--json").documents
     refused(home.run("keys"), Exit.KEY, "wrong passphrase")
+    refused(home.run("vault", "list"), Exit.KEY, "wrong passphrase")
     moved = home.set(passphrase_file=str(new))
     assert before == moved.held("keys", "--json").documents
+    assert ["Somebody"] == moved.held("vault", "list", "--names", "--json").documents[0]["people"]
     starts(moved)
 
 

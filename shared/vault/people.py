@@ -1,0 +1,188 @@
+"""People's keys in a store: enrolled on first use, opened by pseudonym, destroyed with everything that leads to them.
+
+name/NAME          the pseudonym: 16 random bytes, so that nobody can compute it again from the name
+person/PSEUDONYM   the key, and the name for whoever holds the passphrase
+erased/PSEUDONYM   where the log ordered the erasure, and where it says that it is complete
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+from blake3 import blake3
+
+from shared.constant import constant
+from shared.errors import KeyFault, Refusal, Refused
+from shared.keys.files import Entropy, draw
+from shared.personal import PSEUDONYM_BYTES, Personal
+from shared.vault.aead import KEY_BYTES, close, unclose
+from shared.vault.port import Erased, Unknown, Unopenable
+from shared.vault.store import Slot, Store
+
+MAX_NAME_CHARS = constant(200, "characters", "X-11")
+MAX_VALUE_BYTES = constant(8_064, "bytes", "X-11")  # padded and sealed it has at most MAX_SEALED_BYTES
+S = TypeVar("S", bound=msgspec.Struct)
+
+_ABOUT = b"nimmerverse personal 1\0"
+_SALTS = "nimmerverse 2026 salts of a person's records"
+
+
+class _Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is kept of one person."""
+
+    key: bytes
+    name: str
+
+
+class _Erasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the log ordered an erasure, and where it says that it is complete."""
+
+    ordered: tuple[int, int]
+    complete: tuple[int, int] | None = None
+
+
+class Erasure(msgspec.Struct, frozen=True):
+    """One erasure: whose, where the log ordered it, and where it says that it is complete."""
+
+    person: str
+    ordered: tuple[int, int]
+    complete: tuple[int, int] | None
+
+
+class People:
+    """The keys of people; its store is unlocked by the first call that needs it, because that takes half a second."""
+
+    def __init__(self, unlock: Callable[[], Awaitable[Store]], entropy: Entropy) -> None:
+        self._unlock, self._entropy = unlock, entropy
+        self._opened: Store | None = None
+
+    async def store(self) -> Store:
+        """Return the store. Raises KeyFault where it cannot be unlocked."""
+        if self._opened is None:
+            opened = await self._unlock()
+            self._opened = self._opened or opened
+        return self._opened
+
+    async def seal(self, name: str, value: str) -> Personal[str]:
+        """Return `value` sealed for the person called `name`. Raises Refused B002, B003."""
+        secret = _text(value)
+        pseudonym, person = await self._enrolled(_named(name))
+        if len(secret) > MAX_VALUE_BYTES:
+            raise Refused(Refusal("B003", f"found {len(secret)} bytes to seal, at most {MAX_VALUE_BYTES} are allowed"))
+        return Personal(pseudonym, close(person.key, secret, _ABOUT + pseudonym, self._entropy))
+
+    async def open(self, personal: Personal[str]) -> str:
+        """Return the value. Raises Erased, Unknown, Unopenable."""
+        key = (await self._known(personal.person)).key
+        secret = unclose(key, personal.sealed, _ABOUT + personal.person)
+        if secret is None:
+            raise Unopenable(personal.person)
+        return secret.decode()
+
+    async def salt(self, person: bytes, record_id: bytes) -> bytes:
+        """Return a record's salt, derived from the person's key. Raises Erased, Unknown."""
+        key = (await self._known(person)).key
+        return blake3(record_id, key=blake3(key, derive_key_context=_SALTS).digest()).digest()
+
+    async def find(self, name: str) -> bytes:
+        """Return the pseudonym of the person called `name`. Raises Unknown."""
+        store, known = await self.store(), _named(name)
+        with store.hold():
+            pseudonym = store.get("name", known)
+            if pseudonym is not None and store.get("person", pseudonym.hex()) is None:
+                store.delete("name", known)  # an enrolment that a crash cut off: nothing was ever sealed under it
+                pseudonym = None
+        if pseudonym is None:
+            raise Unknown("a person of this name")
+        return pseudonym
+
+    async def require(self, person: bytes) -> None:
+        """Raise Erased or Unknown unless this person has a key."""
+        await self._known(person)
+
+    async def erase(self, person: bytes, index: int, offset: int) -> list[str]:
+        """Destroy a person's key and name, as ordered at this position, here and in every copy; return the copies' ids.
+
+        A repeat after a crash finishes what is left. Raises Unknown, BackupUnreachable, KeyFault, StorageFault.
+        """
+        store = await self.store()
+        with store.hold():
+            raw = store.get("person", person.hex())
+            if raw is not None:
+                name = _decode(raw, _Person).name
+                ordered = msgspec.msgpack.encode(_Erasure((index, offset)))
+                gone: list[Slot] = [("person", person.hex())]
+                if store.get("name", name) == person:
+                    gone.append(("name", name))
+                store.rotate(gone, {("erased", person.hex()): ordered})
+            elif store.get("erased", person.hex()) is None:
+                raise Unknown(f"{person.hex()[:4]}…")
+            return store.rewrite_backups()
+
+    async def complete(self, person: bytes, index: int, offset: int) -> None:
+        """Remember where the log says that an erasure is complete; the first such position holds."""
+        store = await self.store()
+        with store.hold():
+            raw = store.get("erased", person.hex())
+            known = _Erasure((index, offset)) if raw is None else _decode(raw, _Erasure)
+            if known.complete is None:
+                complete = msgspec.structs.replace(known, complete=(index, offset))
+                store.put("erased", person.hex(), msgspec.msgpack.encode(complete))
+
+    async def erasures(self) -> list[Erasure]:
+        """Return every erasure that the vault carried out, complete or not, by pseudonym."""
+        store = await self.store()
+        with store.hold():
+            raw = [(person, store.get("erased", person)) for person in store.names("erased")]
+        known = [(person, _decode(value, _Erasure)) for person, value in raw if value is not None]
+        return [Erasure(person, erasure.ordered, erasure.complete) for person, erasure in known]
+
+    async def _enrolled(self, name: str) -> tuple[bytes, _Person]:
+        store = await self.store()
+        with store.hold():
+            pseudonym = store.get("name", name)
+            if pseudonym is None:
+                pseudonym = draw(self._entropy, PSEUDONYM_BYTES)
+                store.put("name", name, pseudonym)
+            raw = store.get("person", pseudonym.hex())
+            if raw is None:
+                raw = msgspec.msgpack.encode(_Person(draw(self._entropy, KEY_BYTES), name))
+                store.put("person", pseudonym.hex(), raw)
+        return pseudonym, _decode(raw, _Person)
+
+    async def _known(self, person: bytes) -> _Person:
+        store = await self.store()
+        with store.hold():
+            raw, erased = store.get("person", person.hex()), store.get("erased", person.hex())
+        if erased is not None:
+            erasure = _decode(erased, _Erasure)
+            raise Erased(person, *(erasure.complete or erasure.ordered), complete=erasure.complete is not None)
+        if raw is None:
+            raise Unknown(f"{person.hex()[:4]}…")
+        return _decode(raw, _Person)
+
+
+def _named(name: str) -> str:
+    """Return a name as it is looked up: the same letters are the same person, however they were typed."""
+    known = unicodedata.normalize("NFC", name).strip()
+    _text(known)
+    if not 0 < len(known) <= MAX_NAME_CHARS:
+        raise Refused(Refusal("B002", f"a person's name has 1 to {MAX_NAME_CHARS} characters, found {len(known)}"))
+    return known
+
+
+def _text(value: str) -> bytes:
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        raise Refused(Refusal("B002", "what shall be sealed is not Unicode text")) from None
+
+
+def _decode(raw: bytes, kind: type[S]) -> S:
+    try:
+        return msgspec.msgpack.decode(raw, type=kind)
+    except msgspec.DecodeError as error:
+        raise KeyFault(f"an entry of the vault is damaged ({error}): restore the vault from its backup.") from error
