@@ -210,8 +210,13 @@ COMMANDS: dict[str, Described | Group] = {
         f"{_ADMIN}:keys",
         "list, rotate or revoke keys, change the passphrase",
         (
-            _option("action", nargs="?", choices=("list", "log", "rotate", "revoke", "passphrase"), default="list"),
-            _option("part", nargs="?", help="for `rotate` and `revoke`: whose key"),
+            _option(
+                "action",
+                nargs="?",
+                choices=("list", "log", "rotate", "revoke", "generate", "passphrase"),
+                default="list",
+            ),
+            _option("part", nargs="?", help="for `rotate`, `revoke` and `generate`: whose key"),
             _option("--reason", default="", help="for `revoke`: why, as the log will say"),
             _option("--file", type=Path, help="for `passphrase`: the file with the new one"),
         ),

@@ -27,6 +27,7 @@ async def rotate(loaded: Loaded, part: str) -> tuple[str, str, int]:
     The successor is sealed beside the old key before the log hears of it, so a crash at any point can be repeated.
     """
     async with _root(loaded, part) as (keys, root):
+        keys.check_here(part)
         old, staged = keys.ring.signer(part), keys.ring.staged(part)
         known = root.prefix.keys.keys.get(staged.key_id) if staged is not None else None
         if known is not None:  # the log has it already: only the keyring was not told
@@ -52,6 +53,8 @@ async def revoke(loaded: Loaded, part: str, reason: str) -> tuple[str, int]:
         ended = _ended(root, part)
         if ended is None:
             raise KeyFault(f"the log knows no key of {part}; it is introduced when {part} first runs")
+        if part in keys.settings.keys_on_token:  # its people make another one there
+            return ended
         while keys.ring.signer(part).key_id in root.prefix.keys.keys:  # one more where a rotation had been cut off
             keys.ring.rotate(part, keys.entropy)
         return ended
@@ -63,8 +66,8 @@ async def _root(loaded: Loaded, part: str) -> AsyncGenerator[tuple[Keys, Bus]]:
     host = host_for(loaded.settings)
     await host.start()
     try:
-        if part not in host.keys.ring.names() or part == ROOT:
-            known = ", ".join(name for name in host.keys.ring.names() if name != ROOT) or "none yet"
+        if part not in host.keys.names() or part == ROOT:
+            known = ", ".join(name for name in host.keys.names() if name != ROOT) or "none yet"
             why = "the root stands in the genesis and ends with its log" if part == ROOT else "it has no key here"
             raise KeyFault(f"the key of {part} cannot be changed: {why}; keys of this environment are {known}")
         root = Bus(host.world(ROOT), await host.wire(STEWARD), ROOT, VERSION, [host.signer(ROOT, HOST_OWNER)])

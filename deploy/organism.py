@@ -70,10 +70,10 @@ class Organism:
         try:
             await self.steward.grant(asked, trusted=True)
         except NeedsFreshKey:
-            new = self._keys().ring.stage_rotation(part.name, self._keys().entropy)
+            new = self._keys().stage_rotation(part.name)
             again = grant_request(declaration(part), self.settings.env, asked.nkey, new, HOST_OWNER)
             await self.steward.grant(endorse(again, self.settings.env, signer), trusted=True)
-            self._keys().ring.commit_rotation(part.name, self._keys().entropy)
+            self._keys().commit_rotation(part.name)
 
     async def run(self, part: Part, world_name: str = "") -> Runner:
         """Start a granted part on a connection of its own and return its runner."""

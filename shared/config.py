@@ -67,6 +67,13 @@ NatsUrl = Annotated[
 DatabaseUrl = Annotated[
     Annotated[str, _url("postgresql", "postgres", socket=True)] | None, Expected("postgresql://USER@HOST:PORT/DATABASE")
 ]
+KeyNames = Annotated[
+    Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}(,[a-z0-9][a-z0-9_.-]{0,62})*$")] | None,
+    Expected("names of keys, separated by commas without spaces"),
+]
+TokenLabel = Annotated[
+    Annotated[str, Field(min_length=1, max_length=32)] | None, Expected("a token's label, 1 to 32 characters")
+]
 Level = Annotated[Literal["debug", "info", "warning", "error"], Expected("debug, info, warning or error")]
 Color = Annotated[Literal["auto", "always", "never"], Expected("auto, always or never")]
 
@@ -91,6 +98,14 @@ class Settings(BaseModel):
     passphrase_credential: File = Field(
         None, description="Passphrase handed over by systemd or a container secret; where given, no other file is read."
     )
+    pkcs11_module: File = Field(
+        None, description="Library of a PKCS#11 token (needs the extra `hsm`); see pkcs11_keys."
+    )
+    pkcs11_token: TokenLabel = Field(None, description="Label of the token at pkcs11_module.")
+    pkcs11_pin_file: File = Field(None, description="File with the user PIN of the token, readable by this user alone.")
+    pkcs11_keys: KeyNames = Field(
+        None, description="Keys that live on the token, for instance `root,log`; every other one is in the keyring."
+    )
     site: Name = Field(description="Name of this machine as an entity.")
     beat_ms: Beat = Field(1000, description="Sensing tick in milliseconds.")
     log_level: Level = Field("info", description="Least severe log line that is written.")
@@ -99,6 +114,11 @@ class Settings(BaseModel):
     )
     disk_quota_mb: Quota = Field(2048, description="Most that the embedded JetStream store may hold, in megabytes.")
     color: Color = Field("auto", description="Coloured output; auto colours a terminal only.")
+
+    @property
+    def keys_on_token(self) -> tuple[str, ...]:
+        """The names of the keys that live on the PKCS#11 token, not in the keyring."""
+        return tuple(self.pkcs11_keys.split(",")) if self.pkcs11_keys else ()
 
     @property
     def passphrase_path(self) -> Path:
@@ -113,7 +133,10 @@ _MACHINE_DEFAULTS = {
     "passphrase_credential": f"`$CREDENTIALS_DIRECTORY/{CREDENTIAL_NAME}` where that file exists",
     "color": "`auto`, or `never` where `NO_COLOR` is set",
 }
-_PATHS = frozenset({"home", "nats_creds", "nats_nkey", "passphrase_file", "passphrase_credential"})
+_PATHS = frozenset(
+    {"home", "nats_creds", "nats_nkey", "passphrase_file", "passphrase_credential", "pkcs11_module", "pkcs11_pin_file"}
+)
+_TOKEN = ("pkcs11_module", "pkcs11_token", "pkcs11_pin_file", "pkcs11_keys")  #: all of them, or none
 
 
 class Effective(NamedTuple):
@@ -271,6 +294,11 @@ def _refuse_contradictions(found: Mapping[str, _Found]) -> None:
     for name in ("nats_creds", "nats_nkey"):
         if name in given and "nats_url" not in given:
             raise ConfigFault(f"{name} ({given[name].origin}) has no server to log in to: set nats_url, or remove it.")
+    missing = [name for name in _TOKEN if name not in given]
+    if 0 < len(missing) < len(_TOKEN):
+        name = next(name for name in _TOKEN if name in given)
+        alone = f"{name} ({given[name].origin}) says nothing without {' and '.join(missing)}"
+        raise ConfigFault(f"{alone}: set those too, or remove it.")
 
 
 def _validated(found: Mapping[str, _Found], environ: Mapping[str, str]) -> Settings:

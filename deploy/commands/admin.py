@@ -21,7 +21,7 @@ from shared.constant import constant
 from shared.envelope.keybook import Key
 from shared.errors import ConfigFault, Exit, Fault, KeyFault, Refused, StorageFault, Unreachable
 from shared.home import Keys, Running, nkey_path, place
-from shared.keys import Keyring, obtain
+from shared.keys import Keyring, Signer, obtain
 from shared.world import RealWorld
 
 MIN_FREE_MB = constant(200, "MB", "X-07")
@@ -48,6 +48,7 @@ def keys(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         "log": _logged_keys,
         "rotate": _rotate_key,
         "revoke": _revoke_key,
+        "generate": _generate_key,
     }
     return actions[args.action](args, loaded, terminal)
 
@@ -123,17 +124,32 @@ def completion(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 
 def _list_keys(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
-    ring = Keys(loaded.settings, RealWorld(loaded.settings.env)).ring
+    keys = Keys(loaded.settings, RealWorld(loaded.settings.env))
     rows = [
         {"name": k.name, "owner": k.owner, "purpose": k.purpose, "key_id": k.key_id, "public": k.public.hex()}
-        for k in ring.describe()
-    ]
+        for k in keys.ring.describe()
+    ] + [_on_token(name, keys.signer(name, "")) for name in keys.settings.keys_on_token]
     terminal.give(
         rows,
         "\n".join(f"{r['name']:<24} {r['key_id']}  {r['owner']}  {r['purpose']}" for r in rows)
         or "no keys yet; `up` makes them",
     )
     return Exit.OK
+
+
+def _generate_key(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Make a key on the PKCS#11 token; keys of the keyring make themselves."""
+    name = _named(args)
+    made = _on_token(name, Keys(loaded.settings, RealWorld(loaded.settings.env)).generate(name))
+    terminal.give(
+        made, f"{name}: {made['key_id']} was made{made['purpose'].removeprefix('sign,')}, and never leaves it"
+    )
+    return Exit.OK
+
+
+def _on_token(name: str, signer: Signer) -> dict[str, str]:
+    where = f"sign, on {signer}"
+    return {"name": name, "owner": "token", "purpose": where, "key_id": signer.key_id, "public": signer.public.hex()}
 
 
 def _change_passphrase(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:

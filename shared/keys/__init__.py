@@ -1,4 +1,4 @@
-"""Signing keys: in hand (Signer), sealed on disk (Keyring), and the passphrase that opens them."""
+"""Signing keys: in hand (Signer), sealed on disk (Keyring) or on a token (Token), and the secrets that open them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from shared.keys.nkeys import NkeyPair as NkeyPair
 from shared.keys.nkeys import load_or_create as load_or_create
 from shared.keys.nkeys import nkey_pair as nkey_pair
 from shared.keys.passphrase import obtain as obtain
+from shared.keys.passphrase import read_secret as read_secret
+from shared.keys.pkcs11 import Pkcs11Signer as Pkcs11Signer
+from shared.keys.pkcs11 import Token as Token
 from shared.keys.sealed import CHEAP as CHEAP
 from shared.keys.sealed import MODERATE as MODERATE
 from shared.keys.sealed import Cost as Cost

@@ -155,11 +155,11 @@ async def _keys(part: Part, settings: Settings, running: Running | None, world: 
             answer = await operator.request(asked, timeout_s=15)
             if isinstance(answer, Refusal) and answer.detail.startswith(FRESH_KEY):
                 # the old secret is kept until the log knows the new key, so a crash between can be repeated
-                new = keys.ring.stage_rotation(part.name, keys.entropy)
+                new = keys.stage_rotation(part.name)
                 again = grant_request(declared, settings.env, nkey, new, OWNER)
                 answer = await operator.request(endorse(again, settings.env, signer), timeout_s=15)
                 if not isinstance(answer, Refusal):
-                    signer = keys.ring.commit_rotation(part.name, keys.entropy)
+                    signer = keys.commit_rotation(part.name)
         finally:
             await operator.drain()
         if isinstance(answer, Refusal):
