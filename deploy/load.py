@@ -19,6 +19,8 @@ from shared.part import Cell, Nerve, Organ, Part
 
 #: What `up` and the tour run besides the steward.
 BUILT_IN = ("cells.math_cell", "cells.sensor_cell", "cells.battery_cell", "nerves.overload", "organs.records")
+#: Ours too, but run only where they are asked for: they need settings of their own.
+ON_REQUEST = ("organs.signer",)
 ENTRY_POINTS = "nimmerverse.parts"
 
 T = TypeVar("T")
@@ -83,7 +85,7 @@ def _usable(where: str, imported: Callable[[], T]) -> T:
 
 
 def _no_part(name: str) -> ConfigFault:
-    known = ", ".join(BUILT_IN)
+    known = ", ".join((*BUILT_IN, *ON_REQUEST))
     return ConfigFault(
         f"there is no part {name!r}; known are {known}, your own file as ./my_cell.py, or an entry point"
     )

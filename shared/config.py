@@ -106,6 +106,9 @@ class Settings(BaseModel):
     pkcs11_keys: KeyNames = Field(
         None, description="Keys that live on the token, for instance `root,log`; every other one is in the keyring."
     )
+    signing_rules: File = Field(
+        None, description="TOML file of the signing proxy: what it signs for whom, a table `callers.NAME` each."
+    )
     site: Name = Field(description="Name of this machine as an entity.")
     beat_ms: Beat = Field(1000, description="Sensing tick in milliseconds.")
     log_level: Level = Field("info", description="Least severe log line that is written.")
@@ -135,6 +138,7 @@ _MACHINE_DEFAULTS = {
 }
 _PATHS = frozenset(
     {"home", "nats_creds", "nats_nkey", "passphrase_file", "passphrase_credential", "pkcs11_module", "pkcs11_pin_file"}
+    | {"signing_rules"}
 )
 _TOKEN = ("pkcs11_module", "pkcs11_token", "pkcs11_pin_file", "pkcs11_keys")  #: all of them, or none
 

@@ -24,6 +24,11 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
     "message_garbled": ("warning", "The bus delivered a subject, reply or header that is no text; it was dropped."),
     "link_lost": ("warning", "A connection to the bus was lost; it reconnects by itself."),
     "link_back": ("info", "A connection to the bus is up again."),
+    "signature_made": (
+        "info",
+        "The signing proxy signed for `caller` with `key`; `digest` is BLAKE3 of what was signed.",
+    ),
+    "signature_refused": ("warning", "The signing proxy refused `caller`; `code` and `detail` say why."),
     "server_restarted": ("warning", "An embedded server had stopped and was started again."),
 }
 

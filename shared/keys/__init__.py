@@ -16,9 +16,11 @@ from shared.keys.sealed import CHEAP as CHEAP
 from shared.keys.sealed import MODERATE as MODERATE
 from shared.keys.sealed import Cost as Cost
 from shared.keys.signer import LocalSigner as LocalSigner
+from shared.keys.signer import RemoteSigner as RemoteSigner
 from shared.keys.signer import Signer as Signer
 from shared.keys.signer import check_public as check_public
 from shared.keys.signer import is_canonical as is_canonical
 from shared.keys.signer import is_low_order as is_low_order
 from shared.keys.signer import key_id_of as key_id_of
+from shared.keys.signer import signature_of as signature_of
 from shared.keys.signer import verify as verify
