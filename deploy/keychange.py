@@ -46,6 +46,9 @@ async def revoke(loaded: Loaded, part: str, reason: str) -> tuple[str, int]:
     """End a part's key from the next index on, signed by the root; its next grant introduces a new one."""
     if not reason:
         raise ConfigFault("keys revoke needs --reason TEXT: the log keeps why a key ended")
+    if loaded.settings.root_keys is not None:
+        how = f"`nimmerverse keys propose revoke {part} --reason TEXT`"
+        raise KeyFault(f"the root keys are with their owners, who revoke the key of {part}: {how}")
     async with _root(loaded, part) as (keys, root):
         current = root.prefix.keys.current(part)
         if current is not None:
@@ -70,7 +73,8 @@ async def _root(loaded: Loaded, part: str) -> AsyncGenerator[tuple[Keys, Bus]]:
             known = ", ".join(name for name in host.keys.names() if name != ROOT) or "none yet"
             why = "the root stands in the genesis and ends with its log" if part == ROOT else "it has no key here"
             raise KeyFault(f"the key of {part} cannot be changed: {why}; keys of this environment are {known}")
-        root = Bus(host.world(ROOT), await host.wire(STEWARD), ROOT, VERSION, [host.signer(ROOT, HOST_OWNER)])
+        signers = [host.signer(ROOT, HOST_OWNER)] if loaded.settings.root_keys is None else []
+        root = Bus(host.world(ROOT), await host.wire(STEWARD), ROOT, VERSION, signers)
         try:
             await root.follow(KEYS_LANE.format(env=root.env))
             yield host.keys, root

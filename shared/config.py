@@ -98,6 +98,10 @@ class Settings(BaseModel):
     passphrase_credential: File = Field(
         None, description="Passphrase handed over by systemd or a container secret; where given, no other file is read."
     )
+    root_keys: File = Field(
+        None,
+        description="File with the owners' public root keys and the threshold; empty: this host is the root.",
+    )
     pkcs11_module: File = Field(
         None, description="Library of a PKCS#11 token (needs the extra `hsm`); see pkcs11_keys."
     )
@@ -138,7 +142,7 @@ _MACHINE_DEFAULTS = {
 }
 _PATHS = frozenset(
     {"home", "nats_creds", "nats_nkey", "passphrase_file", "passphrase_credential", "pkcs11_module", "pkcs11_pin_file"}
-    | {"signing_rules"}
+    | {"signing_rules", "root_keys"}
 )
 _TOKEN = ("pkcs11_module", "pkcs11_token", "pkcs11_pin_file", "pkcs11_keys")  #: all of them, or none
 

@@ -56,6 +56,10 @@ class Keys:
             )
         return self.token.generate(self.label(name))
 
+    def staged(self, name: str) -> LocalSigner | None:
+        """Return the key's successor where one is staged and not yet committed."""
+        return self.ring.staged(name) if name in self.ring.names() else None
+
     def stage_rotation(self, name: str) -> LocalSigner:
         """Return the key's successor, kept beside it until `commit_rotation`; KeyFault for a key on the token."""
         self.check_here(name)

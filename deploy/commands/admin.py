@@ -12,13 +12,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deploy.attach import operator
+from deploy.commands import ceremony
 from deploy.commands.task import finish
 from deploy.host import OPERATOR
 from deploy.keychange import revoke, rotate
 from deploy.terminal import Terminal
 from shared.config import Loaded, redact
 from shared.constant import constant
-from shared.envelope.keybook import Key
+from shared.envelope.keybook import ROOT_PART, Key
 from shared.errors import ConfigFault, Exit, Fault, KeyFault, Refused, StorageFault, Unreachable
 from shared.home import Keys, Running, nkey_path, place
 from shared.keys import Keyring, Signer, obtain
@@ -49,6 +50,10 @@ def keys(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         "rotate": _rotate_key,
         "revoke": _revoke_key,
         "generate": _generate_key,
+        "owner": ceremony.make_owner,
+        "propose": ceremony.propose,
+        "cosign": ceremony.sign,
+        "submit": ceremony.send,
     }
     return actions[args.action](args, loaded, terminal)
 
@@ -171,30 +176,32 @@ def _change_passphrase(args: Namespace, loaded: Loaded, terminal: Terminal) -> E
 
 def _rotate_key(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Replace a part's signing key; the log says so, signed by the old one."""
-    old, new, index = finish(rotate(loaded, _named(args)))
+    part = _named(args)
+    old, new, index = finish(rotate(loaded, part))
     terminal.give(
-        {"part": args.part, "old": old, "new": new, "index": index},
-        f"{args.part}: {old} ends at {index}, {new} speaks from {index + 1} on",
+        {"part": part, "old": old, "new": new, "index": index},
+        f"{part}: {old} ends at {index}, {new} speaks from {index + 1} on",
     )
     return Exit.OK
 
 
 def _revoke_key(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """End a part's signing key; the log says so, signed by the root."""
-    old, index = finish(revoke(loaded, _named(args), args.reason))
+    part = _named(args)
+    old, index = finish(revoke(loaded, part, args.reason))
     terminal.give(
-        {"part": args.part, "old": old, "index": index},
-        f"{args.part}: {old} ends at {index}; the next start introduces a new key",
+        {"part": part, "old": old, "index": index},
+        f"{part}: {old} ends at {index}; the next start introduces a new key",
     )
     return Exit.OK
 
 
 def _named(args: Namespace) -> str:
-    if args.part is None:
+    if len(args.names) != 1:
         raise ConfigFault(
             f"keys {args.action} needs the part whose key it is: nimmerverse keys {args.action} math_cell"
         )
-    return args.part
+    return args.names[0]
 
 
 def _logged_keys(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -207,7 +214,11 @@ def _logged_keys(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             book = bus.prefix.keys
         known = sorted(book.keys.values(), key=lambda key: key.first)
         rows = [_logged_row(key) for key in known]
-        lines = [f"genesis {book.fingerprint}, threshold {book.threshold}", *map(_logged_line, known)]
+        owners = sorted({key.owner for key in known if key.part == ROOT_PART})
+        root = (
+            f"{book.threshold} of {', '.join(owners)}" if len(owners) > 1 else f"one owner, {owners[0]}: trust it whole"
+        )
+        lines = [f"genesis {book.fingerprint}, threshold {book.threshold}", f"root: {root}", *map(_logged_line, known)]
         terminal.give({"genesis": book.fingerprint, "threshold": book.threshold, "keys": rows}, "\n".join(lines))
         return Exit.OK
 
