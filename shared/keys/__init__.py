@@ -5,6 +5,8 @@ from __future__ import annotations
 from shared.keys.files import Entropy as Entropy
 from shared.keys.keyring import KeyInfo as KeyInfo
 from shared.keys.keyring import Keyring as Keyring
+from shared.keys.mldsa import MlDsaSigner as MlDsaSigner
+from shared.keys.mldsa import verify_mldsa as verify_mldsa
 from shared.keys.nkeys import NkeyPair as NkeyPair
 from shared.keys.nkeys import load_or_create as load_or_create
 from shared.keys.nkeys import nkey_pair as nkey_pair
