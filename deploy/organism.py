@@ -11,7 +11,7 @@ from deploy.host import STEWARD, Host
 from deploy.load import BUILT_IN, ON_REQUEST
 from deploy.roots import read_roots
 from organs.steward import NeedsFreshKey, StewardOrgan
-from shared.bus import Bus
+from shared.bus import Bus, at_work
 from shared.config import Loaded
 from shared.errors import KeyFault
 from shared.home import Keys
@@ -138,13 +138,9 @@ class Organism:
 
 async def runner_for(host: Host, part: Part, beat_s: float, world_name: str = "") -> Runner:
     """Return a runner for a part that was granted before, on its own World, wire and signing key."""
-    bus = Bus(
-        host.world(world_name or part.name),
-        await host.wire(part.name),
-        part.name,
-        part.version,
-        [host.signer(part.name, HOST_OWNER)],
-    )
+    world, wire = host.world(world_name or part.name), await host.wire(part.name)
+    signer = at_work(host.signer(part.name, HOST_OWNER), world, wire, part.name, part.version)
+    bus = Bus(world, wire, part.name, part.version, [signer])
     return Runner(part, bus, beat_s=beat_s)
 
 

@@ -110,6 +110,9 @@ class Settings(BaseModel):
     pkcs11_keys: KeyNames = Field(
         None, description="Keys that live on the token, for instance `root,log`; every other one is in the keyring."
     )
+    signing_keys: File = Field(
+        None, description="TOML file of the parts whose keys a signing proxy holds: NAME = public key, 64 hex digits."
+    )
     signing_rules: File = Field(
         None, description="TOML file of the signing proxy: what it signs for whom, a table `callers.NAME` each."
     )
@@ -142,7 +145,7 @@ _MACHINE_DEFAULTS = {
 }
 _PATHS = frozenset(
     {"home", "nats_creds", "nats_nkey", "passphrase_file", "passphrase_credential", "pkcs11_module", "pkcs11_pin_file"}
-    | {"signing_rules", "root_keys"}
+    | {"signing_keys", "signing_rules", "root_keys"}
 )
 _TOKEN = ("pkcs11_module", "pkcs11_token", "pkcs11_pin_file", "pkcs11_keys")  #: all of them, or none
 

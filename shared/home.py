@@ -9,15 +9,16 @@ home/{env}/running.json      where to find what runs now
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
 from shared.config import Settings
-from shared.errors import KeyFault
+from shared.errors import ConfigFault, KeyFault
 from shared.files import private_folder, write_private
-from shared.keys import MODERATE, Cost, Keyring, LocalSigner, Signer, Token, load_or_create, obtain
+from shared.keys import MODERATE, Cost, Keyring, LocalSigner, ProxiedKey, Signer, Token, load_or_create, obtain
 from shared.world import World
 
 CLOCK_STEP_S = 60.0  #: how far the machine's clock may be set between a process's start and a look at it, s
@@ -26,7 +27,8 @@ CLOCK_STEP_S = 60.0  #: how far the machine's clock may be set between a process
 class Keys:
     """The signing and connection keys of a home folder, one unlock per keyring.
 
-    Here alone is decided where a key lives: on the PKCS#11 token if the settings name it there, else in the keyring.
+    Here alone is decided where a key lives: behind the signing proxy or on the PKCS#11 token if the settings name it
+    there, else in the keyring.
     """
 
     def __init__(self, settings: Settings, world: World, cost: Cost = MODERATE) -> None:
@@ -39,9 +41,12 @@ class Keys:
             Keyring.unlock(folder, passphrase) if exists else Keyring.create(folder, passphrase, self.entropy, cost)
         )
         self.token = _token(settings)
+        self.proxied = read_proxied(settings.signing_keys) if settings.signing_keys else {}
 
     def signer(self, name: str, owner: str) -> Signer:
         """Return a signing key of this environment. In the keyring it is made on first use, on the token never."""
+        if name in self.proxied:
+            return ProxiedKey(name, self.proxied[name])
         if self.token is not None and name in self.settings.keys_on_token:
             return self.token.signer(self.label(name))
         if name not in self.ring.names():
@@ -79,7 +84,12 @@ class Keys:
         return sorted({*self.ring.names(), *self.settings.keys_on_token})
 
     def check_here(self, name: str) -> None:
-        """Raise KeyFault for a key on the token: only its people can replace it there."""
+        """Raise KeyFault for a key on the token or behind the proxy: only its people can replace it there."""
+        if name in self.proxied:
+            raise KeyFault(
+                f"the key of {name} is behind the signing proxy and cannot be replaced here: give its rule another "
+                f"key, and name that one's public half in {self.settings.signing_keys}."
+            )
         if name in self.settings.keys_on_token:
             raise KeyFault(
                 f"the key of {name} lives on {self.token}, which cannot stage a successor: relabel it there "
@@ -93,6 +103,18 @@ class Keys:
         It is never a signing key: the server chooses the bytes that a connection key signs.
         """
         return load_or_create(nkey_path(self.settings, name), self.entropy).public
+
+
+def read_proxied(path: Path) -> dict[str, bytes]:
+    """Return the public keys in a TOML file by the names of their parts; ConfigFault where it is anything else."""
+    try:
+        with path.open("rb") as file:
+            table = tomllib.load(file)
+        return {name: bytes.fromhex(text) for name, text in table.items()}
+    except OSError as error:
+        raise ConfigFault(f"{path} cannot be read ({error.strerror}): signing_keys names a TOML file.") from error
+    except (ValueError, TypeError) as error:
+        raise ConfigFault(f"{path} is no list of public keys ({error}): each line is NAME = 64 hex digits.") from error
 
 
 def _token(settings: Settings) -> Token | None:

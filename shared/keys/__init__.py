@@ -18,6 +18,7 @@ from shared.keys.sealed import CHEAP as CHEAP
 from shared.keys.sealed import MODERATE as MODERATE
 from shared.keys.sealed import Cost as Cost
 from shared.keys.signer import LocalSigner as LocalSigner
+from shared.keys.signer import ProxiedKey as ProxiedKey
 from shared.keys.signer import RemoteSigner as RemoteSigner
 from shared.keys.signer import Signer as Signer
 from shared.keys.signer import check_public as check_public

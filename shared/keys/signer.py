@@ -108,6 +108,23 @@ class LocalSigner:
         return f"LocalSigner({self.key_id})"
 
 
+class ProxiedKey:
+    """The public half of a key that a signing proxy holds: enough to be introduced, not to sign."""
+
+    __slots__ = ("key_id", "name", "public")
+
+    def __init__(self, name: str, public: bytes) -> None:
+        check_public(public)
+        self.name, self.public, self.key_id = name, public, key_id_of(public)
+
+    def sign(self, message: bytes) -> bytes:
+        """Nothing: KeyFault."""
+        raise KeyFault(f"the key of {self.name} is behind the signing proxy, which signs decisions and nothing else.")
+
+    def __repr__(self) -> str:
+        return f"ProxiedKey({self.key_id} of {self.name})"
+
+
 def key_id_of(public: bytes) -> str:
     """The id of a public key: the first 16 bytes of its domain-separated BLAKE3, in hexadecimal."""
     return blake3(public, derive_key_context=_KEY_ID_CONTEXT).digest(16).hex()

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from shared.bus import Bus, Wire
+from shared.bus import Bus, Wire, at_work
 from shared.bus.nats import connect
 from shared.config import Loaded, Settings, load
 from shared.constant import constant
@@ -103,7 +103,8 @@ async def _started(cls: type[Part], settings: Settings, running: Running | None)
     part = cls.build(settings, world)
     signers = await _keys(part, settings, running, world)
     wire = await _connect(settings, running, part.name)
-    runner = Runner(part, Bus(world, wire, part.name, part.version, signers), beat_s=settings.beat_ms / 1000)
+    working = [at_work(signer, world, wire, part.name, part.version) for signer in signers]
+    runner = Runner(part, Bus(world, wire, part.name, part.version, working), beat_s=settings.beat_ms / 1000)
     await runner.start()
     return runner
 

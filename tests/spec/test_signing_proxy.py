@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -16,6 +17,7 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deploy.host import EmbeddedHost
 from deploy.load import find_part
 from organs.signer import Rule, SignerOrgan, judge, read_rules
 from organs.signer.organ import SIGNED_PER_SECOND
@@ -25,14 +27,18 @@ from shared.config import load
 from shared.envelope import Attributes, derive_event_id, pack_event, prepare, read_signed, rfc3339, type_of
 from shared.errors import ConfigFault, KeyFault, NotPermitted, Refusal, Refused, Unreachable, Unresolved
 from shared.files import write_private
+from shared.home import Keys, read_proxied
 from shared.journal import ROOT, configure
-from shared.keys import LocalSigner, verify
-from shared.part import Runner, declaration, grant_request
+from shared.keys import CHEAP, LocalSigner, verify
+from shared.part import Part, Runner, declaration, grant_request
 from shared.part.checks import check_part
 from shared.subjects.keys import KeyRotated
+from shared.subjects.nervous import AssessRequest
 from shared.subjects.signing import SignatureGiven, SignRequest
-from shared.world import SimWorld, World, new_id, now_ms, simulate
-from tests.ground import ENV, Crossed, Founded, Ground, NatsGround, noted, play_nats, play_sim
+from shared.subjects.system import Decided
+from shared.world import RealWorld, SimWorld, World, new_id, now_ms, simulate
+from tests.ground import ENV, PATIENCE_S, Crossed, Founded, Ground, NatsGround, noted, play_nats, play_sim
+from tests.organisms import Living, live_nats
 
 pytestmark = pytest.mark.spec("ILL-07")
 
@@ -343,6 +349,46 @@ def test_the_organ_is_built_from_its_settings(tmp_path: Path) -> None:
     chosen = {"home": str(tmp_path), "signing_rules": str(tmp_path / "rules.toml")}
     organ = SignerOrgan.build(load({}, chosen, "here").settings, world)
     assert {"desk": ("trial.desk.event.*.noted",)} == {name: rule.subjects for name, rule in organ.rules.items()}
+
+
+def test_an_organism_in_which_a_nerve_holds_no_key(tmp_path: Path) -> None:
+    """A nerve whose key lies in the proxy's keyring decides; its own host has only the public half, and says so."""
+    rules, keys = tmp_path / "rules.toml", tmp_path / "keys.toml"
+    rules.write_text("[callers.overload]\nkey='its-key'\nsubjects=['nervous.overload.event.*.assessed']\n")
+    theirs = load({}, {"home": str(tmp_path / "proxy"), "signing_rules": str(rules)}, "there").settings
+    key = Keys(theirs, RealWorld(ENV), CHEAP).signer("its-key", "host")
+    keys.write_text(f"overload = '{key.public.hex()}'\n")
+
+    def parts(world: World) -> list[Part]:
+        nervous = [find_part(name).simulate(SimWorld(ENV, 1)) for name in ("nerves.overload", "cells.sensor_cell")]
+        return [SignerOrgan.build(theirs, world), *nervous]
+
+    async def life(living: Living) -> None:
+        async with asyncio.timeout(PATIENCE_S):  # until it felt enough to decide on
+            while not isinstance(answer := await living.operator.request(AssessRequest("sim")), Decided):
+                await asyncio.sleep(0.02)
+        verdicts = [verdict async for verdict in living.operator.replay()]
+        last = verdicts[answer.index]
+        assert last.sealed is not None
+        assert ([None], [key.key_id]) == ([last.refusal], [signature.k for signature in last.sealed.signatures])
+        host = living.host
+        assert isinstance(host, EmbeddedHost)
+        assert "overload" not in host.keys.ring.names()
+        with pytest.raises(KeyFault, match="behind the signing proxy"):
+            host.signer("overload", "host").sign(b"x")
+        with pytest.raises(KeyFault, match="cannot be replaced here"):
+            host.keys.stage_rotation("overload")
+
+    live_nats(life, tmp_path / "home", parts, {"signing_keys": str(keys)})
+
+
+@pytest.mark.parametrize("text", ["overload = 'xx'", "overload = 5", "overload", "[overload]\na = 'b'"])
+def test_public_keys_that_are_none(tmp_path: Path, text: str) -> None:
+    """A file of proxied keys that is not NAME = hex is a ConfigFault."""
+    path = tmp_path / "keys.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigFault, match="is no list of public keys"):
+        read_proxied(path)
 
 
 def test_the_organ_passes_every_generic_check() -> None:
