@@ -40,7 +40,7 @@ class Keys:
         self.ring = (
             Keyring.unlock(folder, passphrase) if exists else Keyring.create(folder, passphrase, self.entropy, cost)
         )
-        self.token = _token(settings)
+        self.token = token_of(settings)
         self.proxied = read_proxied(settings.signing_keys) if settings.signing_keys else {}
 
     def signer(self, name: str, owner: str) -> Signer:
@@ -48,7 +48,7 @@ class Keys:
         if name in self.proxied:
             return ProxiedKey(name, self.proxied[name])
         if self.token is not None and name in self.settings.keys_on_token:
-            return self.token.signer(self.label(name))
+            return self.token.signer(label_of(self.settings, name))
         if name not in self.ring.names():
             return self.ring.create_key(name, owner, "sign", self.entropy)
         return self.ring.signer(name)
@@ -59,7 +59,7 @@ class Keys:
             raise KeyFault(
                 f"{name} does not live on a token, and the keyring makes its keys itself: add it to pkcs11_keys first."
             )
-        return self.token.generate(self.label(name))
+        return self.token.generate(label_of(self.settings, name))
 
     def staged(self, name: str) -> LocalSigner | None:
         """Return the key's successor where one is staged and not yet committed."""
@@ -75,10 +75,6 @@ class Keys:
         self.check_here(name)
         return self.ring.commit_rotation(name, self.entropy)
 
-    def label(self, name: str) -> str:
-        """Return how a key of this environment is labelled on the token: environments share none."""
-        return f"{self.settings.env}.{name}"
-
     def names(self) -> list[str]:
         """Return the names of all keys: those of the keyring, and those the settings place on the token."""
         return sorted({*self.ring.names(), *self.settings.keys_on_token})
@@ -92,9 +88,9 @@ class Keys:
             )
         if name in self.settings.keys_on_token:
             raise KeyFault(
-                f"the key of {name} lives on {self.token}, which cannot stage a successor: relabel it there "
-                f"({self.label(name)}), run `nimmerverse keys generate {name}`, and have the root end the old one "
-                f"with `nimmerverse keys revoke {name}`."
+                f"the key of {name} lives on {self.token}, which cannot stage a successor: give it another label than "
+                f"{label_of(self.settings, name)} there and run `nimmerverse keys generate {name}`; the next start "
+                "introduces the new key and ends the old one."
             )
 
     def nkey(self, name: str) -> str:
@@ -117,9 +113,15 @@ def read_proxied(path: Path) -> dict[str, bytes]:
         raise ConfigFault(f"{path} is no list of public keys ({error}): each line is NAME = 64 hex digits.") from error
 
 
-def _token(settings: Settings) -> Token | None:
+def token_of(settings: Settings) -> Token | None:
+    """Return the PKCS#11 token that the settings name."""
     module, label, pin_file = settings.pkcs11_module, settings.pkcs11_token, settings.pkcs11_pin_file
     return Token(module, label, pin_file) if module and label and pin_file else None
+
+
+def label_of(settings: Settings, name: str) -> str:
+    """Return how a key of this environment is labelled on the token: environments share none."""
+    return f"{settings.env}.{name}"
 
 
 def place(settings: Settings) -> Path:

@@ -280,8 +280,10 @@ def _postgres(loaded: Loaded) -> str:
 def _keys(loaded: Loaded) -> str:
     if not (place(loaded.settings) / "keys" / "keyring.json").exists():
         return "none yet; the first start makes them"
-    names = Keys(loaded.settings, RealWorld(loaded.settings.env)).ring.names()
-    return f"{len(names)} keys, unlocked with {loaded.settings.passphrase_path}"
+    keys = Keys(loaded.settings, RealWorld(loaded.settings.env))
+    found = f"{len(keys.ring.names())} keys, unlocked with {loaded.settings.passphrase_path}"
+    there = [f"{name} on {keys.signer(name, '')}" for name in loaded.settings.keys_on_token]
+    return "; ".join([found, *there])
 
 
 def _running(loaded: Loaded) -> str:

@@ -14,22 +14,18 @@ from deploy.terminal import Terminal
 from shared.config import Loaded
 from shared.errors import ConfigFault, Exit, KeyFault
 from shared.files import write_private
-from shared.keys import Keyring, obtain, read_secret
+from shared.home import label_of, token_of
+from shared.keys import Keyring, Signer, Token, obtain, read_secret
 from shared.world import RealWorld, now_ms
 
 KINDS = ("genesis", "introduce", "revoke")
 
 
 def make_owner(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
-    """Make an owner's root key in a keyring of their own, and print its line for the file of `root_keys`."""
-    folder, name, passphrase_file = _keyring(args)
+    """Make an owner's root key, on their token or in a keyring, and print its lines for the file of `root_keys`."""
     if not args.owner:
         raise ConfigFault("keys owner needs --owner NAME: the person or office that holds the key")
-    world = RealWorld(loaded.settings.env)
-    passphrase = obtain(passphrase_file, None, world.entropy)
-    exists = (folder / "keyring.json").exists()
-    ring = Keyring.unlock(folder, passphrase) if exists else Keyring.create(folder, passphrase, world.entropy)
-    key = ring.create_key(name, args.owner, "root", world.entropy)
+    key = _made(args, loaded)
     told = {"owner": args.owner, "key_id": key.key_id, "public": key.public.hex()}
     terminal.give(told, f'[[roots]]\nowner = "{args.owner}"\npublic = "{told["public"]}"')
     return Exit.OK
@@ -55,14 +51,13 @@ def propose(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 def sign(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Show what is proposed, then add one owner's signatures to the file."""
-    path, (folder, name, passphrase_file) = _file(args), _keyring(args)
-    proposal, world = read_proposal(path), RealWorld(loaded.settings.env)
+    path, world = _file(args), RealWorld(loaded.settings.env)
+    proposal = read_proposal(path)
     check_proposal(proposal, now_ms(world))
     terminal.note("\n".join(describe(proposal)))
     if not args.yes and not (terminal.interactive and input("  Sign this? Type yes: ").strip() == "yes"):
         raise KeyFault("nothing was signed: read what it says, then answer yes, or give --yes")
-    signer = Keyring.unlock(folder, read_secret(passphrase_file, "passphrase")).signer(name)
-    signed = cosign(proposal, signer, now_ms(world))
+    signed = cosign(proposal, _owners_key(args, loaded), now_ms(world))
     write_private(path, encode_proposal(signed))
     owners, needed = signed.signed_by(), signed.threshold
     left = f"{needed - len(owners)} more" if len(owners) < needed else "nobody else"
@@ -98,7 +93,34 @@ def _file(args: Namespace) -> Path:
     return Path(args.names[0])
 
 
+def _made(args: Namespace, loaded: Loaded) -> Signer:
+    if (token := _token(args, loaded)) is not None:
+        return token.generate(label_of(loaded.settings, args.key))
+    folder, name, passphrase_file = _keyring(args)
+    entropy = RealWorld(loaded.settings.env).entropy
+    passphrase = obtain(passphrase_file, None, entropy)
+    exists = (folder / "keyring.json").exists()
+    ring = Keyring.unlock(folder, passphrase) if exists else Keyring.create(folder, passphrase, entropy)
+    return ring.create_key(name, args.owner, "root", entropy)
+
+
+def _owners_key(args: Namespace, loaded: Loaded) -> Signer:
+    if (token := _token(args, loaded)) is not None:
+        return token.signer(label_of(loaded.settings, args.key))
+    folder, name, passphrase_file = _keyring(args)
+    return Keyring.unlock(folder, read_secret(passphrase_file, "passphrase")).signer(name)
+
+
+def _token(args: Namespace, loaded: Loaded) -> Token | None:
+    """Return the owner's token where the settings place their key on one and no keyring is given."""
+    here = args.keyring is None and args.key in loaded.settings.keys_on_token
+    return token_of(loaded.settings) if here else None
+
+
 def _keyring(args: Namespace) -> tuple[Path, str, Path]:
     if not (args.keyring and args.key and args.passphrase_file):
-        raise ConfigFault(f"keys {args.action} needs --keyring FOLDER, --key NAME and --passphrase-file FILE")
+        raise ConfigFault(
+            f"keys {args.action} needs --keyring FOLDER, --key NAME and --passphrase-file FILE, or --key NAME of a key "
+            "that pkcs11_keys places on a token"
+        )
     return args.keyring, args.key, args.passphrase_file

@@ -15,14 +15,17 @@ from pkcs11.exceptions import AttributeSensitive
 
 from deploy.cli import main
 from deploy.organism import ROOT
+from deploy.proposal import Proposal, Waiting, check_proposal, encode_proposal, read_proposal
+from shared.codec import encode
 from shared.config import load
+from shared.envelope import Attributes, pack_event, prepare, rfc3339, type_of
 from shared.errors import ConfigFault, KeyFault
 from shared.files import write_private
 from shared.home import Keys
 from shared.keys import Token, key_id_of, verify
 from shared.keys.sealed import CHEAP
-from shared.subjects.keys import KEYS_LANE
-from shared.world import RealWorld
+from shared.subjects.keys import KEYS_LANE, Genesis, RootKey
+from shared.world import RealWorld, now_ms
 from tests.organisms import ENV, Living, live_nats
 from tests.tokens import LABEL, Soft, soft_token
 
@@ -153,6 +156,51 @@ def test_the_command_line_makes_a_key_there(soft: Soft, tmp_path: Path, capsys: 
     assert 0 == main(["keys", "list", *words])
     assert [made] == json.loads(capsys.readouterr().out)
     assert 6 == main(["keys", "generate", "root", *words])
+
+
+def test_an_owner_signs_with_a_token(soft: Soft, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`keys owner` makes the root key on the owner's token, and `keys cosign` signs a proposal with it there."""
+    home = tmp_path / "home"
+    words = [f"--set={name}={text}" for name, text in soft.settings("root").items()]
+    words += ["--json", f"--home={home}", "--key=root"]
+    assert 3 == main(["keys", "owner", *words])
+    capsys.readouterr()
+    assert 0 == main(["keys", "owner", *words, "--owner=ada"])
+    made = json.loads(capsys.readouterr().out)
+    roots = (RootKey(made["key_id"], bytes.fromhex(made["public"]), "ada"),)
+    proposal = Proposal("nimmerverse-proposal-1", "dev", "", 1, roots, (_genesis(roots),))
+    path = tmp_path / "ceremony.json"
+    write_private(path, encode_proposal(proposal))
+    assert 0 == main(["keys", "cosign", str(path), *words, "--yes"])
+    signed = read_proposal(path)
+    check_proposal(signed, now_ms(RealWorld("dev")))
+    assert ["ada"] == signed.signed_by()
+    assert not home.exists()
+
+
+def _genesis(roots: tuple[RootKey, ...]) -> Waiting:
+    world, event = RealWorld("dev"), Genesis("root", list(roots), 1, one_host=True, streams=[])
+    subject, event_id = event.subject("dev"), bytes(16)
+    attributes = Attributes(
+        id=event_id.hex(),
+        source=ROOT,
+        specversion="1.0",
+        type=type_of(subject),
+        subject=subject,
+        time=rfc3339(now_ms(world)),
+        ttlms=60_000,
+        agent="SOVEREIGN",
+        boot=world.boot,
+        sequence=1,
+        version="1",
+        correlation="",
+        prev=-1,
+        batch=0,
+        count=0,
+        root=b"",
+    )
+    unsigned = prepare(attributes, [pack_event(event_id, encode(event))])
+    return Waiting(unsigned.payload, unsigned.events)
 
 
 @pytest.mark.parametrize("missing", ["pkcs11_module", "pkcs11_token", "pkcs11_pin_file", "pkcs11_keys"])
