@@ -231,3 +231,26 @@ def test_an_organism_whose_root_lives_on_a_token(soft: Soft, tmp_path: Path) -> 
         assert len(living.organism.runners) < len(by_root)
 
     live_nats(life, tmp_path / "home", settings=soft.settings(ROOT))
+
+
+def test_a_parts_key_on_a_token_is_replaced_by_another(soft: Soft, tmp_path: Path) -> None:
+    """A part's key that was labelled otherwise and made anew on the token is introduced at the next start."""
+    token = soft.token()
+    token.generate(f"{ENV}.overload")
+    seen: list[tuple[str, int | None]] = []
+
+    async def life(living: Living) -> None:
+        keys = living.organism.steward.root.prefix.keys.keys.values()
+        seen[:] = [(key.key_id, key.last) for key in keys if key.part == "overload"]
+
+    live_nats(life, tmp_path / "home", settings=soft.settings("overload"))
+    old = token.signer(f"{ENV}.overload").key_id
+    assert [(old, None)] == seen
+    with soft.inside() as session:
+        private(session, f"{ENV}.overload")[pkcs11.Attribute.LABEL] = "former"
+        wanted = {pkcs11.Attribute.CLASS: pkcs11.ObjectClass.PUBLIC_KEY, pkcs11.Attribute.LABEL: f"{ENV}.overload"}
+        [public] = session.get_objects(wanted)
+        public[pkcs11.Attribute.LABEL] = "former"
+    new = token.generate(f"{ENV}.overload").key_id
+    live_nats(life, tmp_path / "home", settings=soft.settings("overload"))
+    assert [(old, False), (new, True)] == [(key_id, last is None) for key_id, last in seen]
