@@ -56,7 +56,7 @@ async def revoke(loaded: Loaded, part: str, reason: str) -> tuple[str, int]:
         ended = _ended(root, part)
         if ended is None:
             raise KeyFault(f"the log knows no key of {part}; it is introduced when {part} first runs")
-        if part in keys.settings.keys_on_token:  # its people make another one there
+        if part in (*keys.settings.keys_on_token, *keys.proxied):  # their people make another one there
             return ended
         while keys.ring.signer(part).key_id in root.prefix.keys.keys:  # one more where a rotation had been cut off
             keys.ring.rotate(part, keys.entropy)

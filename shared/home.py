@@ -76,8 +76,8 @@ class Keys:
         return self.ring.commit_rotation(name, self.entropy)
 
     def names(self) -> list[str]:
-        """Return the names of all keys: those of the keyring, and those the settings place on the token."""
-        return sorted({*self.ring.names(), *self.settings.keys_on_token})
+        """Return the names of all keys: those of the keyring, and those the settings place elsewhere."""
+        return sorted({*self.ring.names(), *self.settings.keys_on_token, *self.proxied})
 
     def check_here(self, name: str) -> None:
         """Raise KeyFault for a key on the token or behind the proxy: only its people can replace it there."""

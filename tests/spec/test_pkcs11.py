@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from pkcs11.exceptions import AttributeSensitive
 
 from deploy.cli import main
+from deploy.keychange import revoke, rotate
 from deploy.organism import ROOT
 from deploy.proposal import Proposal, Waiting, check_proposal, encode_proposal, read_proposal
 from shared.codec import encode
@@ -26,6 +28,7 @@ from shared.keys import Token, key_id_of, verify
 from shared.keys.sealed import CHEAP
 from shared.subjects.keys import KEYS_LANE, Genesis, RootKey
 from shared.world import RealWorld, now_ms
+from tests.commands import NO_DATABASE
 from tests.organisms import ENV, Living, live_nats
 from tests.tokens import LABEL, Soft, soft_token
 
@@ -231,6 +234,22 @@ def test_an_organism_whose_root_lives_on_a_token(soft: Soft, tmp_path: Path) -> 
         assert len(living.organism.runners) < len(by_root)
 
     live_nats(life, tmp_path / "home", settings=soft.settings(ROOT))
+
+
+def test_a_parts_key_on_a_token_is_revoked_but_not_rotated(soft: Soft, tmp_path: Path) -> None:
+    """The root ends a part's key on a token; rotating it says what to do there, and the keyring stays as it was."""
+    made = soft.token().generate(f"{ENV}.overload")
+
+    async def life(living: Living) -> None:
+        assert "overload" in living.organism.runners
+
+    live_nats(life, tmp_path / "home", settings=soft.settings("overload"))
+    chosen = {"env": ENV, "home": str(tmp_path / "home"), "database_url": NO_DATABASE, **soft.settings("overload")}
+    loaded = load({}, chosen, "here")
+    assert "keys generate overload" in sentence(lambda: asyncio.run(rotate(loaded, "overload")))
+    ended, index = asyncio.run(revoke(loaded, "overload", "lost"))
+    assert made.key_id == ended
+    assert index > 0
 
 
 def test_a_parts_key_on_a_token_is_replaced_by_another(soft: Soft, tmp_path: Path) -> None:
