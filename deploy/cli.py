@@ -355,12 +355,25 @@ COMMANDS: dict[str, Described | Group] = {
     ),
     "keys": Described(
         f"{_ADMIN}:keys",
-        "list, rotate or revoke keys, change the passphrase",
+        "list, rotate or revoke keys, change the passphrase; let several owners agree on root keys",
         (
-            _option("action", nargs="?", choices=("list", "log", "rotate", "revoke", "passphrase"), default="list"),
-            _option("part", nargs="?", help="for `rotate` and `revoke`: whose key"),
+            _option(
+                "action",
+                nargs="?",
+                choices=(
+                    *("list", "log", "rotate", "revoke", "generate", "passphrase"),
+                    *("owner", "propose", "cosign", "submit"),
+                ),
+                default="list",
+            ),
+            _option("names", nargs="*", help="whose key; for `propose` what; for `cosign` and `submit` the file"),
             _option("--reason", default="", help="for `revoke`: why, as the log will say"),
             _option("--file", type=Path, help="for `passphrase`: the file with the new one"),
+            _option("--keyring", type=Path, metavar="FOLDER", help="for `owner` and `cosign`: the owner's own keyring"),
+            _option("--key", metavar="NAME", help="for `owner` and `cosign`: the key in it"),
+            _option("--passphrase-file", type=Path, metavar="FILE", help="for `owner` and `cosign`: what opens it"),
+            _option("--owner", default="", metavar="NAME", help="for `owner`: the person or office"),
+            _option("--yes", action="store_true", help="for `cosign`: sign what is shown without asking"),
         ),
     ),
     "views": Group(

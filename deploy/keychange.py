@@ -26,6 +26,7 @@ async def rotate(loaded: Loaded, part: str) -> tuple[str, str, int]:
     The successor is sealed beside the old key before the log hears of it, so a crash at any point can be repeated.
     """
     async with _root(loaded, part) as (keys, root):
+        keys.check_here(part)
         old, staged = keys.ring.signer(part), keys.ring.staged(part)
         known = root.prefix.keys.keys.get(staged.key_id) if staged is not None else None
         if known is not None:  # the log has it already: only the keyring was not told
@@ -44,6 +45,9 @@ async def revoke(loaded: Loaded, part: str, reason: str) -> tuple[str, int]:
     """End a part's key from the next index on, signed by the root; its next grant introduces a new one."""
     if not reason:
         raise ConfigFault("keys revoke needs --reason TEXT: the log keeps why a key ended")
+    if loaded.settings.root_keys is not None:
+        how = f"`nimmerverse keys propose revoke {part} --reason TEXT`"
+        raise KeyFault(f"the root keys are with their owners, who revoke the key of {part}: {how}")
     async with _root(loaded, part) as (keys, root):
         current = root.prefix.keys.current(part)
         if current is not None:
@@ -51,6 +55,8 @@ async def revoke(loaded: Loaded, part: str, reason: str) -> tuple[str, int]:
         ended = _ended(root, part)
         if ended is None:
             raise KeyFault(f"the log knows no key of {part}; it is introduced when {part} first runs")
+        if part in (*keys.settings.keys_on_token, *keys.proxied):  # their people make another one there
+            return ended
         while keys.ring.signer(part).key_id in root.prefix.keys.keys:  # one more where a rotation had been cut off
             keys.ring.rotate(part, keys.entropy)
         return ended
@@ -62,11 +68,12 @@ async def _root(loaded: Loaded, part: str) -> AsyncGenerator[tuple[Keys, Bus]]:
     host = host_for(loaded.settings)
     await host.start()
     try:
-        if part not in host.keys.ring.names() or part == ROOT:
-            known = ", ".join(name for name in host.keys.ring.names() if name != ROOT) or "none yet"
+        if part not in host.keys.names() or part == ROOT:
+            known = ", ".join(name for name in host.keys.names() if name != ROOT) or "none yet"
             why = "the root stands in the genesis and ends with its log" if part == ROOT else "it has no key here"
             raise KeyFault(f"the key of {part} cannot be changed: {why}; keys of this environment are {known}")
-        root = Bus(host.world(ROOT), await host.wire(STEWARD), ROOT, VERSION, [host.signer(ROOT, HOST_OWNER)])
+        signers = [host.signer(ROOT, HOST_OWNER)] if loaded.settings.root_keys is None else []
+        root = Bus(host.world(ROOT), await host.wire(STEWARD), ROOT, VERSION, signers)
         try:
             await root.follow(KEYS_LANE.format(env=root.env))
             yield host.keys, root

@@ -29,6 +29,8 @@ BUILT_IN = (
     "organs.artifacts",
     "organs.vault",
 )
+#: Ours too, but run only where they are asked for: they need settings of their own.
+ON_REQUEST = ("organs.signer",)
 ENTRY_POINTS = "nimmerverse.parts"
 
 T = TypeVar("T")
@@ -93,7 +95,7 @@ def _usable(where: str, imported: Callable[[], T]) -> T:
 
 
 def _no_part(name: str) -> ConfigFault:
-    known = ", ".join(BUILT_IN)
+    known = ", ".join((*BUILT_IN, *ON_REQUEST))
     return ConfigFault(
         f"there is no part {name!r}; known are {known}, your own file as ./my_cell.py, or an entry point"
     )

@@ -80,6 +80,13 @@ ArtifactUrl = Annotated[
     Annotated[str, _url("s3+https", "s3+http")] | None, Expected("s3+https://HOST:PORT/BUCKET, with /PREFIX or without")
 ]
 Region = Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=63), Expected("a region such as us-east-1")]
+KeyNames = Annotated[
+    Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}(,[a-z0-9][a-z0-9_.-]{0,62})*$")] | None,
+    Expected("names of keys, separated by commas without spaces"),
+]
+TokenLabel = Annotated[
+    Annotated[str, Field(min_length=1, max_length=32)] | None, Expected("a token's label, 1 to 32 characters")
+]
 Level = Annotated[Literal["debug", "info", "warning", "error"], Expected("debug, info, warning or error")]
 Color = Annotated[Literal["auto", "always", "never"], Expected("auto, always or never")]
 
@@ -109,6 +116,24 @@ class Settings(BaseModel):
     passphrase_credential: File = Field(
         None, description="Passphrase handed over by systemd or a container secret; where given, no other file is read."
     )
+    root_keys: File = Field(
+        None,
+        description="File with the owners' public root keys and the threshold; empty: this host is the root.",
+    )
+    pkcs11_module: File = Field(
+        None, description="Library of a PKCS#11 token (needs the extra `hsm`); see pkcs11_keys."
+    )
+    pkcs11_token: TokenLabel = Field(None, description="Label of the token at pkcs11_module.")
+    pkcs11_pin_file: File = Field(None, description="File with the user PIN of the token, readable by this user alone.")
+    pkcs11_keys: KeyNames = Field(
+        None, description="Keys that live on the token, for instance `root,log`; every other one is in the keyring."
+    )
+    signing_keys: File = Field(
+        None, description="TOML file of the parts whose keys a signing proxy holds: NAME = public key, 64 hex digits."
+    )
+    signing_rules: File = Field(
+        None, description="TOML file of the signing proxy: what it signs for whom, a table `callers.NAME` each."
+    )
     site: Name = Field(description="Name of this machine as an entity.")
     beat_ms: Beat = Field(1000, description="Sensing tick in milliseconds.")
     log_level: Level = Field("info", description="Least severe log line that is written.")
@@ -135,6 +160,11 @@ class Settings(BaseModel):
     color: Color = Field("auto", description="Coloured output; auto colours a terminal only.")
 
     @property
+    def keys_on_token(self) -> tuple[str, ...]:
+        """The names of the keys that live on the PKCS#11 token, not in the keyring."""
+        return tuple(self.pkcs11_keys.split(",")) if self.pkcs11_keys else ()
+
+    @property
     def passphrase_path(self) -> Path:
         """The passphrase file in force when no credential is given."""
         return self.passphrase_file or self.home / "passphrase"
@@ -151,10 +181,12 @@ _PATHS = frozenset(
     {
         *("home", "nats_creds", "nats_nkey", "passphrase_file", "passphrase_credential"),
         *("anchor_tsa_ca", "anchor_headers", "artifact_credentials"),
+        *("pkcs11_module", "pkcs11_pin_file", "signing_keys", "signing_rules", "root_keys"),
     }
 )
 #: What is of use with the address of a server only.
 _FOR = {"nats_creds": "nats_url", "nats_nkey": "nats_url", "artifact_credentials": "artifact_url"}
+_TOKEN = ("pkcs11_module", "pkcs11_token", "pkcs11_pin_file", "pkcs11_keys")  #: all of them, or none
 
 
 class Effective(NamedTuple):
@@ -322,6 +354,11 @@ def _refuse_contradictions(found: Mapping[str, _Found]) -> None:
         raise ConfigFault(
             f"artifact_url ({given['artifact_url'].origin}) has no account: set artifact_credentials too."
         )
+    missing = [name for name in _TOKEN if name not in given]
+    if 0 < len(missing) < len(_TOKEN):
+        name = next(name for name in _TOKEN if name in given)
+        alone = f"{name} ({given[name].origin}) says nothing without {' and '.join(missing)}"
+        raise ConfigFault(f"{alone}: set those too, or remove it.")
 
 
 def _validated(found: Mapping[str, _Found], environ: Mapping[str, str]) -> Settings:

@@ -30,6 +30,11 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
     "views_rebuilt": ("info", "Views that were built from the log took the place of those before."),
     "anchor_failed": ("warning", "A calendar or an authority gave no usable answer; it is asked again later."),
     "erasure_delayed": ("warning", "An ordered erasure cannot be carried out yet; `detail` says why. It is repeated."),
+    "signature_made": (
+        "info",
+        "The signing proxy signed for `caller` with `key`; `digest` is BLAKE3 of what was signed.",
+    ),
+    "signature_refused": ("warning", "The signing proxy refused `caller`; `code` and `detail` say why."),
     "server_restarted": ("warning", "An embedded server had stopped and was started again."),
 }
 

@@ -412,12 +412,15 @@ class Founded:
 
     async def introduce(self, part: str, *patterns: str) -> LocalSigner:
         """Register a new key for `part`, which may sign these patterns (all of this test's decisions by default)."""
-        world = self.ground.world
-        signer = LocalSigner(world.entropy(32))
-        grants = [Grant(pattern) for pattern in patterns or (Noted.pattern(ENV), Crossed.pattern(ENV))]
-        introduced = KeyIntroduced("root", signer.key_id, signer.public, part, "ops", ["trial"], grants)
-        await self.root.append(Draft(introduced, new_id(world)))
+        signer = LocalSigner(self.ground.world.entropy(32))
+        await self.register(part, signer.key_id, signer.public, *patterns)
         return signer
+
+    async def register(self, part: str, key_id: str, public: bytes, *patterns: str) -> None:
+        """Register a key that somebody holds."""
+        grants = [Grant(pattern) for pattern in patterns or (Noted.pattern(ENV), Crossed.pattern(ENV))]
+        introduced = KeyIntroduced("root", key_id, public, part, "ops", ["trial"], grants)
+        await self.root.append(Draft(introduced, new_id(self.ground.world)))
 
     async def part(self, name: str = "desk", **wiring: tuple[str, ...]) -> Bus:
         """Introduce a part and return its bus."""

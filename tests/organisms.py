@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,12 +62,12 @@ def live_sim(life: Life, make: Make = all_parts, seed: int = SEED) -> None:
     simulate(whole)
 
 
-def live_nats(life: Life, folder: Path, make: Make = all_parts) -> None:
-    """Let an organism live on a real server of its own."""
+def live_nats(life: Life, folder: Path, make: Make = all_parts, settings: Mapping[str, str] | None = None) -> None:
+    """Let an organism live on a real server of its own, with these settings besides."""
 
     async def whole() -> None:
         chosen = {"env": ENV, "site": SITE, "home": str(folder), "beat_ms": BEAT_MS}
-        loaded = load({}, chosen | {"database_url": "postgresql://nobody@nowhere/nothing"}, SITE)
+        loaded = load({}, {**chosen, "database_url": "postgresql://nobody@nowhere/nothing", **(settings or {})}, SITE)
         world = RealWorld(ENV)
         Keys(loaded.settings, world, CHEAP)
         host = EmbeddedHost(loaded.settings)

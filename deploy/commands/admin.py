@@ -12,16 +12,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deploy.attach import operator
+from deploy.commands import ceremony
 from deploy.commands.task import finish
 from deploy.host import OPERATOR
 from deploy.keychange import revoke, rotate
 from deploy.terminal import Terminal
 from shared.config import Loaded, Settings, redact
 from shared.constant import constant
-from shared.envelope.keybook import Key
+from shared.envelope.keybook import ROOT_PART, Key
 from shared.errors import ConfigFault, Exit, Fault, KeyFault, Refused, StorageFault, Unreachable
 from shared.home import Keys, Running, nkey_path, place
-from shared.keys import Keyring, obtain
+from shared.keys import Keyring, Signer, obtain
 from shared.vault import Vault, vault_exists, vault_folder
 from shared.world import RealWorld
 
@@ -49,6 +50,11 @@ def keys(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         "log": _logged_keys,
         "rotate": _rotate_key,
         "revoke": _revoke_key,
+        "generate": _generate_key,
+        "owner": ceremony.make_owner,
+        "propose": ceremony.propose,
+        "cosign": ceremony.sign,
+        "submit": ceremony.send,
     }
     return actions[args.action](args, loaded, terminal)
 
@@ -124,17 +130,32 @@ def completion(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 
 def _list_keys(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
-    ring = Keys(loaded.settings, RealWorld(loaded.settings.env)).ring
+    keys = Keys(loaded.settings, RealWorld(loaded.settings.env))
     rows = [
         {"name": k.name, "owner": k.owner, "purpose": k.purpose, "key_id": k.key_id, "public": k.public.hex()}
-        for k in ring.describe()
-    ]
+        for k in keys.ring.describe()
+    ] + [_on_token(name, keys.signer(name, "")) for name in keys.settings.keys_on_token]
     terminal.give(
         rows,
         "\n".join(f"{r['name']:<24} {r['key_id']}  {r['owner']}  {r['purpose']}" for r in rows)
         or "no keys yet; `up` makes them",
     )
     return Exit.OK
+
+
+def _generate_key(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Make a key on the PKCS#11 token; keys of the keyring make themselves."""
+    name = _named(args)
+    made = _on_token(name, Keys(loaded.settings, RealWorld(loaded.settings.env)).generate(name))
+    terminal.give(
+        made, f"{name}: {made['key_id']} was made{made['purpose'].removeprefix('sign,')}, and never leaves it"
+    )
+    return Exit.OK
+
+
+def _on_token(name: str, signer: Signer) -> dict[str, str]:
+    where = f"sign, on {signer}"
+    return {"name": name, "owner": "token", "purpose": where, "key_id": signer.key_id, "public": signer.public.hex()}
 
 
 def _change_passphrase(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -170,30 +191,32 @@ def _change_vault(settings: Settings, old: bytes, new: bytes, world: RealWorld) 
 
 def _rotate_key(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Replace a part's signing key; the log says so, signed by the old one."""
-    old, new, index = finish(rotate(loaded, _named(args)))
+    part = _named(args)
+    old, new, index = finish(rotate(loaded, part))
     terminal.give(
-        {"part": args.part, "old": old, "new": new, "index": index},
-        f"{args.part}: {old} ends at {index}, {new} speaks from {index + 1} on",
+        {"part": part, "old": old, "new": new, "index": index},
+        f"{part}: {old} ends at {index}, {new} speaks from {index + 1} on",
     )
     return Exit.OK
 
 
 def _revoke_key(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """End a part's signing key; the log says so, signed by the root."""
-    old, index = finish(revoke(loaded, _named(args), args.reason))
+    part = _named(args)
+    old, index = finish(revoke(loaded, part, args.reason))
     terminal.give(
-        {"part": args.part, "old": old, "index": index},
-        f"{args.part}: {old} ends at {index}; the next start introduces a new key",
+        {"part": part, "old": old, "index": index},
+        f"{part}: {old} ends at {index}; the next start introduces a new key",
     )
     return Exit.OK
 
 
 def _named(args: Namespace) -> str:
-    if args.part is None:
+    if len(args.names) != 1:
         raise ConfigFault(
             f"keys {args.action} needs the part whose key it is: nimmerverse keys {args.action} math_cell"
         )
-    return args.part
+    return args.names[0]
 
 
 def _logged_keys(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -206,7 +229,11 @@ def _logged_keys(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             book = bus.prefix.keys
         known = sorted(book.keys.values(), key=lambda key: key.first)
         rows = [_logged_row(key) for key in known]
-        lines = [f"genesis {book.fingerprint}, threshold {book.threshold}", *map(_logged_line, known)]
+        owners = sorted({key.owner for key in known if key.part == ROOT_PART})
+        root = (
+            f"{book.threshold} of {', '.join(owners)}" if len(owners) > 1 else f"one owner, {owners[0]}: trust it whole"
+        )
+        lines = [f"genesis {book.fingerprint}, threshold {book.threshold}", f"root: {root}", *map(_logged_line, known)]
         terminal.give({"genesis": book.fingerprint, "threshold": book.threshold, "keys": rows}, "\n".join(lines))
         return Exit.OK
 
@@ -268,8 +295,10 @@ def _postgres(loaded: Loaded) -> str:
 def _keys(loaded: Loaded) -> str:
     if not (place(loaded.settings) / "keys" / "keyring.json").exists():
         return "none yet; the first start makes them"
-    names = Keys(loaded.settings, RealWorld(loaded.settings.env)).ring.names()
-    return f"{len(names)} keys, unlocked with {loaded.settings.passphrase_path}"
+    keys = Keys(loaded.settings, RealWorld(loaded.settings.env))
+    found = f"{len(keys.ring.names())} keys, unlocked with {loaded.settings.passphrase_path}"
+    there = [f"{name} on {keys.signer(name, '')}" for name in loaded.settings.keys_on_token]
+    return "; ".join([found, *there])
 
 
 def _running(loaded: Loaded) -> str:

@@ -10,8 +10,9 @@ from shared.config import Settings
 from shared.constant import constant
 from shared.envelope import leaf_of
 from shared.envelope.keybook import NOTARY_PART
-from shared.errors import Refusal, Refused
+from shared.errors import KeyFault, Refusal, Refused
 from shared.journal import record
+from shared.keys import RemoteSigner
 from shared.log.checkpoint import Checkpoint
 from shared.log.store import NoTiles
 from shared.log.tiles import TileWriter
@@ -55,6 +56,10 @@ class NotaryOrgan(Organ):
         """Go on after the last checkpoint; Inconsistent if the log does not hold what it commits to."""
         self.log = log
         (signer,) = log.signers
+        if isinstance(signer, RemoteSigner):
+            raise KeyFault(
+                "the notary's key signs checkpoints, which the signing proxy does not: keep it here, or on a token"
+            )
         try:
             self.notary = Notary(self.shelf, signer, log.env)
         except Inconsistent:

@@ -14,6 +14,7 @@ from shared.errors import KeyFault
 from shared.keys import check_public, key_id_of
 from shared.message import EVENT_TOKEN, EVENT_TOKENS, Request, registered
 from shared.part.declare import NAME
+from shared.subjects.signing import SignRequest
 from shared.subjects.system import DeadLetter, Decided, GrantRequest, Handshake, Heartbeat
 
 RESERVED = ("root", "steward", "operator")
@@ -81,9 +82,12 @@ def _may_publish(pattern: str, part: str, env: str, others: Iterable[GrantReques
         DeadLetter.pattern(env).replace("*", part),
         Handshake.pattern(env),
         Decided.pattern(env),
+        SignRequest.pattern(env).replace("*", part),
     ):
         return True
     tokens = pattern.split(".")
+    if _overlap(tokens, SignRequest.pattern(env).split(".")):
+        return False  # nobody asks for a signature in another's name, not even in one that is not granted yet
     if not _under(pattern, env) or tokens[1] == "system" or ">" in tokens or tokens[3:4] == ["*"]:
         return False  # a wildcard for the fourth token covers decisions, whosever they are
     theirs = (p for other in others for p in other.publish if _under(p, env))

@@ -68,9 +68,7 @@ class StewardOrgan(Organ):
 
     async def prepare(self, roots: Sequence[RootKey], threshold: int, steward: GrantRequest) -> str:
         """Make the log and its genesis, the steward's own key and the other streams exist; return the fingerprint."""
-        if await self.ground.subjects_of(self.bus.log) is None:
-            await self.ground.create_stream(log_config(self.env))
-        await self.root.follow(self._keys_lane())
+        await self.begin()
         if self.root.prefix.keys.fingerprint is None:
             genesis = Genesis(KEYS_ENTITY, list(roots), threshold, len({r.owner for r in roots}) == 1, [self.bus.log])
             await self.root.append(Draft(genesis, derive_event_id(b"", "root", "genesis", 0)))
@@ -88,6 +86,24 @@ class StewardOrgan(Organ):
         fingerprint = self.root.prefix.keys.fingerprint
         assert fingerprint is not None
         return fingerprint
+
+    async def begin(self) -> None:
+        """Make the log's stream exist, and read what it says about keys."""
+        if await self.ground.subjects_of(self.bus.log) is None:
+            await self.ground.create_stream(log_config(self.env))
+        await self.root.follow(self._keys_lane())
+
+    async def unknown(self, asked: Sequence[GrantRequest]) -> list[str]:
+        """Return the parts whose keys the log does not know with the grants they need: its roots have to sign first."""
+        out: list[str] = []
+        for one in asked:
+            try:
+                known = await self._known(one, trusted=True)
+            except (NeedsFreshKey, KeyFault):
+                known = None
+            if known is None:
+                out.append(one.part)
+        return out
 
     async def record_start(self, loaded: Loaded, version: str) -> None:
         """Log the effective configuration this start runs with (COL-17)."""
@@ -107,7 +123,9 @@ class StewardOrgan(Organ):
             return index
 
     async def _grant(self, asked: GrantRequest, *, trusted: bool) -> int:
-        await self._known(asked, trusted=trusted)
+        if await self._known(asked, trusted=trusted) is None and not self.root.signers:
+            how = f"`nimmerverse keys propose introduce {asked.part}`"
+            raise Refused(Refusal("B005", f"the root keys are with their owners, who introduce {asked.part}: {how}"))
         unfit = key_objections(asked, self.root.prefix.keys.keys.values())
         if unfit:
             raise Refused(Refusal("B005", f"{asked.part} may not be granted {'; '.join(unfit)}"[:MAX_REASON_CHARS]))
@@ -230,7 +248,7 @@ class StewardOrgan(Organ):
         current = self.root.prefix.keys.current(asked.part)
         if current is not None:
             await self._key_event(KeyRevoked(KEYS_ENTITY, current.key_id, None, "replaced at a new grant"))
-        grants = _grants(asked)
+        grants = grants_of(asked)
         new = KeyIntroduced(KEYS_ENTITY, asked.key_id, asked.public, asked.part, asked.owner, ["part"], grants)
         return await self._key_event(new) + 1
 
@@ -253,7 +271,7 @@ class StewardOrgan(Organ):
                 f"the key of {asked.part} in this keyring ended in the log at {known.last}, no other is sealed here; "
                 f"finish with `nimmerverse keys rotate {asked.part}`, or `keys revoke` if it was revoked"
             )
-        if known != self.root.prefix.keys.current(asked.part) or list(known.grants) != _grants(asked):
+        if known != self.root.prefix.keys.current(asked.part) or list(known.grants) != grants_of(asked):
             raise NeedsFreshKey(f"the one of {asked.part} stands in the log with other grants")
         return known
 
@@ -274,6 +292,6 @@ class StewardOrgan(Organ):
         return KEYS_LANE.format(env=self.env)
 
 
-def _grants(asked: GrantRequest) -> list[Grant]:
+def grants_of(asked: GrantRequest) -> list[Grant]:
     """Return what the part's key has to be entitled to."""
     return [Grant(pattern, scored=pattern in asked.scored) for pattern in asked.grants]

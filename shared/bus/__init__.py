@@ -6,6 +6,8 @@ from shared.bus.bus import Bus as Bus
 from shared.bus.ledger import Context as Context
 from shared.bus.ledger import Draft as Draft
 from shared.bus.ledger import Receipt as Receipt
+from shared.bus.signing import BusSigner as BusSigner
+from shared.bus.signing import at_work as at_work
 from shared.bus.wire import Delivery as Delivery
 from shared.bus.wire import Outcome as Outcome
 from shared.bus.wire import Wire as Wire

@@ -17,7 +17,7 @@ from shared.constant import constant
 from shared.envelope import Verdict, rfc3339
 from shared.envelope.envelope import Agent
 from shared.errors import Fault, NotPermitted, Refusal, Refused, Unreachable
-from shared.keys import Signer
+from shared.keys import RemoteSigner, Signer
 from shared.log.entry import Entry
 from shared.message import Message, Reply, Request, Signal, lane_of
 from shared.subjects.system import DeadLetter
@@ -35,7 +35,13 @@ class Bus(Ledger):
     """One part's voice and ears: the log, and beside it signals, requests, dead letters."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - who speaks, over what, with which keys: each is its own fact
-        self, world: World, wire: Wire, part: str, version: str, signers: Sequence[Signer], agent: Agent = "SOVEREIGN"
+        self,
+        world: World,
+        wire: Wire,
+        part: str,
+        version: str,
+        signers: Sequence[Signer | RemoteSigner],
+        agent: Agent = "SOVEREIGN",
     ) -> None:
         super().__init__(world, wire, part, version, signers, agent)
         self._confirmed: set[str] = set()

@@ -19,17 +19,19 @@ from shared.envelope import (
     KeyBook,
     Lane,
     Prefix,
+    Signature,
     Verdict,
     admit,
+    assemble,
     pack_event,
+    prepare,
     recall,
     rfc3339,
-    seal,
     type_of,
 )
 from shared.envelope.envelope import MAX_BATCH_ENTRIES, MAX_BLOCK_EVENTS, Agent
 from shared.errors import LogFault, NotPermitted, Refusal, Refused, Unreachable, Unresolved
-from shared.keys import Signer
+from shared.keys import RemoteSigner, Signer, signature_of
 from shared.log.entry import Entry
 from shared.message import Decision, lane_of
 from shared.subjects.keys import KEYS_LANE
@@ -89,7 +91,13 @@ class Ledger:
     """One part's view of its environment's log. The lane locks and the prefix belong to this object alone."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - who speaks, over what, with which keys: each is its own fact
-        self, world: World, wire: Wire, part: str, version: str, signers: Sequence[Signer], agent: Agent = "SOVEREIGN"
+        self,
+        world: World,
+        wire: Wire,
+        part: str,
+        version: str,
+        signers: Sequence[Signer | RemoteSigner],
+        agent: Agent = "SOVEREIGN",
     ) -> None:
         self.world, self.wire, self.part, self.version = world, wire, part, version
         self.signers = signers
@@ -269,14 +277,15 @@ class Ledger:
         """Seal, compare-and-set, read back, admit and fold; Refused if our own entry is void."""
         prev = self.prefix.lane(lane).last
         batch = [
-            (b[0].decision.subject(self.env), self._seal(b, prev, place, context)) for place, b in enumerate(blocks)
+            (b[0].decision.subject(self.env), await self._seal(b, prev, place, context))
+            for place, b in enumerate(blocks)
         ]
         index = await self.wire.append(batch, lane, prev, APPEND_TIMEOUT_S)
         for verdict in await self._follow(lane, index):
             if verdict.entry.index > index - len(batch) and verdict.refusal:
                 raise Refused(verdict.refusal)
 
-    def _seal(self, block: list[Draft], prev: int, place: int, context: Context) -> bytes:
+    async def _seal(self, block: list[Draft], prev: int, place: int, context: Context) -> bytes:
         if not self.signers:
             raise NotPermitted(f"{self.part} has no signing key and cannot decide")
         subject, cls = block[0].decision.subject(self.env), type(block[0].decision)
@@ -303,7 +312,9 @@ class Ledger:
             pack_event(d.event_id, encode(d.decision), cause=d.cause or context.cause, evidence=d.evidence)
             for d in block
         ]
-        return seal(attributes, events, self.signers)
+        unsigned = prepare(attributes, events)
+        message = unsigned.message
+        return assemble(unsigned, [Signature(s.key_id, await signature_of(s, message)) for s in self.signers])
 
     async def _follow(self, lane: str, until: int | None = None) -> list[Verdict]:
         """Fold the lane's new entries, keys first; `until` is an index known to be stored (it must appear)."""

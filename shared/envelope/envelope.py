@@ -8,7 +8,7 @@ event     = msgpack {id: 16 bytes, cause: 0 or 16 bytes, evidence: bytes, data: 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Annotated, Literal, cast
@@ -195,21 +195,57 @@ def _is_plain(value: object, left: int) -> bool:
     return False
 
 
-def seal(attributes: Attributes, events: Sequence[bytes], signers: Sequence[Signer]) -> bytes:
-    """Return the envelope around `events`, with count and root filled in, signed by every signer.
+class Unsigned(msgspec.Struct, frozen=True):
+    """An envelope that waits for its signatures: the signed part's bytes, and the events it commits to."""
 
-    Raises Refused B003 when the envelope would not fit into a leaf.
-    """
+    payload: bytes
+    events: tuple[bytes, ...]
+
+    @property
+    def message(self) -> bytes:
+        """The bytes that every signer signs."""
+        return pae(ENVELOPE_TYPE, self.payload)
+
+
+def prepare(attributes: Attributes, events: Sequence[bytes]) -> Unsigned:
+    """Return the envelope around `events`, with count and root filled in, for somebody to sign."""
     full = msgspec.structs.replace(attributes, count=len(events), root=root_of(events))
-    payload = _pack(full)
-    message = pae(ENVELOPE_TYPE, payload)
-    signatures = sorted((Signature(s.key_id, s.sign(message)) for s in signers), key=lambda s: s.k)
-    raw = _pack(_Wire(ENVELOPE_TYPE, payload, signatures, list(events)))
+    return Unsigned(_pack(full), tuple(events))
+
+
+def assemble(unsigned: Unsigned, signatures: Iterable[Signature]) -> bytes:
+    """Return the whole envelope's bytes; Refused B003 when it would not fit into a leaf."""
+    ordered = sorted(signatures, key=lambda s: s.k)
+    raw = _pack(_Wire(ENVELOPE_TYPE, unsigned.payload, ordered, list(unsigned.events)))
     if len(raw) > MAX_ENVELOPE_BYTES:
         raise Refused(
             Refusal("B003", f"envelope has {len(raw)} bytes, at most {MAX_ENVELOPE_BYTES}; refer to content by digest")
         )
     return raw
+
+
+def seal(attributes: Attributes, events: Sequence[bytes], signers: Sequence[Signer]) -> bytes:
+    """Return the envelope around `events`, signed by every signer at hand; Refused B003 when it is too large."""
+    unsigned = prepare(attributes, events)
+    return assemble(unsigned, [Signature(s.key_id, s.sign(unsigned.message)) for s in signers])
+
+
+def read_signed(message: bytes) -> Attributes:
+    """Return the attributes in the bytes that a signature of an envelope covers; anything else is Refused R005."""
+    head = pae(ENVELOPE_TYPE, b"")[:-2]  # up to the payload's length
+    length, space, payload = message.removeprefix(head).partition(b" ")
+    try:
+        whole = message.startswith(head) and space and int(length) == len(payload) <= MAX_ENVELOPE_BYTES
+        attributes = _attributes.decode(payload)
+        canonical = whole and pae(ENVELOPE_TYPE, payload) == message and _pack(attributes) == payload
+        canonical = canonical and parse_rfc3339(attributes.time) >= 0
+    except _UNREADABLE as error:
+        raise Refused(
+            Refusal("R005", f"no envelope is signed by these bytes: {str(error)[:MAX_REASON_CHARS]}")
+        ) from None
+    if not canonical:
+        raise Refused(Refusal("R005", "these are not the bytes that sign an envelope, or not canonical"))
+    return attributes
 
 
 def read(raw: bytes) -> Sealed:

@@ -11,6 +11,7 @@ from shared.keys.files import Entropy, draw, make_folder, read_file, write_file
 
 SECRET_BYTES = 32
 MAX_PASSPHRASE_BYTES = 4096
+GENERATED = ", or remove the file to have one generated"
 
 
 def obtain(path: Path, credential: Path | None, entropy: Entropy) -> bytes:
@@ -34,11 +35,16 @@ def _generate(path: Path, entropy: Entropy) -> None:
     write_file(path, text + b"\n", temporary=temporary, replace=False)  # of two first runs, one wins and both read it
 
 
-def _secret(path: Path, data: bytes) -> bytes:
+def read_secret(path: Path, what: str) -> bytes:
+    """The secret in a private file without its line end; KeyFault when it is missing, empty or open to others."""
+    return _secret(path, read_file(path), what, "")
+
+
+def _secret(path: Path, data: bytes, what: str = "passphrase", otherwise: str = GENERATED) -> bytes:
     secret = data.removesuffix(b"\n").removesuffix(b"\r")
     if not secret:
-        raise KeyFault(f"{path} holds no passphrase: write one into it, or remove the file to have one generated.")
+        raise KeyFault(f"{path} holds no {what}: write one into it{otherwise}.")
     if len(secret) > MAX_PASSPHRASE_BYTES:
         limit = f"at most {MAX_PASSPHRASE_BYTES}"
-        raise KeyFault(f"{path} holds a passphrase of {len(secret)} bytes, expected {limit}: choose a shorter one.")
+        raise KeyFault(f"{path} holds a {what} of {len(secret)} bytes, expected {limit}: choose a shorter one.")
     return secret

@@ -5,7 +5,7 @@ Verifiers disagree on edge cases, so no second library may verify here.
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from blake3 import blake3
 from nacl.bindings import crypto_core_ed25519_is_valid_point
@@ -44,7 +44,7 @@ LOW_ORDER: Final = frozenset(
 
 
 class Signer(Protocol):
-    """Whatever signs with one key: a key in memory, a hardware module, or a proxy on the bus."""
+    """Whatever signs at once with one key: a key in memory, or one on a token."""
 
     @property
     def key_id(self) -> str:
@@ -59,6 +59,26 @@ class Signer(Protocol):
     def sign(self, message: bytes) -> bytes:
         """The Ed25519 signature of exactly these bytes, 64 bytes."""
         ...
+
+
+@runtime_checkable
+class RemoteSigner(Protocol):
+    """Whoever signs elsewhere, so that the answer has to be waited for and may be a refusal."""
+
+    @property
+    def key_id(self) -> str: ...
+
+    @property
+    def public(self) -> bytes: ...
+
+    async def signature(self, message: bytes) -> bytes:
+        """The Ed25519 signature of exactly these bytes; Refused, or a Fault that may allow a retry."""
+        ...
+
+
+async def signature_of(signer: Signer | RemoteSigner, message: bytes) -> bytes:
+    """The signature by whichever kind of signer; one at hand is not waited for."""
+    return await signer.signature(message) if isinstance(signer, RemoteSigner) else signer.sign(message)
 
 
 class LocalSigner:
@@ -86,6 +106,23 @@ class LocalSigner:
 
     def __repr__(self) -> str:
         return f"LocalSigner({self.key_id})"
+
+
+class ProxiedKey:
+    """The public half of a key that a signing proxy holds: enough to be introduced, not to sign."""
+
+    __slots__ = ("key_id", "name", "public")
+
+    def __init__(self, name: str, public: bytes) -> None:
+        check_public(public)
+        self.name, self.public, self.key_id = name, public, key_id_of(public)
+
+    def sign(self, message: bytes) -> bytes:
+        """Nothing: KeyFault."""
+        raise KeyFault(f"the key of {self.name} is behind the signing proxy, which signs decisions and nothing else.")
+
+    def __repr__(self) -> str:
+        return f"ProxiedKey({self.key_id} of {self.name})"
 
 
 def key_id_of(public: bytes) -> str:

@@ -22,6 +22,7 @@ from shared.envelope import Verdict
 from shared.errors import Refusal
 from shared.log.entry import Position
 from shared.message import Decision, DeclarationError, Message, Request
+from shared.subjects.signing import SignRequest
 from shared.subjects.system import DeadLetter, Handshake, Heartbeat, Tick
 from shared.world import SimWorld, World
 
@@ -95,6 +96,8 @@ class Declaration:
             Handshake.pattern(env),
         ]
         own += [f"$JS.API.DIRECT.GET.{log}", f"$JS.API.DIRECT.GET.{log}.>"]
+        if self.decides():  # by proxy too, but only in its own name
+            own += [SignRequest.pattern(env).replace("*", self.name)]
         if self.consumers(env):
             own += [f"$JS.API.CONSUMER.MSG.NEXT.{log}.{self.name}", f"$JS.ACK.{log}.{self.name}.>"]
         return sorted(own)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from shared.bus import Bus, Wire
+from shared.bus import Bus, Wire, at_work
 from shared.bus.nats import connect
 from shared.config import Loaded, Settings, load
 from shared.constant import constant
@@ -103,7 +103,8 @@ async def _started(cls: type[Part], settings: Settings, running: Running | None)
     part = cls.build(settings, world)
     signers = await _keys(part, settings, running, world)
     wire = await _connect(settings, running, part.name)
-    runner = Runner(part, Bus(world, wire, part.name, part.version, signers), beat_s=settings.beat_ms / 1000)
+    working = [at_work(signer, world, wire, part.name, part.version) for signer in signers]
+    runner = Runner(part, Bus(world, wire, part.name, part.version, working), beat_s=settings.beat_ms / 1000)
     await runner.start()
     return runner
 
@@ -155,11 +156,11 @@ async def _keys(part: Part, settings: Settings, running: Running | None, world: 
             answer = await operator.request(asked, timeout_s=15)
             if isinstance(answer, Refusal) and answer.detail.startswith(FRESH_KEY):
                 # the old secret is kept until the log knows the new key, so a crash between can be repeated
-                new = keys.ring.stage_rotation(part.name, keys.entropy)
+                new = keys.stage_rotation(part.name)
                 again = grant_request(declared, settings.env, nkey, new, OWNER)
                 answer = await operator.request(endorse(again, settings.env, signer), timeout_s=15)
                 if not isinstance(answer, Refusal):
-                    signer = keys.ring.commit_rotation(part.name, keys.entropy)
+                    signer = keys.commit_rotation(part.name)
         finally:
             await operator.drain()
         if isinstance(answer, Refusal):

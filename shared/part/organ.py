@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import ClassVar, Protocol
 
 from shared.envelope import KeyBook, Verdict
-from shared.keys import Signer
+from shared.keys import RemoteSigner, Signer
 from shared.log.entry import Entry
 from shared.part.declare import Handler, Part, PartKind, methods, read_handler
 
@@ -32,7 +32,7 @@ class OwnLog(JudgedLog, Protocol):
     def env(self) -> str: ...
 
     @property
-    def signers(self) -> Sequence[Signer]: ...
+    def signers(self) -> Sequence[Signer | RemoteSigner]: ...
 
     async def entries(self, start: int) -> list[Entry]:
         """Return what is stored from index `start` on, as much as one reading gives; nothing is judged."""

@@ -27,7 +27,7 @@ from shared.bus.nats import NatsWire, connect
 from shared.config import load
 from shared.errors import Exit
 from shared.home import Keys
-from shared.keys import LocalSigner, load_or_create
+from shared.keys import LocalSigner, Signer, load_or_create
 from shared.keys.sealed import CHEAP
 from shared.part import Organ
 from shared.world import RealWorld, new_id
@@ -358,17 +358,17 @@ def test_a_whole_log_by_somebody_else_is_not_the_trusted_one(crime: Crime, tmp_p
     assert int(Exit.UNKNOWN_SIGNER) == unknown.code
 
 
-async def _append_as(wire: NatsWire, part: str, signer: LocalSigner) -> None:
+async def _append_as(wire: NatsWire, part: str, signer: Signer) -> None:
     """Append a decision of the desk, signed by this key, on the right lane with the right prev."""
     bus = Bus(RealWorld(ENV), wire, part, "1.0.0", [signer])
     draft = Draft(Noted("who1", 999), new_id(bus.world))
     lane = draft.decision.lane(ENV)
     await bus.follow(lane)
-    raw = bus._seal([draft], bus.prefix.lane(lane).last, 0, Context())
+    raw = await bus._seal([draft], bus.prefix.lane(lane).last, 0, Context())
     await store(wire, draft.decision.subject(ENV), raw)
 
 
-def _stolen(crime: Crime, part: str) -> LocalSigner:
+def _stolen(crime: Crime, part: str) -> Signer:
     """The signing key of a part, as somebody who knows the passphrase reads it."""
     loaded = load({}, {"env": ENV, "home": str(crime.home.folder)}, "here")
     return Keys(loaded.settings, RealWorld(ENV)).signer(part, "host")

@@ -65,8 +65,8 @@ def test_what_watch_and_replay_print_is_redacted() -> None:
     """The lines that a person reads show personal data as its repr does, wherever in a message it stands."""
     plain = {"person": SEALED.person, "sealed": SEALED.sealed}
     shown = "Personal(0001…, 72 bytes sealed)"
-    line = line("dev.desk.book.event.first.greeted", {"visitor": plain, "all": [plain], "person": "p"}, "").plain
-    assert line.endswith(f'{{"all":["{shown}"],"person":"p","visitor":"{shown}"}}')
+    told = line("dev.desk.book.event.first.greeted", {"visitor": plain, "all": [plain], "person": "p"}, "").plain
+    assert told.endswith(f'{{"all":["{shown}"],"person":"p","visitor":"{shown}"}}')
 
 
 def test_json_holds_ciphertext_only() -> None:
