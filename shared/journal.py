@@ -26,6 +26,10 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
     "link_back": ("info", "A connection to the bus is up again."),
     "log_inconsistent": ("error", "The notary signs nothing: the log contradicts what was signed; `detail` says how."),
     "tiles_made_again": ("warning", "The notary's tiles were lost or damaged, and were made again from the log."),
+    "views_dropped": (
+        "warning",
+        "The views showed `reached` entries of another log; they are built anew.",
+    ),
     "views_rebuilding": ("info", "Views are built from the log beside the present ones: `reached` entries of `of`."),
     "views_rebuilt": ("info", "Views that were built from the log took the place of those before."),
     "anchor_failed": ("warning", "A calendar or an authority gave no usable answer; it is asked again later."),

@@ -8,9 +8,11 @@ from organs.records.building import AT_ONCE, catch_up, rebuild
 from organs.records.memory import MemoryRecords
 from organs.records.port import OutOfOrder, Records
 from organs.records.postgres import PostgresRecords
+from organs.records.views.decisions import DECISIONS
 from shared.config import Settings
 from shared.constant import constant
 from shared.envelope import Verdict
+from shared.journal import record
 from shared.part.organ import JudgedLog, Organ
 from shared.world import SimWorld, World
 
@@ -46,8 +48,22 @@ class RecordsOrgan(Organ):
         opened = await self.records.open()
         if opened.stale:
             await rebuild(self.records, log, opened.stale)
-        if opened.new:
+        other = not opened.new and await self._of_another_log()
+        if other:  # a backup took the log's place, and what it lost is still shown
+            record(self.name, "views_dropped", reached=await self.records.next_index())
+            await self.records.drop()
+        if opened.new or other:
             await catch_up(self.records, log)
+
+    async def _of_another_log(self) -> bool:
+        """Say whether the last entry that the views show is not the one that stands there in the log."""
+        reached = await self.records.next_index()
+        if not reached:
+            return False
+        [row] = await self.records.newest(DECISIONS, 1)
+        shown = dict(zip(DECISIONS.names, row, strict=True))
+        stored = await self.log.judged(reached - 1, 1)
+        return not stored or (shown["index"], shown["broker_ns"]) != (reached - 1, stored[0].entry.time_ns)
 
     async def close(self) -> None:
         await self.records.close()

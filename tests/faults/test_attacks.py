@@ -9,144 +9,38 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
 
-from deploy.embedded import Account, Identity, NatsServer, StorageLimits
-from deploy.host import EmbeddedHost
-from deploy.organism import Organism
-from organs.notary import NotaryOrgan
 from shared.bus import Bus, Draft
 from shared.bus.ledger import Context
-from shared.bus.nats import NatsWire, connect
+from shared.bus.nats import NatsWire
 from shared.config import load
 from shared.errors import Exit
 from shared.home import Keys
-from shared.keys import LocalSigner, Signer, load_or_create
-from shared.keys.sealed import CHEAP
-from shared.part import Organ
+from shared.keys import LocalSigner, Signer
 from shared.world import RealWorld, new_id
 from tests.blockfile import Record, blocks_of, edit
-from tests.commands import Done, Home
+from tests.commands import Done
+from tests.crime import ENV, LOG, Crime, copy_of, go_on, intrude, noting, store
+from tests.crime import grown as grown_log
 from tests.ground import Noted
 
-ENV, LOG = "dev", "LOG_dev"
 DECISIONS = 20
-
-
-class DeskOrgan(Organ):
-    """A part that may say what it notes."""
-
-    name: ClassVar[str] = "desk"
-    version: ClassVar[str] = "1.0.0"
-
-    async def on_noted(self, noted: Noted) -> list[Noted]:
-        """Nothing follows from it; the annotation entitles the key."""
-        return []
-
-
-@dataclass(frozen=True)
-class Crime:
-    """A data folder to commit it on, the fingerprint of its log, and how many entries were signed."""
-
-    home: Home
-    trust: str
-    signed: int
-
-    @property
-    def server(self) -> Path:
-        """The server's own folder."""
-        return self.home.folder / ENV / "nats"
-
-    def verdict(self, *more: str) -> dict[str, Any]:
-        """What `audit verify` says of the live log; it never ends in a traceback."""
-        done = self.home.run("audit", "verify", "--json", "--trust", self.trust, *more)
-        assert "Traceback" not in done.err
-        [found] = done.documents
-        assert done.code == found["exit"]
-        return found
-
-
-async def _noting(home: Path, first: int, count: int) -> str:
-    """Run an organism with a notary and have the desk decide; return the log's fingerprint."""
-    chosen = {"env": ENV, "site": "here", "home": str(home), "beat_ms": "50"}
-    loaded = load({}, chosen | {"database_url": "postgresql://nobody@nowhere/nothing"}, "here")
-    Keys(loaded.settings, RealWorld(ENV), CHEAP)
-    host = EmbeddedHost(loaded.settings)
-    await host.start()
-    organism = Organism(host, loaded)
-    try:
-        await organism.start([NotaryOrgan.build(loaded.settings, host.world("notary"))])
-        await organism.grant(DeskOrgan())
-        bus = Bus(RealWorld(ENV), await host.wire("desk"), "desk", "1.0.0", [host.signer("desk", "host")])
-        for n in range(first, first + count):
-            await bus.append(Draft(Noted(f"who{n % 4}", n), new_id(bus.world)))
-        await bus.drain()
-        return organism.fingerprint
-    finally:
-        await organism.stop()
-        await host.stop()
 
 
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory: pytest.TempPathFactory) -> Crime:
     """A log with a notary's signature over all of it, at rest."""
-    folder = tmp_path_factory.mktemp("attacks") / "home"
-    trust = asyncio.run(_noting(folder, 0, DECISIONS))
-    return Crime(Home.at(folder).without_records(), trust, _signed(folder))
+    return grown_log(tmp_path_factory.mktemp("attacks") / "home", DECISIONS)
 
 
 @pytest.fixture
 def crime(grown: Crime, tmp_path: Path) -> Crime:
     """A copy of it, to commit something on."""
-    return _copy(grown, tmp_path / "home")
-
-
-def _copy(of: Crime, folder: Path) -> Crime:
-    shutil.copytree(of.home.folder, folder)
-    return Crime(Home.at(folder).without_records(), of.trust, of.signed)
-
-
-def _signed(folder: Path) -> int:
-    return int((folder / ENV / "tiles" / "checkpoint").read_text().splitlines()[1])
-
-
-@asynccontextmanager
-async def _intruding(crime: Crime) -> AsyncIterator[NatsWire]:
-    """Yield a connection with every right on a server that serves this log."""
-    world = RealWorld(ENV)
-    nkey = crime.home.folder.parent / "intruder.nk"
-    identity = Identity("intruder", load_or_create(nkey, world.entropy).public, (">",), (">",), responses=False)
-    server = NatsServer(crime.server, (Account(ENV, (identity,), StorageLimits(file_bytes=2**30)),))
-    await server.start()
-    try:
-        wire = await connect(server.url, "intruder", nkey=nkey, private_inbox=False)
-        assert isinstance(wire, NatsWire)
-        yield wire
-        await wire.close()
-    finally:
-        await server.stop()
-
-
-def intrude(crime: Crime, deed: Callable[[NatsWire], Coroutine[Any, Any, None]]) -> None:
-    """Do something with every right on the log's server."""
-
-    async def main() -> None:
-        async with _intruding(crime) as wire:
-            await deed(wire)
-
-    asyncio.run(main())
-
-
-async def store(wire: NatsWire, subject: str, raw: bytes) -> int:
-    """Append these bytes, whatever they are; return their index."""
-    answer = json.loads((await wire.client.request(subject, raw, timeout=5)).data)
-    return int(answer["seq"]) - 1
+    return copy_of(grown, tmp_path / "home")
 
 
 def a_decision(records: list[Record]) -> int:
@@ -263,9 +157,9 @@ def test_a_flipped_byte_on_the_disk_is_found(crime: Crime) -> None:
 @pytest.mark.spec("X-04", "BIZ-18")
 def test_a_fork_shown_to_two_readers_is_found(grown: Crime, tmp_path: Path) -> None:
     """Two copies of one log that go on differently: who holds the checkpoint of one sees that the other contradicts."""
-    one, other = _copy(grown, tmp_path / "one"), _copy(grown, tmp_path / "other")
-    asyncio.run(_noting(one.home.folder, 100, 3))
-    asyncio.run(_noting(other.home.folder, 200, 5))
+    one, other = copy_of(grown, tmp_path / "one"), copy_of(grown, tmp_path / "other")
+    go_on(one, 100, 3)
+    go_on(other, 200, 5)
     kept = tmp_path / "kept"
     shutil.copy(one.home.folder / ENV / "tiles" / "checkpoint", kept)
     found = other.verdict("--against", str(kept))
@@ -347,7 +241,7 @@ def test_a_rotated_key_cannot_be_dated_back(crime: Crime) -> None:
 def test_a_whole_log_by_somebody_else_is_not_the_trusted_one(crime: Crime, tmp_path: Path) -> None:
     """A log made from nothing by the attacker holds by itself; it is not the one whose genesis is trusted."""
     foreign = tmp_path / "foreign"
-    asyncio.run(_noting(foreign, 0, 3))
+    asyncio.run(noting(foreign, 0, 3))
     for part in ("nats", "tiles", "notary", "keys", "nkeys"):
         shutil.rmtree(crime.home.folder / ENV / part)
         shutil.copytree(foreign / ENV / part, crime.home.folder / ENV / part)
