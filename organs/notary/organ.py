@@ -199,7 +199,7 @@ class NotaryOrgan(Organ):
         return [NotaryRefused(self.notary.signed.size if self.notary.signed else 0, reason)]
 
     def _ask_witnesses(self) -> None:
-        """Begin to ask for cosignatures of the last checkpoint, beside the organ's work; later again for those missing."""
+        """Begin to ask for cosignatures of the last checkpoint, beside the organ's work; later again."""
         signed, now_s = self.notary.signed, self.world.elapsed_s()
         if self.cosigners is None or signed is None or (self._asking is not None and not self._asking.done()):
             return
