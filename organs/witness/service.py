@@ -15,6 +15,7 @@ from shared.journal import record
 from shared.log.witness import MAX_REQUEST_BYTES, PATH, TEXT_TYPE, Answer
 
 LOOPBACK = constant("127.0.0.1", "address", "X-04")
+POLL_S = constant(0.05, "s", "X-04")
 IDLE_S = constant(5.0, "s", "X-12")
 REQUEST_S = constant(20.0, "s", "X-12")
 AT_ONCE = constant(32, "requests", "X-12")
@@ -30,7 +31,7 @@ def serve(witness: Witness, host: str = LOOPBACK, port: int = 0) -> tuple[str, C
         server = _Server((host, port), Handler)
     except (OSError, OverflowError) as error:
         raise InUse(f"the witness cannot listen on {host}:{port} ({error}); choose another address") from error
-    thread = threading.Thread(target=server.serve_forever, name="witness", daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(POLL_S,), name="witness", daemon=True)
     thread.start()
 
     def close() -> None:

@@ -174,7 +174,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "completion": ("bash",),
     "check": ("cells.math_cell",),
 }
-STAY = {"up", "part", "tour"}
+STAY = {"up", "part", "tour", "audit witness"}
 
 
 def test_every_command_is_tried_with_json() -> None:
