@@ -192,9 +192,9 @@ class NotaryOrgan(Organ):
 
     def _refuse(self, reason: str) -> list[Checkpointed | NotaryRefused]:
         """Say once what is wrong; until it is right again nothing is signed."""
-        if reason == self.trouble:
+        said, self.trouble = bool(self.trouble), reason
+        if said:
             return []
-        self.trouble = reason
         record(self.name, "log_inconsistent", detail=reason)
         return [NotaryRefused(self.notary.signed.size if self.notary.signed else 0, reason)]
 
