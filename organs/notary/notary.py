@@ -121,6 +121,22 @@ class Notary:
         if leaf_hash(leaf_of(entry)) != self.writer.last:
             raise Inconsistent(f"entry {entry.index} is not the one that was read before: the log was rewritten")
 
+    def compare(self, start: int, entries: Sequence[Entry]) -> int:
+        """Raise Inconsistent unless the signed ones among these entries are those of the tiles, from `start` on.
+
+        Return where to go on: after the last of them, or at the beginning again.
+        """
+        end = min(self.signed.size if self.signed else 0, start + len(entries))
+        tiles = Tiles(self.shelf.tiles, self.signed.size if self.signed else 0)
+        for index, known, entry in zip(range(start, end), tiles.leaf_hashes(start, end), entries, strict=False):
+            if entry.index != index or leaf_hash(leaf_of(entry)) != known:
+                raise Inconsistent(f"entry {index} is not the one that was signed: it is gone or was rewritten")
+        if self.signed is None or end >= self.signed.size:
+            return 0
+        if not entries:
+            raise Inconsistent(f"entry {start} was signed and cannot be read any more")
+        return end
+
     def sign(self, book: KeyBook, time_s: int) -> Checkpoint | None:
         """Sign the tree as it stands and publish it; None while the log does not know the key that would sign.
 

@@ -44,6 +44,7 @@ class NotaryOrgan(Organ):
         self.trouble = ""  #: why nothing is signed, empty while all is well
         self._opened = False
         self._signed_at_s = world.elapsed_s()
+        self._patrolled, self._patrolled_at_s = 0, -SIGN_S  #: the next entry to compare, and when one was
         self._asked: Checkpoint | None = None  #: the last one witnesses were asked about, and when
         self._asked_at_s = self._signed_at_s
         self._asking: asyncio.Task[None] | None = None
@@ -83,6 +84,7 @@ class NotaryOrgan(Organ):
         try:
             await self._mend()
             await self._check_end()
+            await self._patrol()
             await self._read()
             await self._sign()
         except Inconsistent as finding:
@@ -98,6 +100,7 @@ class NotaryOrgan(Organ):
         try:
             await self._mend()
             await self._check_end()
+            await self._patrol()
             said = await self._read()
             if self.world.elapsed_s() - self._signed_at_s >= SIGN_S:
                 said += await self._sign()
@@ -151,6 +154,14 @@ class NotaryOrgan(Organ):
         if not found:
             raise Inconsistent(f"entry {self.notary.size - 1} was read before and cannot be read any more")
         self.notary.check_last(found[0])
+
+    async def _patrol(self) -> None:
+        """Read some signed entries again, round and round, and compare them with the tiles."""
+        if self.notary.signed is None or self.world.elapsed_s() - self._patrolled_at_s < SIGN_S:
+            return
+        found = await self.log.entries(self._patrolled)
+        self._patrolled = self.notary.compare(self._patrolled, found)
+        self._patrolled_at_s = self.world.elapsed_s()  # only now: what contradicts is looked at again at the next beat
 
     async def _former_keys(self) -> set[bytes]:
         """Return every public key that signed this log's checkpoints before, as the log says."""
