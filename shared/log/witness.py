@@ -16,14 +16,14 @@ from typing import Final
 
 from shared.constant import constant
 from shared.errors import ConfigFault
-from shared.log.note import MAX_NOTE_BYTES, BadNote, NoteKey, NoteSignature, read_line, unbase64
+from shared.log.note import BadNote, NoteKey, NoteSignature, read_line, unbase64
 from shared.log.tree import HASH_BYTES
 
 PATH: Final = "/add-checkpoint"
 SIZE_TYPE: Final = "text/x.tlog.size"
 TEXT_TYPE: Final = "text/plain; charset=utf-8"
 MAX_HASHES = constant(63, "hashes", "X-04")
-MAX_REQUEST_BYTES = constant(MAX_NOTE_BYTES + 4_096, "bytes", "X-12")
+MAX_REQUEST_BYTES = constant(135_168, "bytes", "X-12")
 MAX_LINES = constant(16, "cosignature lines", "X-12")
 _OLD = re.compile(r"old (0|[1-9][0-9]{0,18})")
 _SIZE = re.compile(r"(0|[1-9][0-9]{0,18})\n?")
