@@ -18,6 +18,7 @@ from shared.log.checkpoint import Checkpoint, open_checkpoint, origin_of
 from shared.log.entry import Entry
 from shared.log.note import BadNote, Note, NoteSignature
 from shared.log.proof import ProofFile
+from shared.log.subtree import SecondSigner, sign_second
 from shared.log.tiles import CHECKPOINT, HEIGHT, WIDTH, Tiles, TileWriter
 from shared.log.tree import (
     BadProof,
@@ -65,11 +66,18 @@ def last_signed(shelf: Shelf, publics: Collection[bytes]) -> tuple[Checkpoint, s
 class Notary:
     """Owns the tiles and the log's key. Single-threaded: its organ calls it from one task.
 
-    `former` are the public keys by which this log was signed before.
+    `former` are the public keys by which this log was signed before; `second`, if there is one, signs beside the first.
     """
 
-    def __init__(self, shelf: Shelf, signer: Signer, env: str, former: Collection[bytes] = ()) -> None:
-        self.shelf, self.signer, self.env = shelf, signer, env
+    def __init__(
+        self,
+        shelf: Shelf,
+        signer: Signer,
+        env: str,
+        former: Collection[bytes] = (),
+        second: SecondSigner | None = None,
+    ) -> None:
+        self.shelf, self.signer, self.env, self.second = shelf, signer, env, second
         self.signed: Checkpoint | None = None
         self.note = ""
         self._torn = False  #: an append broke off, so the writer is not what it says
@@ -149,7 +157,10 @@ class Notary:
         checkpoint = Checkpoint(
             origin_of(self.env, book.fingerprint, book.epoch_at(self.size)), self.size, self.writer.root()
         )
-        note = str(checkpoint.signed(self.signer, time_s))
+        signed = checkpoint.signed(self.signer, time_s)
+        if self.second is not None:
+            signed = signed.with_lines([sign_second(checkpoint.origin, checkpoint, self.second, time_s)])
+        note = str(signed)
         self.shelf.remember(note)
         self.signed, self.note = checkpoint, note
         self._obsolete, self._replaced = self._obsolete + self._replaced, []
