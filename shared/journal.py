@@ -26,6 +26,7 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
     "link_back": ("info", "A connection to the bus is up again."),
     "log_inconsistent": ("error", "The notary signs nothing: the log contradicts what was signed; `detail` says how."),
     "tiles_made_again": ("warning", "The notary's tiles were lost or damaged, and were made again from the log."),
+    "notary_signs": ("info", "The notary signs from here on; `key` is what witnesses and auditors verify it with."),
     "fork_seen": ("error", "The witness saw two trees of one size that one log signed; `ForkSeen` carries both notes."),
     "witness_listens": ("info", "The witness answers at `url`; its cosignatures verify with `key`."),
     "witness_stuck": (

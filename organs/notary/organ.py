@@ -16,7 +16,9 @@ from shared.envelope import leaf_of
 from shared.envelope.keybook import NOTARY_PART
 from shared.errors import LogFault, Refusal, Refused, StorageFault
 from shared.journal import record
-from shared.log.checkpoint import Checkpoint
+from shared.log.checkpoint import Checkpoint, log_keys
+from shared.log.note import NoteKey
+from shared.log.subtree import SecondSigner
 from shared.log.tiles import TileWriter
 from shared.log.witness import note_keys
 from shared.part.organ import Organ, OwnLog
@@ -39,8 +41,10 @@ class NotaryOrgan(Organ):
     cost_ulf: ClassVar[int] = constant(100_000, "micro-lifeforce", "NIM-10")
     holds_key: ClassVar[bool] = True
 
-    def __init__(self, shelf: Shelf, world: World, cosigners: Cosigners | None = None) -> None:
-        self.shelf, self.world, self.cosigners = shelf, world, cosigners
+    def __init__(
+        self, shelf: Shelf, world: World, cosigners: Cosigners | None = None, second: SecondSigner | None = None
+    ) -> None:
+        self.shelf, self.world, self.cosigners, self.second = shelf, world, cosigners, second
         self.trouble = ""  #: why nothing is signed, empty while all is well
         self._opened = False
         self._signed_at_s = world.elapsed_s()
@@ -48,6 +52,7 @@ class NotaryOrgan(Organ):
         self._asked: Checkpoint | None = None  #: the last one witnesses were asked about, and when
         self._asked_at_s = self._signed_at_s
         self._asking: asyncio.Task[None] | None = None
+        self._told: NoteKey | None = None  #: the key that the journal names
         self._complete = False  #: every witness cosigned the last one
 
     @classmethod
@@ -61,7 +66,7 @@ class NotaryOrgan(Organ):
         return cls(MemoryShelf(), world)
 
     def again(self, world: SimWorld) -> NotaryOrgan:
-        return NotaryOrgan(self.shelf, world, self.cosigners)
+        return NotaryOrgan(self.shelf, world, self.cosigners, self.second)
 
     async def open(self, log: OwnLog) -> None:
         """Go on after the last checkpoint; Inconsistent if the log does not hold what it commits to."""
@@ -69,10 +74,10 @@ class NotaryOrgan(Organ):
         (signer,) = log.signers
         former = await self._former_keys()
         try:
-            self.notary = Notary(self.shelf, signer, log.env, former)
+            self.notary = Notary(self.shelf, signer, log.env, former, self.second)
         except TilesLost:
             await self._make_tiles_again({signer.public, *former})
-            self.notary = Notary(self.shelf, signer, log.env, former)
+            self.notary = Notary(self.shelf, signer, log.env, former, self.second)
         await self._check_end()
         self._publics = {signer.public, *former}
         self._opened = True
@@ -140,6 +145,10 @@ class NotaryOrgan(Organ):
         if signed is None:
             return []
         self._signed_at_s = self.world.elapsed_s()
+        key, _ = log_keys(signed.origin, self.notary.signer.public)
+        if key != self._told:
+            record(self.name, "notary_signs", key=str(key))
+            self._told = key
         return [Checkpointed(signed.origin, signed.size, signed.root, self.notary.note)]
 
     async def _check_end(self) -> None:

@@ -22,6 +22,7 @@ from shared.errors import StorageFault
 from shared.keys import LocalSigner
 from shared.log.checkpoint import Checkpoint, open_checkpoint
 from shared.log.entry import Entry
+from shared.log.note import cosign
 from shared.log.tiles import CHECKPOINT, TileKeeper, Tiles
 from shared.log.tree import consistency_proof, leaf_hashes, root_of, root_of_hashes, sha256, verify_consistency
 from shared.subjects.log import Checkpointed, NotaryRefused
@@ -31,7 +32,7 @@ from tests.faults.notary_program import Hasty
 from tests.ground import ENV, LOG, Founded, Ground, NatsGround, Noted, SimGround, play_nats, play_sim, until
 from tests.parts import Heard, Stage, stage
 
-KEY = LocalSigner(bytes([1]) * 32)
+KEY, WITNESS = LocalSigner(bytes([1]) * 32), LocalSigner(bytes([3]) * 32)
 BOOK = KeyBook()
 BOOK.fingerprint = "f" * 64
 BOOK.keys[KEY.key_id] = Key(KEY.key_id, KEY.public, "notary", "host", (), 0)
@@ -159,7 +160,7 @@ def shelved(folder: Path, size: int = 812) -> FolderShelf:
     """A shelf on disk that a notary left in good order."""
     shelf = FolderShelf(folder / "tiles", folder / "memory")
     notary = Notary(shelf, KEY, ENV)
-    notary.take(ALL[:size])
+    notary.take(ALL[notary.size : size])
     notary.sign(BOOK, 1)
     return shelf
 
@@ -209,6 +210,23 @@ def test_a_memory_from_a_backup_does_not_turn_it_back(tmp_path: Path) -> None:
     shelf.remember(str(other.signed(KEY, 1)))
     with pytest.raises(Inconsistent, match="two checkpoints of 812 entries"):
         Notary(shelf, KEY, ENV)
+
+
+@pytest.mark.spec("X-04", "X-10")
+def test_a_line_that_comes_late_turns_nothing_back(tmp_path: Path) -> None:
+    """A cosignature for a notary whose shelf another one went on from is left out; in time it is published, once."""
+    shelf = shelved(tmp_path, 300)
+    before = Notary(shelf, KEY, ENV)
+    assert before.signed is not None
+    lines = [cosign("witness.test", before.signed.text, WITNESS, time_s) for time_s in (1, 2)]
+    for line in lines:
+        before.add_lines(before.signed, [line])
+    published = open_checkpoint(shelf.tiles.get(CHECKPOINT) or b"", KEY.public).note
+    assert [lines[1]] == [line for line in published.signatures if line.name == "witness.test"]
+    assert before.note == Notary(shelf, KEY, ENV).note, "a restart keeps it"
+    after = shelved(tmp_path)
+    before.add_lines(before.signed, lines[:1])
+    assert seen_whole(after) == open_checkpoint(after.recall() or "", KEY.public).checkpoint
 
 
 # On a bus

@@ -37,7 +37,7 @@ class Life:
         self.chance = ground.world.fork("chance").chance
         self.shelf, self.memory = MemoryShelf(), MemoryMemory()
         self.shown: dict[str, bytes] = {}
-        self.starts = self.crashes = 0
+        self.starts = self.crashes = self.size = 0
 
     async def run(self) -> None:
         """Grow, beat, crash, and look."""
@@ -66,7 +66,7 @@ class Life:
             world = self.ground.world
             assert isinstance(world, SimWorld)
             world = world.fork(f"notary/{self.starts}")
-            post = SimPost(world, {URL: self.answer}, delay_s=8.0)
+            post = SimPost(world, {URL: self.answer}, delay_s=1.5)
             organ = NotaryOrgan(self.shelf, world, Cosigners(post, [URL], [self.witness.key]))
             bus = Bus(world, await self.ground.wire("notary"), "notary", "1", [self.signer])
             runner = Runner(organ, bus, handshake=False)
@@ -91,6 +91,8 @@ class Life:
         entries: list[Entry] = []
         while more := await self.bus.entries(len(entries)):
             entries += more
+        assert self.size <= seen.size, "readers never see the log shrink"
+        self.size = seen.size
         assert seen.root == root_of([leaf_of(entry) for entry in entries[: seen.size]], sha256)
         self.shown[str(seen.size)] = raw
 
