@@ -26,6 +26,8 @@ BUILT_IN = (
     "nerves.overload",
     "organs.records",
 )
+#: What runs besides these only where it is asked for: `up --part`.
+ON_REQUEST = ("organs.witness",)
 ENTRY_POINTS = "nimmerverse.parts"
 
 T = TypeVar("T")
@@ -90,7 +92,7 @@ def _usable(where: str, imported: Callable[[], T]) -> T:
 
 
 def _no_part(name: str) -> ConfigFault:
-    known = ", ".join(BUILT_IN)
+    known = ", ".join((*BUILT_IN, *ON_REQUEST))
     return ConfigFault(
         f"there is no part {name!r}; known are {known}, your own file as ./my_cell.py, or an entry point"
     )

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import shared.subjects
-from deploy.load import BUILT_IN, find_part
+from deploy.load import BUILT_IN, ON_REQUEST, find_part
 from organs.steward import StewardOrgan
 from organs.steward.ports import dead_config, log_config
 from shared.bus.wire import stream_name
@@ -68,7 +68,7 @@ def message_classes() -> list[type[Message]]:
 
 def parts() -> list[Declaration]:
     """Return the declarations of the built-in parts and the steward; nothing is built, the classes say it all."""
-    return [declaration(cls.__new__(cls)) for cls in (*map(find_part, BUILT_IN), StewardOrgan)]
+    return [declaration(cls.__new__(cls)) for cls in (*map(find_part, (*BUILT_IN, *ON_REQUEST)), StewardOrgan)]
 
 
 def catalogue() -> list[Subject]:

@@ -16,7 +16,7 @@ from shared.log.witness import MAX_REQUEST_BYTES, PATH, TEXT_TYPE, Answer
 
 LOOPBACK = constant("127.0.0.1", "address", "X-04")
 POLL_S = constant(0.05, "s", "X-04")
-IDLE_S = constant(5.0, "s", "X-12")
+SILENCE_S = constant(5.0, "s", "X-12")
 REQUEST_S = constant(20.0, "s", "X-12")
 AT_ONCE = constant(32, "requests", "X-12")
 
@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
     """One request of one client."""
 
     asked: ClassVar[Witness]
-    timeout = IDLE_S
+    timeout = SILENCE_S
     server_version = "nimmerverse-witness"
     sys_version = ""
 
