@@ -44,10 +44,10 @@ class Tree:
         """Its checkpoint, signed."""
         return str(self.checkpoint.signed(self.signer, TIME_S))
 
-    def proof(self, old: int) -> tuple[bytes, ...]:
-        """The proof that it goes on from its first `old` leaves."""
-        return tuple(consistency_proof(nodes_of(leaf_hashes(self.leaves)), old, len(self.leaves)))
+    def proof(self, old: int, new: int) -> tuple[bytes, ...]:
+        """The proof that its first `new` leaves go on from its first `old`."""
+        return tuple(consistency_proof(nodes_of(leaf_hashes(self.leaves)), old, new))
 
     def ask(self, old: int) -> bytes:
         """What a witness that has `old` leaves is asked."""
-        return bytes(AddCheckpoint(old, self.proof(old), self.note))
+        return bytes(AddCheckpoint(old, self.proof(old, len(self.leaves)), self.note))

@@ -23,7 +23,7 @@ WITNESS_S = constant(5.0, "s", "X-04")
 TRIES = constant(3, "requests of one checkpoint", "X-04")
 _COSIGNED, _CONFLICT = 200, 409
 
-Prove = Callable[[int], Sequence[bytes]]  #: from a size to the consistency proof that leads on from it
+Prove = Callable[[int, int], Sequence[bytes]]  #: (old, new) → the consistency proof between two sizes of the log
 
 
 class Cosigners:
@@ -55,7 +55,7 @@ class Cosigners:
         """Ask from the size the witness had; where it has another one, once more from that."""
         for _ in range(TRIES):
             old = min(self._sizes.get(url, 0), checkpoint.size)
-            answer = await self.post.post(url, bytes(AddCheckpoint(old, tuple(prove(old)), note)))
+            answer = await self.post.post(url, bytes(AddCheckpoint(old, tuple(prove(old, checkpoint.size)), note)))
             if answer.status == _COSIGNED:
                 lines = self._proven(answer.lines(), checkpoint)
                 self._sizes[url] = checkpoint.size

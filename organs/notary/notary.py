@@ -191,10 +191,11 @@ class Notary:
         self.note = str(Note(note.text, (*kept, *lines)))
         self.settle()
 
-    def prove_growth(self, old: int) -> list[bytes]:
-        """Return the proof that the first `old` leaves are the beginning of the last checkpoint's tree."""
+    def prove_growth(self, old: int, new: int) -> list[bytes]:
+        """Return the proof that the first `old` leaves are the beginning of the first `new`, which were signed."""
         assert self.signed is not None, "only what was signed is proven"
-        return consistency_proof(Tiles(self.shelf.tiles, self.signed.size).node, old, self.signed.size)
+        assert new <= self.signed.size, f"{new} leaves were never signed"
+        return consistency_proof(Tiles(self.shelf.tiles, self.signed.size).node, old, new)
 
     def scrub(self) -> None:
         """Look at the next few full tiles, round and round; TilesLost where one is not what was signed."""

@@ -76,8 +76,10 @@ class WitnessOrgan(Organ):
 
     async def on_tick(self, tick: Tick) -> list[ForkSeen]:
         """Say which forks were shown over HTTP since the last beat."""
-        found, self.witness.forks[:] = list(self.witness.forks), []
-        return [_told(fork) for fork in found]
+        told: list[ForkSeen] = []
+        while self.witness.forks:  # threads of the service may add to it meanwhile
+            told.append(_told(self.witness.forks.pop(0)))
+        return told
 
     def _now_s(self) -> int:
         return self.world.now_ns() // 1_000_000_000

@@ -212,6 +212,16 @@ def test_a_memory_from_a_backup_does_not_turn_it_back(tmp_path: Path) -> None:
         Notary(shelf, KEY, ENV)
 
 
+@pytest.mark.spec("X-04")
+def test_growth_is_proven_between_any_two_sizes(tmp_path: Path) -> None:
+    """Whatever was signed since, the tiles prove that one signed tree is the beginning of another."""
+    notary = Notary(shelved(tmp_path), KEY, ENV)
+    for new in SIZES:
+        for old in (size for size in SIZES if size <= new):
+            roots = (root_of(LEAVES[:old], sha256), root_of(LEAVES[:new], sha256))
+            verify_consistency(old, new, notary.prove_growth(old, new), *roots)
+
+
 @pytest.mark.spec("X-04", "X-10")
 def test_a_line_that_comes_late_turns_nothing_back(tmp_path: Path) -> None:
     """A cosignature for a notary whose shelf another one went on from is left out; in time it is published, once."""

@@ -1,4 +1,4 @@
-"""The second signature of a checkpoint, ML-DSA-44: made here, judged by somebody else's verifier, and the other way."""
+"""Cosignatures, ML-DSA-44 second signatures among them: made here and judged by another implementation, and back."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tlog_scales.signing import MLDSA44CosignatureSigner, MLDSA44CosignatureVeri
 from tlog_scales.tlog import Checkpoint as TheirCheckpoint
 
 from organs.notary import MemoryShelf, Notary
+from organs.witness import MemoryMemory, Witness
 from shared.envelope import KeyBook
 from shared.envelope.keybook import Key
 from shared.keys import LocalSigner
@@ -18,6 +19,7 @@ from shared.log.checkpoint import Checkpoint, log_keys, open_checkpoint
 from shared.log.entry import Entry
 from shared.log.note import BadNote, Note, NoteKey, read_line
 from shared.log.subtree import second_holds, second_key, sign_second
+from tests.trees import Tree
 
 LOG = LocalSigner(bytes([1]) * 32)
 TIME_S = 1_767_225_600
@@ -81,6 +83,19 @@ def test_others_verify_what_the_notary_signs() -> None:
     assert set() == known.verify(grown.signatures, grown)
     [line] = [line for line in note.signatures if line.is_by(key)]
     assert second_holds(key, signed, line, verify)
+
+
+@pytest.mark.spec("X-04")
+def test_others_verify_what_the_witness_cosigns() -> None:
+    """An independent verifier accepts a witness's line, and not for another tree."""
+    tree = Tree(LOG, 5)
+    witness = Witness("witness.test", LocalSigner(bytes([3]) * 32), (tree.key,), MemoryMemory(), lambda: TIME_S)
+    answer = witness.add_checkpoint(tree.ask(0))
+    known = VkeySet(Vkey.from_string(str(witness.key)))
+    seen = TheirCheckpoint.from_text(str(Note.parse(tree.note).with_lines(answer.lines())))
+    assert 1 == len(known.verify(seen.signatures, seen))
+    grown = TheirCheckpoint(seen.origin, seen.size + 1, seen.root_hash, seen.signatures)
+    assert set() == known.verify(grown.signatures, grown)
 
 
 @pytest.mark.spec("X-04")
