@@ -97,6 +97,14 @@ def _count(text: str) -> int:
     return _natural(text, 1)
 
 
+def _address(text: str) -> tuple[str, int]:
+    """Read HOST:PORT; port 0 is a free one."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or _natural(port) > 65_535:  # noqa: PLR2004 - the last port there is
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
 def _pattern(text: str) -> str:
     """Read a subject pattern, with or without its environment."""
     tokens = text.split(".")
@@ -247,6 +255,27 @@ COMMANDS: dict[str, Described | Group] = {
                         "--part", action="append", default=[], metavar="NAME", help="a nerve of yours to run again"
                     ),
                     _option("--policy", action="append", default=[], metavar="FILE.py", help=_POLICY),
+                ),
+            ),
+            "witness": Described(
+                "deploy.commands.witness:witness",
+                "cosign other logs' checkpoints over HTTP, each only if it goes on from the last; stays",
+                (
+                    _option(
+                        "--listen",
+                        type=_address,
+                        default=("127.0.0.1", 0),
+                        metavar="HOST:PORT",
+                        help="where to answer (default: a free port on 127.0.0.1)",
+                    ),
+                    _option(
+                        "--log",
+                        action="append",
+                        default=[],
+                        metavar="VKEY",
+                        help="a log to cosign: its verifier key, or a file of them (repeat it)",
+                    ),
+                    _option("--name", help="the name to cosign under (default: made from the key)"),
                 ),
             ),
             "erase": Described(

@@ -29,8 +29,8 @@ BUILT_IN = (
     "organs.artifacts",
     "organs.vault",
 )
-#: Ours too, but run only where they are asked for: they need settings of their own.
-ON_REQUEST = ("organs.signer",)
+#: Ours too, but run only where they are asked for (`up --part`): they need settings of their own.
+ON_REQUEST = ("organs.signer", "organs.witness")
 ENTRY_POINTS = "nimmerverse.parts"
 
 T = TypeVar("T")

@@ -87,6 +87,11 @@ KeyNames = Annotated[
 TokenLabel = Annotated[
     Annotated[str, Field(min_length=1, max_length=32)] | None, Expected("a token's label, 1 to 32 characters")
 ]
+HttpUrls = Annotated[
+    Annotated[str, _url("http", "https")] | None,
+    Expected("http://HOST:PORT or https://HOST, several separated by commas"),
+]
+NoteKeys = Annotated[str | None, Expected("verifier keys separated by commas, or the path of a file with one a line")]
 Level = Annotated[Literal["debug", "info", "warning", "error"], Expected("debug, info, warning or error")]
 Color = Annotated[Literal["auto", "always", "never"], Expected("auto, always or never")]
 
@@ -139,6 +144,14 @@ class Settings(BaseModel):
     log_level: Level = Field("info", description="Least severe log line that is written.")
     metrics_port: AnyPort = Field(
         None, description="Port on 127.0.0.1 that serves Prometheus metrics; empty serves none."
+    )
+    witness_urls: HttpUrls = Field(
+        None, repr=False, description="Witnesses that the notary asks to cosign each checkpoint; empty asks none."
+    )
+    witnesses: NoteKeys = Field(None, description="Verifier keys of those witnesses; lines by others are left out.")
+    witness_logs: NoteKeys = Field(None, description="Verifier keys of the logs that a witness on this home cosigns.")
+    witness_port: AnyPort = Field(
+        None, description="Port on 127.0.0.1 where the witness organ answers; empty chooses a free one."
     )
     disk_quota_mb: Quota = Field(2048, description="Most that the embedded JetStream store may hold, in megabytes.")
     anchor_calendars: CalendarUrls = Field(

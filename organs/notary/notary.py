@@ -6,19 +6,32 @@ by name, and signs nothing more until what it is shown fits again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Collection, Sequence
 
 from organs.notary.ports import Shelf
+from shared.constant import constant
 from shared.envelope import KeyBook, leaf_of
 from shared.errors import LogFault, Refusal, Refused
 from shared.keys import Signer
-from shared.log.checkpoint import Checkpoint, origin_of
+from shared.log.checkpoint import Checkpoint, open_checkpoint, origin_of
 from shared.log.entry import Entry
-from shared.log.note import Note
+from shared.log.note import BadNote, Note, NoteSignature
 from shared.log.proof import ProofFile
-from shared.log.tiles import CHECKPOINT, Tiles, TileWriter
-from shared.log.tree import inclusion_proof, leaf_hash
+from shared.log.subtree import SecondSigner, sign_second
+from shared.log.tiles import CHECKPOINT, HEIGHT, WIDTH, Tiles, TileWriter
+from shared.log.tree import (
+    BadProof,
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    leaf_hashes,
+    root_of_hashes,
+    verify_inclusion,
+)
 from shared.part.organ import OwnLog
+
+SCRUBBED_TILES = constant(8, "tiles a beat", "X-04")
 
 
 class Inconsistent(LogFault):
@@ -46,22 +59,63 @@ async def hold_to(log: OwnLog, shelf: Shelf, *, empty: bool = False) -> None:
         raise Inconsistent(f"entry {size - 1} is not the one that was signed: the log was rewritten; {way}")
 
 
-class Notary:
-    """Owns the tiles and the log's key. Single-threaded: its organ calls it from one task."""
+class TilesLost(Inconsistent):
+    """Tiles are missing or are not what was signed; they can be made again from the log."""
 
-    def __init__(self, shelf: Shelf, signer: Signer, env: str) -> None:
-        self.shelf, self.signer, self.env = shelf, signer, env
+
+def last_signed(shelf: Shelf, publics: Collection[bytes]) -> tuple[Checkpoint, str] | None:
+    """Return the last checkpoint that one of our keys signed, and its note; None where nothing ever was.
+
+    It is remembered and published apart from each other, so that one can be lost; the larger counts. Inconsistent where
+    either is not ours, or the two contradict each other.
+    """
+    remembered, published = shelf.recall(), shelf.tiles.get(CHECKPOINT)
+    memory = _ours(remembered, publics)
+    shown = _ours(published, publics)
+    if memory is None and (remembered is not None or (published is not None and shown is None)):
+        where = "notary's memory" if remembered is not None else "published checkpoint"
+        raise Inconsistent(
+            f"the {where} is damaged or signed by a key that is not this log's; restore it from a backup. Nothing is "
+            "signed until then, because nobody can say what was signed before"
+        )
+    if memory is None or shown is None:
+        return memory or shown
+    if memory[0].size == shown[0].size and memory[0] != shown[0]:
+        raise Inconsistent(f"two checkpoints of {memory[0].size} entries are signed, with different roots or names")
+    return shown if shown[0].size >= memory[0].size else memory
+
+
+class Notary:
+    """Owns the tiles and the log's key. Single-threaded: its organ calls it from one task.
+
+    `former` are the public keys by which this log was signed before; `second`, if there is one, signs beside the first.
+    """
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        signer: Signer,
+        env: str,
+        former: Collection[bytes] = (),
+        second: SecondSigner | None = None,
+    ) -> None:
+        self.shelf, self.signer, self.env, self.second = shelf, signer, env, second
         self.signed: Checkpoint | None = None
         self.note = ""
-        self._obsolete: list[str] = []
-        remembered = shelf.recall()
-        if remembered is None:
-            self.writer = TileWriter(shelf.tiles)
+        self._torn = False  #: an append broke off, so the writer is not what it says
+        self._scrubbed = 0  #: the next full tile to look at
+        self._replaced: list[str] = []  #: partial tiles that the next checkpoint does not need
+        self._obsolete: list[str] = []  #: partial tiles that the last one does not need
+        publics = {signer.public, *former}
+        last = last_signed(shelf, publics)
+        self.writer = TileWriter(shelf.tiles)
+        if last is None:
             return
-        self.signed, self.note = Checkpoint.parse(remembered.rpartition("\n\n")[0] + "\n"), remembered
+        self.signed, self.note = last
         self.writer = self._resumed(self.signed)
-        if shelf.tiles.get(CHECKPOINT) != remembered.encode():  # signed and remembered, then crashed
-            shelf.tiles.put(CHECKPOINT, remembered.encode())
+        if _ours(shelf.recall(), publics) != last:  # lost, or put back from a backup
+            shelf.remember(self.note)
+        self.settle()
 
     @property
     def size(self) -> int:
@@ -81,12 +135,37 @@ class Notary:
                     f"entry {self.size + place} is missing: the next readable one is {entry.index}; "
                     f"the last checkpoint commits to {self.signed.size if self.signed else 0} entries"
                 )
-        self.writer.extend([leaf_of(entry) for entry in entries])
+        leaves = [leaf_of(entry) for entry in entries]
+        self._torn = True
+        self.writer.extend(leaves)
+        self._torn = False
+
+    def mend(self) -> None:
+        """Go back to the last checkpoint if an append broke off, for instance on a full disk."""
+        if self._torn:
+            self.writer = self._resumed(self.signed) if self.signed else TileWriter(self.shelf.tiles)
+            self._torn = False
 
     def check_last(self, entry: Entry) -> None:
         """Raise Inconsistent unless this is the very entry that the tree's last leaf was made of."""
         if leaf_hash(leaf_of(entry)) != self.writer.last:
             raise Inconsistent(f"entry {entry.index} is not the one that was read before: the log was rewritten")
+
+    def compare(self, start: int, entries: Sequence[Entry]) -> int:
+        """Raise Inconsistent unless the signed ones among these entries are those of the tiles, from `start` on.
+
+        Return where to go on: after the last of them, or at the beginning again.
+        """
+        end = min(self.signed.size if self.signed else 0, start + len(entries))
+        tiles = Tiles(self.shelf.tiles, self.signed.size if self.signed else 0)
+        for index, known, entry in zip(range(start, end), tiles.leaf_hashes(start, end), entries, strict=False):
+            if entry.index != index or leaf_hash(leaf_of(entry)) != known:
+                raise Inconsistent(f"entry {index} is not the one that was signed: it is gone or was rewritten")
+        if self.signed is None or end >= self.signed.size:
+            return 0
+        if not entries:
+            raise Inconsistent(f"entry {start} was signed and cannot be read any more")
+        return end
 
     def sign(self, book: KeyBook, time_s: int) -> Checkpoint | None:
         """Sign the tree as it stands and publish it; None while the log knows no such key, or a later epoch.
@@ -96,40 +175,114 @@ class Notary:
         known = {key.key_id for key in book.log_keys_at(self.size)}
         if book.fingerprint is None or self.signer.key_id not in known or self.size <= max(book.epochs, default=-1):
             return None
-        self._obsolete += self.writer.seal()
+        assert not self._torn, "a torn tree is mended before anything is signed"
+        self._replaced += self.writer.seal()
         checkpoint = Checkpoint(
             origin_of(self.env, book.fingerprint, book.epoch_at(self.size)), self.size, self.writer.root()
         )
-        self.note = str(checkpoint.signed(self.signer, time_s))
-        self.shelf.remember(self.note)
-        self.signed = checkpoint
-        self.publish(self.note)
+        signed = checkpoint.signed(self.signer, time_s)
+        if self.second is not None:
+            signed = signed.with_lines([sign_second(checkpoint.origin, checkpoint, self.second, time_s)])
+        note = str(signed)
+        self.shelf.remember(note)
+        self.signed, self.note = checkpoint, note
+        self._obsolete, self._replaced = self._obsolete + self._replaced, []
+        self.settle()
         return checkpoint
 
-    def publish(self, note: str) -> None:
-        """Let readers see a checkpoint, ours or ours with more signatures; what it makes obsolete goes."""
-        self.note = note
-        self.shelf.tiles.put(CHECKPOINT, note.encode())
-        for path in self._obsolete:
-            self.shelf.tiles.remove(path)
-        self._obsolete = []
+    def settle(self) -> None:
+        """Let readers see the last checkpoint if they do not yet; the partial tiles it makes obsolete go."""
+        if self.signed is None:
+            return
+        if self.shelf.tiles.get(CHECKPOINT) != self.note.encode():
+            self.shelf.tiles.put(CHECKPOINT, self.note.encode())
+        while self._obsolete:
+            self.shelf.tiles.remove(self._obsolete[-1])
+            self._obsolete.pop()
+
+    def add_lines(self, checkpoint: Checkpoint, lines: Sequence[NoteSignature]) -> None:
+        """Publish the last checkpoint with more signatures; nothing if another one was signed meanwhile.
+
+        The memory is asked too: witnesses answer late, and another notary may have gone on from this one's shelf.
+        """
+        remembered = (self.shelf.recall() or "").partition("\n\n")[0] + "\n"
+        if self.signed != checkpoint or remembered != checkpoint.text or not lines:
+            return
+        note = Note.parse(self.note)
+        new = {(line.name, line.key_id) for line in lines}
+        kept = [line for line in note.signatures if (line.name, line.key_id) not in new]
+        self.note = str(Note(note.text, (*kept, *lines)))
+        self.settle()
+
+    def prove_growth(self, old: int, new: int) -> list[bytes]:
+        """Return the proof that the first `old` leaves are the beginning of the first `new`, which were signed."""
+        assert self.signed is not None, "only what was signed is proven"
+        assert new <= self.signed.size, f"{new} leaves were never signed"
+        return consistency_proof(Tiles(self.shelf.tiles, self.signed.size).node, old, new)
+
+    def scrub(self) -> None:
+        """Look at the next few full tiles, round and round; TilesLost where one is not what was signed."""
+        full = (self.signed.size if self.signed else 0) // WIDTH
+        tiles = Tiles(self.shelf.tiles, full * WIDTH)
+        for _ in range(min(full, SCRUBBED_TILES)):
+            self._scrubbed %= full
+            try:
+                wrong = _wrong_with(tiles, self._scrubbed)
+            except LogFault as missing:
+                wrong = str(missing)
+            if wrong:
+                raise TilesLost(f"the tiles are damaged: {wrong}")
+            self._scrubbed += 1
 
     def prove(self, index: int) -> ProofFile:
         """Return the proof that an entry is under the last checkpoint; Refused B013 while it is not."""
         if self.signed is None or index >= self.signed.size:
             size = self.signed.size if self.signed else 0
             raise Refused(Refusal("B013", f"the last checkpoint covers {size} entries, {index} is not among them"))
-        path = inclusion_proof(Tiles(self.shelf.tiles, self.signed.size).node, index, self.signed.size)
+        tiles = Tiles(self.shelf.tiles, self.signed.size)
+        path = inclusion_proof(tiles.node, index, self.signed.size)
+        try:
+            verify_inclusion(index, self.signed.size, tiles.node(0, index), path, self.signed.root)
+        except BadProof as bad:
+            raise TilesLost(f"the tiles prove nothing of entry {index}: {bad}") from bad
         return ProofFile(index, tuple(path), self.note)
 
     def _resumed(self, last: Checkpoint) -> TileWriter:
+        tiles, begun = Tiles(self.shelf.tiles, last.size), last.size - last.size % WIDTH
         try:
             writer = TileWriter.resume(self.shelf.tiles, last.size)
+            same = begun == last.size or leaf_hashes(tiles.bundle_at(begun // WIDTH)) == tiles.leaf_hashes(
+                begun, last.size
+            )
         except LogFault as missing:
-            raise Inconsistent(
-                f"the tiles of the last checkpoint ({last.size} entries) are not all there: {missing}; "
-                "`nimmerverse audit tiles` makes them again from the log"
+            raise TilesLost(
+                f"the tiles of the last checkpoint ({last.size} entries) are not all there: {missing}"
             ) from None
-        if writer.root() != last.root:
-            raise Inconsistent(f"the tiles do not have the root that was signed at {last.size} entries")
+        if not same or writer.root() != last.root:
+            raise TilesLost(f"the tiles do not have the root that was signed at {last.size} entries")
         return writer
+
+
+def _wrong_with(tiles: Tiles, tile: int) -> str:
+    """Say what is wrong with a full tile: its hashes are those of its entries, and its parents hold its root."""
+    hashes = tiles.leaf_hashes(tile * WIDTH, (tile + 1) * WIDTH)
+    if hashes != leaf_hashes(tiles.bundle_at(tile)):
+        return f"the hashes of tile {tile} are not those of its entries"
+    level, place = 0, tile
+    while tiles.size >> (HEIGHT * (level + 1)):
+        if root_of_hashes(hashes) != tiles.node(HEIGHT * (level + 1), place):
+            return f"the root of tile {level}/{place} is not what the tile above it says"
+        level, (place, last) = level + 1, divmod(place, WIDTH)
+        if last != WIDTH - 1:  # the tile above it is looked at with its last child
+            break
+        hashes = [tiles.node(HEIGHT * level, place * WIDTH + one) for one in range(WIDTH)]
+    return ""
+
+
+def _ours(raw: bytes | str | None, publics: Collection[bytes]) -> tuple[Checkpoint, str] | None:
+    """Return the checkpoint of a note that one of these keys signed, None where none did or there is no note."""
+    for public in publics if raw is not None else ():
+        with contextlib.suppress(BadNote):
+            found = open_checkpoint(raw or b"", public)
+            return found.checkpoint, str(found.note)
+    return None

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Collection
 from typing import ClassVar
 
-from organs.notary.notary import Inconsistent, Notary
+from organs.notary.cosigners import Cosigners
+from organs.notary.notary import Inconsistent, Notary, TilesLost, last_signed
 from organs.notary.ports import FolderShelf, MemoryShelf, Shelf
+from organs.notary.witnesses import HttpPost
 from shared.config import Settings
 from shared.constant import constant
 from shared.envelope import leaf_of
 from shared.envelope.keybook import NOTARY_PART
-from shared.errors import KeyFault, Refusal, Refused
+from shared.errors import LogFault, Refusal, Refused, StorageFault
 from shared.journal import record
-from shared.keys import RemoteSigner
-from shared.log.checkpoint import Checkpoint
+from shared.log.checkpoint import Checkpoint, log_keys
+from shared.log.note import NoteKey
 from shared.log.store import NoTiles
+from shared.log.subtree import SecondSigner
 from shared.log.tiles import TileWriter
-from shared.part.organ import Organ, OwnLog
+from shared.log.witness import note_keys
+from shared.part.organ import Organ, OwnLog, own_key
 from shared.subjects.log import Checkpointed, NotaryRefused, Proof, ProofRequest
 from shared.subjects.system import Tick
 from shared.world import SimWorld, World
@@ -36,58 +42,90 @@ class NotaryOrgan(Organ):
     cost_ulf: ClassVar[int] = constant(100_000, "micro-lifeforce", "NIM-10")
     holds_key: ClassVar[bool] = True
 
-    def __init__(self, shelf: Shelf, world: World) -> None:
-        self.shelf, self.world = shelf, world
+    def __init__(
+        self, shelf: Shelf, world: World, cosigners: Cosigners | None = None, second: SecondSigner | None = None
+    ) -> None:
+        self.shelf, self.world, self.cosigners, self.second = shelf, world, cosigners, second
         self.trouble = ""  #: why nothing is signed, empty while all is well
+        self._opened = False
         self._signed_at_s = world.elapsed_s()
+        self._patrolled, self._patrolled_at_s = 0, -SIGN_S  #: the next entry to compare, and when one was
+        self._asked: Checkpoint | None = None  #: the last one witnesses were asked about, and when
+        self._asked_at_s = self._signed_at_s
+        self._asking: asyncio.Task[None] | None = None
+        self._told: NoteKey | None = None  #: the key that the journal names
+        self._complete = False  #: every witness cosigned the last one
 
     @classmethod
     def build(cls, settings: Settings, world: World) -> NotaryOrgan:
-        return cls(FolderShelf.of(settings), world)
+        keys = note_keys(settings.witnesses, "witnesses")
+        urls = (settings.witness_urls or "").split(",")
+        return cls(FolderShelf.of(settings), world, Cosigners(HttpPost(), urls, keys) if urls != [""] else None)
 
     @classmethod
     def simulate(cls, world: SimWorld) -> NotaryOrgan:
         return cls(MemoryShelf(), world)
 
     def again(self, world: SimWorld) -> NotaryOrgan:
-        return NotaryOrgan(self.shelf, world)
+        return NotaryOrgan(self.shelf, world, self.cosigners, self.second)
 
     async def open(self, log: OwnLog) -> None:
         """Go on after the last checkpoint; Inconsistent if the log does not hold what it commits to."""
         self.log = log
-        (signer,) = log.signers
-        if isinstance(signer, RemoteSigner):
-            raise KeyFault(
-                "the notary's key signs checkpoints, which the signing proxy does not: keep it here, or on a token"
-            )
+        signer = own_key(log)
+        former = await self._former_keys()
         try:
-            self.notary = Notary(self.shelf, signer, log.env)
-        except Inconsistent:
-            await self._make_tiles_again()
-            self.notary = Notary(self.shelf, signer, log.env)
+            self.notary = Notary(self.shelf, signer, log.env, former, self.second)
+        except TilesLost:
+            await self._make_tiles_again({signer.public, *former})
+            self.notary = Notary(self.shelf, signer, log.env, former, self.second)
         await self._check_end()
+        self._publics = {signer.public, *former}
+        self._opened = True
 
     async def close(self) -> None:
-        """Sign what is left, so that a drained log is signed whole."""
-        await self._read()
-        await self._sign()
+        """Sign what is left, so that a drained log is signed whole; nothing where it contradicts what was signed."""
+        if not self._opened:
+            return
+        try:
+            await self._mend()
+            await self._check_end()
+            await self._patrol()
+            await self._read()
+            await self._sign()
+        except Inconsistent as finding:
+            self._refuse(str(finding))
+        finally:
+            if self._asking is not None:
+                self._asking.cancel()
+        if self.cosigners is not None and self.notary.signed is not None and not self.trouble:
+            await self._cosign(self.cosigners, self.notary.signed)
 
     async def on_tick(self, tick: Tick) -> list[Checkpointed | NotaryRefused]:
         """Read what is new and sign when it is time; refuse, and say so, where the log contradicts what was signed."""
         try:
+            await self._mend()
             await self._check_end()
+            await self._patrol()
             said = await self._read()
             if self.world.elapsed_s() - self._signed_at_s >= SIGN_S:
                 said += await self._sign()
+            self.notary.settle()
         except Inconsistent as finding:
             return self._refuse(str(finding))
         self.trouble = ""
+        self._ask_witnesses()
         return list(said)
 
     async def on_proof(self, request: ProofRequest) -> Proof | Refusal:
         """Return the proof file of one entry under the last checkpoint."""
         try:
-            return Proof(request.index, str(self.notary.prove(request.index)))
+            try:
+                proof = self.notary.prove(request.index)
+            except LogFault:  # the tiles were damaged since the start
+                await self._make_tiles_again(self._publics)
+                proof = self.notary.prove(request.index)
+            return Proof(request.index, str(proof))
         except Refused as no:
             return no.refusal
 
@@ -109,6 +147,10 @@ class NotaryOrgan(Organ):
         if signed is None:
             return []
         self._signed_at_s = self.world.elapsed_s()
+        key, _ = log_keys(signed.origin, self.notary.signer.public)
+        if key != self._told:
+            record(self.name, "notary_signs", key=str(key))
+            self._told = key
         return [Checkpointed(signed.origin, signed.size, signed.root, self.notary.note)]
 
     async def _check_end(self) -> None:
@@ -119,14 +161,41 @@ class NotaryOrgan(Organ):
         if newest is None or newest.index < self.notary.size - 1:
             there = 0 if newest is None else newest.index + 1
             raise Inconsistent(f"the log has {there} entries, {self.notary.size} were read: its tail is gone")
-        last = newest if newest.index == self.notary.size - 1 else (await self.log.entries(self.notary.size - 1))[0]
-        self.notary.check_last(last)
+        found = [newest] if newest.index == self.notary.size - 1 else await self.log.entries(self.notary.size - 1)
+        if not found:
+            raise Inconsistent(f"entry {self.notary.size - 1} was read before and cannot be read any more")
+        self.notary.check_last(found[0])
 
-    async def _make_tiles_again(self) -> None:
+    async def _patrol(self) -> None:
+        """Read some signed entries again, round and round, and compare them with the tiles."""
+        if self.notary.signed is None or self.world.elapsed_s() - self._patrolled_at_s < SIGN_S:
+            return
+        found = await self.log.entries(self._patrolled)
+        self._patrolled = self.notary.compare(self._patrolled, found)
+        self._patrolled_at_s = self.world.elapsed_s()  # only now: what contradicts is looked at again at the next beat
+
+    async def _former_keys(self) -> set[bytes]:
+        """Return every public key that signed this log's checkpoints before, as the log says."""
+        newest = await self.log.newest()
+        if newest is None:
+            return set()
+        book = await self.log.keys_until(newest.index)
+        return {key.public for key in book.keys.values() if key.part == NOTARY_PART}
+
+    async def _mend(self) -> None:
+        """Take up a broken append, and look at some tiles; those that are damaged are made again from the log."""
+        try:
+            self.notary.scrub()
+            self.notary.mend()
+        except TilesLost:
+            await self._make_tiles_again(self._publics)
+            self.notary.mend()
+
+    async def _make_tiles_again(self, publics: Collection[bytes]) -> None:
         """Make lost or damaged tiles from the log, after holding that it has the root that was signed."""
-        note = self.shelf.recall()
-        assert note is not None, "only what was signed can be lost"
-        signed = Checkpoint.parse(note.rpartition("\n\n")[0] + "\n")
+        last = last_signed(self.shelf, publics)
+        assert last is not None, "only what was signed can be lost"
+        signed, _ = last
         if await self._write_tiles(TileWriter(NoTiles()), signed.size) != signed.root:
             raise Inconsistent(f"neither the tiles nor the log have the root that was signed at {signed.size} entries")
         await self._write_tiles(TileWriter(self.shelf.tiles), signed.size)
@@ -145,8 +214,26 @@ class NotaryOrgan(Organ):
 
     def _refuse(self, reason: str) -> list[Checkpointed | NotaryRefused]:
         """Say once what is wrong; until it is right again nothing is signed."""
-        if reason == self.trouble:
+        said, self.trouble = bool(self.trouble), reason
+        if said:
             return []
-        self.trouble = reason
         record(self.name, "log_inconsistent", detail=reason)
         return [NotaryRefused(self.notary.signed.size if self.notary.signed else 0, reason)]
+
+    def _ask_witnesses(self) -> None:
+        """Begin to ask for cosignatures of the last checkpoint, beside the organ's work; later again."""
+        signed, now_s = self.notary.signed, self.world.elapsed_s()
+        if self.cosigners is None or signed is None or (self._asking is not None and not self._asking.done()):
+            return
+        if signed == self._asked and (self._complete or now_s - self._asked_at_s < SIGN_S):
+            return
+        self._asked, self._asked_at_s, self._complete = signed, now_s, False
+        self._asking = asyncio.get_running_loop().create_task(self._cosign(self.cosigners, signed))
+
+    async def _cosign(self, cosigners: Cosigners, signed: Checkpoint) -> None:
+        lines = await cosigners.ask(self.notary.note, signed, self.notary.prove_growth)
+        self._complete = len(lines) >= len(cosigners.urls)
+        try:
+            self.notary.add_lines(signed, lines)
+        except StorageFault as fault:  # the checkpoint stands without them
+            record(self.name, "witness_failed", url="", detail=str(fault))

@@ -108,7 +108,7 @@ class Note:
         body, empty, lines = text.rpartition("\n\n")
         if not empty or not lines.endswith("\n"):
             raise BadNote("a note is a text, an empty line and signature lines, each line ended; this is none")
-        signatures = tuple(_read_line(line) for line in lines[:-1].split("\n"))
+        signatures = tuple(read_line(line) for line in lines[:-1].split("\n"))
         if len(signatures) > MAX_NOTE_SIGNATURES:
             raise BadNote(f"the note has {len(signatures)} signatures, at most {MAX_NOTE_SIGNATURES} are read")
         return cls(body + "\n", signatures)
@@ -201,7 +201,8 @@ def _text(raw: bytes | str) -> str:
     return text
 
 
-def _read_line(line: str) -> NoteSignature:
+def read_line(line: str) -> NoteSignature:
+    """Return one signature line, without its line end; BadNote if it is none."""
     mark, _, rest = line.partition(" ")
     name, _, blob = rest.partition(" ")
     raw = unbase64(blob)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import ClassVar, Protocol
 
 from shared.envelope import KeyBook, Verdict
+from shared.errors import KeyFault
 from shared.keys import RemoteSigner, Signer
 from shared.log.entry import Entry
 from shared.part.declare import Handler, Part, PartKind, methods, read_handler
@@ -65,3 +66,11 @@ class Organ(Part):
 
     async def close(self) -> None:
         """Release what `open` acquired."""
+
+
+def own_key(log: OwnLog) -> Signer:
+    """Return the organ's own key, for an organ that signs more than decisions; KeyFault where it is held elsewhere."""
+    (signer,) = log.signers
+    if isinstance(signer, RemoteSigner):
+        raise KeyFault("the signing proxy signs decisions alone: keep the key of this organ here, or on a token")
+    return signer

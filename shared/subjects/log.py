@@ -21,6 +21,15 @@ class NotaryRefused(Signal, subject="system.notary.checkpoint.refused", stream="
     reason: str
 
 
+class ForkSeen(Signal, subject="system.witness.checkpoint.forked", stream="traces"):
+    """A log's key signed two trees of one size; both notes are the evidence, whoever reads them can check."""
+
+    origin: str
+    size: int
+    first: str
+    second: str
+
+
 class Proof(Reply, subject="system.notary.proof.reply"):
     """A proof file (C2SP tlog-proof) for one entry, without the entry itself."""
 

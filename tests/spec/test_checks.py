@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from deploy.load import BUILT_IN, find_part
+from deploy.load import BUILT_IN, ON_REQUEST, find_part
 from organs.records import RecordsOrgan
 from shared.envelope import Verdict
 from shared.errors import Refusal
@@ -23,7 +23,7 @@ from tests.parts import Add, Added, Ask, Hint, LedgerOrgan, Said, Seen, Shown, S
 
 
 @pytest.mark.spec("NIM-01")
-@pytest.mark.parametrize("name", [*BUILT_IN, "docs/my_cell.py"])
+@pytest.mark.parametrize("name", [*BUILT_IN, *ON_REQUEST, "docs/my_cell.py"])
 def test_every_part_of_ours_passes(name: str) -> None:
     """Each part that the organism runs, and the README's cell, passes every check of its kind, and was really tried."""
     part = find_part(name)

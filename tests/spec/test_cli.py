@@ -199,7 +199,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "artifact verify": (blake3(STORED.read_bytes()).hexdigest(),),
     "artifact archive": (blake3(STORED.read_bytes()).hexdigest(), "--reason", "it was a test"),
 }
-STAY = {"up", "part", "tour"}
+STAY = {"up", "part", "tour", "audit witness"}
 #: What `alive` has none of: a database, a notary.
 OBJECTIONS = {"doctor": Exit.FAILED, "audit verify": Exit.INCOMPLETE} | dict.fromkeys(
     ("views list", "views verify", "views rebuild"), Exit.UNREACHABLE
