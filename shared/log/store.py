@@ -17,7 +17,7 @@ class FolderTiles:
     def get(self, path: str) -> bytes | None:
         try:
             return (self.folder / path).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError:  # not there, or not a file that may be read: the reader names what it misses
             return None
 
     def put(self, path: str, data: bytes) -> None:

@@ -1,0 +1,426 @@
+"""A bundle shows a log offline; whatever is done to it is named, by the product and the stand-alone verifier alike."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.audit import FolderSource, Options, Report, Snapshot, verify, verify_bundle, write_bundle
+from shared.audit.stand_alone import verify as stand_alone
+from shared.audit.zipped import write_zip
+from shared.errors import Exit
+from shared.log.checkpoint import Checkpoint
+from shared.log.note import Note
+from shared.log.tiles import bundle, unbundle
+from tests.forge import ADA, BOB, CYD, PLAIN, Log, genesis, introduced, roots, signer
+from tests.logs import NOTARY, NOW_S, SIGNED_S, kept, told
+
+pytestmark = pytest.mark.spec("X-04", "X-12", "X-13")
+FIXED = settings(max_examples=200, deadline=None, database=None)
+ENTRIES = "tile/entries/000"
+Members = dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A bundle, and the fingerprint to trust."""
+
+    raw: bytes
+    fingerprint: str
+
+    @property
+    def members(self) -> Members:
+        """Its members."""
+        with zipfile.ZipFile(io.BytesIO(self.raw)) as zipped:
+            return {name: zipped.read(name) for name in zipped.namelist()}
+
+
+def made_of(log: Log, *, signed_s: int = SIGNED_S, indices: list[int] | None = None) -> Made:
+    """The bundle of a log, made from its folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Snapshot(kept(log, Path(folder), signed_s=signed_s).tiles)
+        report = asyncio.run(verify(FolderSource(store, "the folder")))
+        file = io.BytesIO()
+        write_bundle(file, store, report, [("anchors/one.ots", b"proof")], indices)
+        return Made(file.getvalue(), report.fingerprint)
+
+
+@functools.cache
+def whole() -> Made:
+    """The bundle of a log of 300 entries."""
+    return made_of(told(300))
+
+
+@functools.cache
+def partial() -> Made:
+    """A bundle of a few of them, with every entry of the key lane."""
+    return made_of(told(300), indices=[0, 1, 2, 3, 17, 150, 200, 290])
+
+
+@functools.cache
+def other() -> Made:
+    """The bundle of another log."""
+    return made_of(another_genesis())
+
+
+def another_genesis() -> Log:
+    """A log of the same keys with another genesis."""
+    log = Log()
+    messages = (genesis(threshold=1), introduced("ada's", ADA), introduced("notary's", CYD, "notary", ()))
+    for message in messages:
+        assert log.key_event(message, *roots(ADA, BOB)).refusal is None
+    for n in range(5):
+        assert log.say(PLAIN, f"{n}", signer("ada's")).refusal is None
+    return log
+
+
+def relisted(members: Members, **changes: object) -> bytes:
+    """A bundle of these members whose manifest lists them as they are now: what a careful forger makes."""
+    manifest = {**json.loads(members["manifest.json"]), **changes}
+    rest = {name: data for name, data in members.items() if name != "manifest.json"}
+    manifest["members"] = [
+        {"name": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in rest.items()
+    ]
+    return zipped({"manifest.json": (json.dumps(manifest, indent=1) + "\n").encode(), **rest})
+
+
+def zipped(members: Members) -> bytes:
+    """A bundle's zip of these members."""
+    file = io.BytesIO()
+    write_zip(file, members.items())
+    return file.getvalue()
+
+
+def both(raw: bytes, trust: str | None, *, now_s: int = NOW_S, max_age_s: int | None = None) -> Report:
+    """What the product finds, after the stand-alone verifier has found the same: exit code, and first bad event."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.zip"
+        path.write_bytes(raw)
+        ours = asyncio.run(verify_bundle(path, Options(trust=trust, now_s=now_s, max_age_s=max_age_s)))
+        theirs = stand_alone.audit_bundle(path, trust, (), now_s, max_age_s)
+    place = (ours.first_bad.index, ours.first_bad.offset) if ours.first_bad else None
+    assert (int(ours.exit), place) == (
+        theirs.exit,
+        (theirs.first_bad["index"], theirs.first_bad["offset"]) if theirs.first_bad else None,
+    ), (ours.as_json(), vars(theirs))
+    assert (ours.entries, ours.events, ours.fingerprint) == (theirs.entries, theirs.events, theirs.fingerprint)
+    return ours
+
+
+# What a bundle is
+
+
+@pytest.mark.parametrize("made", [whole, partial], ids=["complete", "partial"])
+def test_a_bundle_verifies(made: Callable[[], Made]) -> None:
+    """Product and stand-alone verifier accept a bundle for the genesis it is of; without one, the signer is unknown."""
+    assert Exit.OK is both(made().raw, made().fingerprint).exit
+    assert Exit.UNKNOWN_SIGNER is both(made().raw, None).exit
+    assert Exit.WRONG_SIGNER is both(made().raw, "00" * 32).exit
+
+
+def test_the_same_log_makes_the_same_bytes() -> None:
+    """Two bundles of one log under one checkpoint are one file, whoever makes them."""
+    assert whole().raw == made_of(told(300)).raw
+
+
+def test_other_tools_open_a_bundle() -> None:
+    """Python's zipfile finds every member whole, the manifest first, and the verifier among them is the published."""
+    with zipfile.ZipFile(io.BytesIO(whole().raw)) as opened:
+        assert (None, "manifest.json") == (opened.testzip(), opened.namelist()[0])
+    published = Path(stand_alone.__file__).read_bytes()
+    assert (published, b"proof") == (whole().members["verify.py"], whole().members["anchors/one.ots"])
+    assert 15 >= len(whole().members["README.txt"].splitlines())
+
+
+def test_the_verifier_in_the_bundle_runs_by_itself(tmp_path: Path) -> None:
+    """The file out of the zip, started with no path to the product, verifies the zip it came from."""
+    (tmp_path / "verify.py").write_bytes(whole().members["verify.py"])
+    (tmp_path / "a.zip").write_bytes(whole().raw)
+    command = [sys.executable, "verify.py", "a.zip", "--json", "--trust", whole().fingerprint]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert (300, True) == (json.loads(done.stdout)["entries"], json.loads(done.stdout)["ok"])
+
+
+def test_an_unpacked_bundle_is_a_log_folder(tmp_path: Path) -> None:
+    """Whoever unpacks a bundle has a folder of tiles that both verify."""
+    with zipfile.ZipFile(io.BytesIO(whole().raw)) as opened:
+        opened.extractall(tmp_path)
+    ours = asyncio.run(verify(FolderSource.at(tmp_path), Options(trust=whole().fingerprint, now_s=NOW_S)))
+    theirs = stand_alone.audit_folder(tmp_path, whole().fingerprint, (), NOW_S, None)
+    assert (Exit.OK, 0, ours.root) == (ours.exit, theirs.exit, theirs.root)
+
+
+def test_a_partial_bundle_says_what_it_cannot_show() -> None:
+    """Its verdict is of signatures, and names what is between the chosen entries as not shown."""
+    report = both(partial().raw, partial().fingerprint)
+    assert ("signatures", 8) == (report.mode, report.entries)
+    assert "a later key event" in report.limits
+
+
+# What is done to it
+
+
+def leaf_changed(members: Members, at: int, change: Callable[[bytes], bytes]) -> Members:
+    """The members with one leaf of the first tile changed."""
+    leaves = unbundle(members[ENTRIES], ENTRIES)
+    leaves[at] = change(leaves[at])
+    return {**members, ENTRIES: bundle(leaves)}
+
+
+def flipped(raw: bytes, at: int = -1) -> bytes:
+    """Bytes with one bit changed."""
+    place = at % len(raw)
+    return raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :]
+
+
+def resigned(members: Members, size: int, root: bytes | None = None, *, time_s: int = SIGNED_S) -> bytes:
+    """A checkpoint by the log's own key that says something else."""
+    said = Checkpoint.parse(Note.parse(members["checkpoint"]).text)
+    return str(Checkpoint(said.origin, size, root or said.root).signed(NOTARY, time_s)).encode()
+
+
+def without(members: Members, *names: str) -> Members:
+    """Members without some."""
+    return {name: data for name, data in members.items() if name not in names}
+
+
+#: What is done: the bytes it makes of the bundle, the verdict, the first bad index.
+ATTACKS: dict[str, tuple[Callable[[Members], bytes], Exit, int | None]] = {
+    "a leaf changed": (lambda m: zipped(leaf_changed(m, 77, flipped)), Exit.TAMPERED, 77),
+    "a leaf changed and listed anew": (lambda m: relisted(leaf_changed(m, 77, flipped)), Exit.TAMPERED, 77),
+    "a leaf's time changed": (lambda m: relisted(leaf_changed(m, 5, lambda b: flipped(b, 0))), Exit.TAMPERED, 5),
+    "a leaf cut short": (lambda m: relisted(leaf_changed(m, 9, lambda b: b[:-1])), Exit.TAMPERED, 9),
+    "a tile's hash changed": (
+        lambda m: zipped({**m, "tile/0/000": flipped(m["tile/0/000"], 32 * 40)}),
+        Exit.TAMPERED,
+        40,
+    ),
+    "the last tile changed": (
+        lambda m: relisted({**m, "tile/0/001.p/44": flipped(m["tile/0/001.p/44"])}),
+        Exit.TAMPERED,
+        299,
+    ),
+    "the checkpoint changed": (
+        lambda m: zipped({**m, "checkpoint": flipped(m["checkpoint"], 60)}),
+        Exit.TAMPERED,
+        None,
+    ),
+    "the checkpoint changed and listed": (
+        lambda m: relisted({**m, "checkpoint": m["checkpoint"].replace(b"\n300\n", b"\n299\n")}),
+        Exit.WRONG_SIGNER,
+        None,
+    ),
+    "the readme changed": (lambda m: zipped({**m, "README.txt": flipped(m["README.txt"])}), Exit.TAMPERED, None),
+    "no manifest": (lambda m: zipped(without(m, "manifest.json")), Exit.TAMPERED, None),
+    "a member missing": (lambda m: zipped(without(m, "tile/entries/001.p/44")), Exit.TRUNCATED, None),
+    "a member missing and not listed": (lambda m: relisted(without(m, "tile/entries/001.p/44")), Exit.INCOMPLETE, None),
+    "no checkpoint": (lambda m: relisted(without(m, "checkpoint")), Exit.INCOMPLETE, None),
+    "a member more": (lambda m: zipped({**m, "anchors/two.ots": b""}), Exit.ENLARGED, None),
+    "a tile more": (lambda m: relisted({**m, "tile/0/002.p/9": bytes(32 * 9)}), Exit.ENLARGED, None),
+    "a leaf more": (
+        lambda m: relisted({**m, "tile/entries/001.p/44": m["tile/entries/001.p/44"] + b"\0\1x"}),
+        Exit.ENLARGED,
+        None,
+    ),
+    "bytes behind the end": (lambda m: zipped(m) + b"\0", Exit.ENLARGED, None),
+    "the end cut off": (lambda m: zipped(m)[:-1], Exit.TRUNCATED, None),
+    "half of it": (lambda m: zipped(m)[: len(zipped(m)) // 2], Exit.TRUNCATED, None),
+    "nothing": (lambda _: b"", Exit.TRUNCATED, None),
+    "no zip": (lambda _: b"hello, world", Exit.TAMPERED, None),
+    "another log's checkpoint": (
+        lambda m: relisted({**m, "checkpoint": other().members["checkpoint"]}),
+        Exit.MIXED,
+        None,
+    ),
+    "another log's keys": (lambda m: relisted({**m, "keys.json": other().members["keys.json"]}), Exit.MIXED, None),
+    "another log's name": (lambda m: relisted(m, origin="nimmerverse/dev/other"), Exit.MIXED, None),
+    "another fingerprint": (lambda m: relisted(m, fingerprint="00" * 32), Exit.MIXED, None),
+    "signed by nobody": (
+        lambda m: relisted({**m, "checkpoint": m["checkpoint"].partition(b"\n\n")[0] + b"\n\n"}),
+        Exit.TAMPERED,
+        None,
+    ),
+    "signed by a stranger": (
+        lambda m: relisted(
+            {
+                **m,
+                "checkpoint": str(
+                    Checkpoint.parse(Note.parse(m["checkpoint"]).text).signed(signer("stranger"), SIGNED_S)
+                ).encode(),
+            }
+        ),
+        Exit.WRONG_SIGNER,
+        None,
+    ),
+    "signed for another root": (
+        lambda m: relisted({**m, "checkpoint": resigned(m, 300, bytes(32))}),
+        Exit.TAMPERED,
+        0,
+    ),
+    "signed in the future": (
+        lambda m: relisted({**m, "checkpoint": resigned(m, 300, time_s=NOW_S + 3_600)}, signed_at_s=NOW_S + 3_600),
+        Exit.FUTURE,
+        None,
+    ),
+}
+
+
+def expected(attack: str) -> tuple[Exit, int | None]:
+    """The verdict of an attack."""
+    return ATTACKS[attack][1:]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_each_attack_has_its_verdict(attack: str) -> None:
+    """Cut, enlarged, mixed, forged or aged: each has its own exit code and names the first bad entry; both agree."""
+    report = both(ATTACKS[attack][0](whole().members), whole().fingerprint)
+    assert expected(attack) == (report.exit, report.first_bad.index if report.first_bad else None), report.lines()
+
+
+def test_paths_and_duplicates_are_refused(tmp_path: Path) -> None:
+    """A member that climbs out of the folder, an absolute one, one named twice, and a compressed one: all refused."""
+    for name in ("../evil", "/etc/evil", "tile/0/000\0", "tile/../../evil"):
+        raw = whole().raw.replace(b"anchors/one.ots", name.encode().ljust(15, b"x"))
+        assert Exit.ENLARGED is both(raw, None).exit
+    assert Exit.ENLARGED is both(whole().raw.replace(b"README.txt", b"checkpoint"), None).exit
+    deflated = io.BytesIO()
+    with zipfile.ZipFile(deflated, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("manifest.json", bytes(10_000_000))
+    assert Exit.TAMPERED is both(deflated.getvalue(), None).exit
+
+
+def test_an_old_bundle_is_stale() -> None:
+    """With `--max-age` a checkpoint that is older ends with its own code."""
+    made = whole()
+    assert Exit.STALE is both(made.raw, made.fingerprint, max_age_s=30).exit
+    assert Exit.OK is both(made.raw, made.fingerprint, max_age_s=90).exit
+
+
+#: The same for a partial bundle.
+PARTIAL: dict[str, tuple[Callable[[Members], bytes], Exit, int | None]] = {
+    "a leaf changed": (lambda m: zipped({**m, "leaf/200": flipped(m["leaf/200"])}), Exit.TAMPERED, 200),
+    "a leaf changed and listed": (lambda m: relisted({**m, "leaf/200": flipped(m["leaf/200"])}), Exit.BAD_PROOF, 200),
+    "another leaf": (lambda m: relisted({**m, "leaf/17": m["leaf/200"]}), Exit.BAD_PROOF, 17),
+    "a leaf missing": (lambda m: relisted(without(m, "leaf/17")), Exit.INCOMPLETE, None),
+    "a leaf not chosen": (lambda m: relisted({**m, "leaf/18": m["leaf/17"]}), Exit.ENLARGED, None),
+    "a tile missing": (lambda m: relisted(without(m, "tile/0/000")), Exit.INCOMPLETE, None),
+    "a tile changed": (lambda m: relisted({**m, "tile/0/000": flipped(m["tile/0/000"])}), Exit.BAD_PROOF, 0),
+    "a key event left out": (
+        lambda m: relisted(without(m, "leaf/3"), indices=[0, 1, 2, 17, 150, 200, 290]),
+        Exit.WRONG_SIGNER,
+        150,
+    ),
+    "the rotation left out": (
+        lambda m: relisted(without(m, "leaf/150"), indices=[0, 1, 2, 3, 17, 200, 290]),
+        Exit.MIXED,
+        200,
+    ),
+}
+
+
+@pytest.mark.parametrize("attack", PARTIAL)
+def test_each_attack_on_a_partial_bundle_has_its_verdict(attack: str) -> None:
+    """A leaf or path that does not lead to the root is a bad proof; a key event left out shows in what rests on it."""
+    report = both(PARTIAL[attack][0](partial().members), partial().fingerprint)
+    assert PARTIAL[attack][1:] == (report.exit, report.first_bad.index if report.first_bad else None), report.lines()
+
+
+# Both verifiers agree on anything
+
+
+@FIXED
+@given(st.data())
+def test_both_agree_on_mutated_bundles(data: st.DataObject) -> None:
+    """Whatever bytes are changed, cut or put in, in the file or behind a manifest made to fit, both say the same."""
+    made = data.draw(st.sampled_from([small(), partial()]))
+    trust = data.draw(st.sampled_from([None, made.fingerprint]))
+    if data.draw(st.booleans()):
+        both(mutated(made.raw, data), trust)
+        return
+    members = made.members
+    for name in data.draw(st.lists(st.sampled_from(sorted(members)), min_size=1, max_size=2)):
+        members[name] = mutated(members[name], data)
+    if "manifest.json" in members and members["manifest.json"] == made.members["manifest.json"]:
+        both(relisted(members), trust)
+    else:
+        both(zipped(members), trust)
+
+
+@functools.cache
+def small() -> Made:
+    """The bundle of a log of 20 entries."""
+    return made_of(told(20))
+
+
+def mutated(raw: bytes, data: st.DataObject) -> bytes:
+    """Bytes with a few changes of every kind."""
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, max(0, len(raw) - 1)))
+        match data.draw(st.sampled_from(["flip", "cut", "drop", "put", "move"])):
+            case "flip":
+                raw = raw[:at] + bytes([data.draw(st.integers(0, 255))]) + raw[at + 1 :]
+            case "cut":
+                raw = raw[:at]
+            case "drop":
+                raw = raw[:at] + raw[at + data.draw(st.integers(1, 40)) :]
+            case "put":
+                raw = raw[:at] + data.draw(st.binary(min_size=1, max_size=8)) + raw[at:]
+            case _:
+                end = at + data.draw(st.integers(1, 64))
+                raw = raw[:at] + raw[end:] + raw[at:end]
+    return raw
+
+
+# The stand-alone verifier's own MessagePack
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=300) | st.binary(max_size=300),
+    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(max_size=9), inner, max_size=20),
+    max_leaves=30,
+)
+
+
+@FIXED
+@given(VALUES)
+def test_it_writes_and_reads_what_the_msgpack_package_does(value: Any) -> None:  # noqa: ANN401 - any value
+    """Its own MessagePack is that of the plain `msgpack` package, both ways."""
+    assert msgpack.packb(value) == stand_alone.pack(value)
+    assert value == stand_alone.unpack(stand_alone.pack(value))
+
+
+@FIXED
+@given(st.binary(max_size=40))
+def test_it_reads_nothing_that_is_not_canonical(raw: bytes) -> None:
+    """Any bytes are either refused, or are what the plain `msgpack` package would write for the same value."""
+    try:
+        value = stand_alone.unpack(raw)
+    except stand_alone.No:
+        return
+    assert raw == msgpack.packb(value)
+
+
+def test_it_imports_nothing_of_the_product() -> None:
+    """The stand-alone verifier imports the standard library, blake3 and nacl, and nothing else."""
+    found = subprocess.run(
+        [sys.executable, "-X", "importtime", stand_alone.__file__, "--help"], capture_output=True, text=True, check=True
+    )
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in found.stderr.splitlines()}
+    assert {"blake3", "nacl"} <= loaded
+    assert set() == loaded & {"shared", "deploy", "organs", "nerves", "cells", "msgpack", "msgspec"}
