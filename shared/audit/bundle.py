@@ -182,7 +182,7 @@ async def verify_bundle(path: Path, options: Options | None = None) -> Report:
         source = BundleSource(path)
     except BrokenBundle as broken:
         report = Report(str(path), "bundle")
-        report.integrity.object(broken.code, str(broken))
+        report.integrity.object(broken.exit, str(broken))
         return report
     try:
         manifest = source.manifest

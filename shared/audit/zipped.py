@@ -36,7 +36,7 @@ class BrokenBundle(Fault):
 
     def __init__(self, code: Exit, why: str) -> None:
         super().__init__(why)
-        self.code = code
+        self.exit = code
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from blake3 import blake3
 
 from shared.constant import constant
-from shared.errors import Fault
+from shared.errors import Exit, Fault
 
 Hash = Callable[[bytes], bytes]
 Node = Callable[[int, int], bytes]  #: (level, index) → the root of that complete subtree
@@ -26,6 +26,8 @@ MAX_PROOF_HASHES = constant(64, "hashes", "X-04")
 
 class BadProof(Fault):
     """A proof that does not prove what it says: wrong length, wrong place, or it leads to another root."""
+
+    exit = Exit.BAD_PROOF
 
 
 def blake3_hash(data: bytes) -> bytes:

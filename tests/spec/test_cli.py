@@ -165,6 +165,12 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "replay": (),
     "dead": (),
     "audit verify": (),
+    "audit bundle": ("log.zip",),
+    "audit verifier": (),
+    "audit prove": ("0",),
+    "audit check-proof": ("README.md",),
+    "audit diff": ("README.md",),
+    "audit export": ("dsse", "0"),
     "connect": (),
     "subjects": (),
     "keys": (),
@@ -177,7 +183,15 @@ ANSWERS: dict[str, tuple[str, ...]] = {
 }
 STAY = {"up", "part", "tour"}
 #: What `alive` has none of: a database, a notary.
-OBJECTIONS = {"doctor": Exit.FAILED, "audit verify": Exit.INCOMPLETE}
+OBJECTIONS = {
+    "doctor": Exit.FAILED,
+    "audit verify": Exit.INCOMPLETE,
+    "audit bundle": Exit.CONFIG,
+    "audit prove": Exit.CONFIG,
+    "audit check-proof": Exit.BAD_PROOF,
+    "audit diff": Exit.TAMPERED,
+    "audit export": Exit.CONFIG,
+}
 
 
 def test_every_command_is_tried_with_json() -> None:
