@@ -25,10 +25,11 @@ from shared.audit import FolderSource, Options, Report, Snapshot, verify, verify
 from shared.audit.stand_alone import verify as stand_alone
 from shared.audit.zipped import write_zip
 from shared.errors import Exit
+from shared.log import Entry
 from shared.log.checkpoint import Checkpoint
 from shared.log.note import Note
 from shared.log.tiles import bundle, unbundle
-from tests.forge import ADA, BOB, CYD, PLAIN, Log, genesis, introduced, roots, signer
+from tests.forge import ADA, BOB, CYD, PLAIN, Log, epoch, genesis, introduced, roots, signer, subject_of
 from tests.logs import NOTARY, NOW_S, SIGNED_S, kept, told
 
 pytestmark = pytest.mark.spec("X-04", "X-12", "X-13")
@@ -107,13 +108,21 @@ def zipped(members: Members) -> bytes:
     return file.getvalue()
 
 
-def both(raw: bytes, trust: str | None, *, now_s: int = NOW_S, max_age_s: int | None = None) -> Report:
+def both(
+    raw: bytes,
+    trust: str | None,
+    *,
+    now_s: int = NOW_S,
+    max_age_s: int | None = None,
+    against: tuple[bytes, ...] = (),
+) -> Report:
     """What the product finds, after the stand-alone verifier has found the same: exit code, and first bad event."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.zip"
         path.write_bytes(raw)
-        ours = asyncio.run(verify_bundle(path, Options(trust=trust, now_s=now_s, max_age_s=max_age_s)))
-        theirs = stand_alone.audit_bundle(path, trust, (), now_s, max_age_s)
+        options = Options(trust=trust, now_s=now_s, max_age_s=max_age_s, against=against)
+        ours = asyncio.run(verify_bundle(path, options))
+        theirs = stand_alone.audit_bundle(path, trust, against, now_s, max_age_s)
     place = (ours.first_bad.index, ours.first_bad.offset) if ours.first_bad else None
     assert (int(ours.exit), place) == (
         theirs.exit,
@@ -311,6 +320,55 @@ def test_an_old_bundle_is_stale() -> None:
     made = whole()
     assert Exit.STALE is both(made.raw, made.fingerprint, max_age_s=30).exit
     assert Exit.OK is both(made.raw, made.fingerprint, max_age_s=90).exit
+
+
+def test_a_checkpoint_that_was_kept_holds_the_log() -> None:
+    """Against an earlier checkpoint the log goes on; one that the log's key signed for other entries is a fork."""
+    made, earlier = made_of(told(40)), made_of(begun(told(40), 30)).members["checkpoint"]
+    assert Exit.OK is both(made.raw, made.fingerprint, against=(earlier,)).exit
+    forged = resigned(made.members, 30, bytes(32))
+    report = both(made.raw, made.fingerprint, against=(forged,))
+    assert (Exit.FORKED, 30) == (report.exit, report.first_bad.index if report.first_bad else None)
+    assert Exit.TAMPERED is both(made.raw, made.fingerprint, against=(b"no note",)).exit
+    later = resigned(made.members, 50)
+    assert Exit.INCOMPLETE is both(made.raw, made.fingerprint, against=(later,)).exit
+
+
+def test_a_named_loss_is_no_tampering() -> None:
+    """After an epoch the log is of a new name, and what the old checkpoint committed to beyond it is known as lost."""
+    log = begun(told(40), 30)
+    old = made_of(told(40)).members["checkpoint"]
+    assert log.key_event(epoch(2, 30, 39), *roots(ADA, BOB)).refusal is None
+    assert log.say(PLAIN, "after", signer("ada's second"), entity="after").refusal is None
+    made = made_of(log)
+    report = both(made.raw, made.fingerprint, against=(old,))
+    assert (Exit.OK, 32) == (report.exit, report.entries)
+    assert report.origin.endswith("/2")
+
+
+def begun(log: Log, count: int) -> Log:
+    """The beginning of a log."""
+    found = Log()
+    for entry in log.entries[:count]:
+        assert found.put(entry).refusal is None
+    return found
+
+
+@functools.cache
+def tall() -> Made:
+    """The bundle of a log with more than 256 full tiles, most of it garbage that was stored and refused."""
+    log = told(30)
+    garbage = [Entry(index, subject_of(PLAIN), (SIGNED_S - 1) * 10**9, b"no") for index in range(30, 66_000)]
+    log.entries += garbage
+    return made_of(log)
+
+
+def test_an_inner_tile_is_compared_too() -> None:
+    """Where a tile has tiles above it, a changed hash up there is found by both, with the first entry under it."""
+    assert Exit.VOID is both(tall().raw, tall().fingerprint).exit
+    changed = {**tall().members, "tile/1/000": flipped(tall().members["tile/1/000"], 32 * 7)}
+    report = both(relisted(changed), tall().fingerprint)
+    assert (Exit.TAMPERED, 7 * 256) == (report.exit, report.first_bad.index if report.first_bad else None)
 
 
 #: The same for a partial bundle.
