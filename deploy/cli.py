@@ -274,7 +274,9 @@ COMMANDS: dict[str, Described | Group] = {
                 "write an event in another world's format",
                 (
                     _option(
-                        "format", choices=("dsse", "in-toto", "prov"), help="DSSE, in-toto Statement, W3C PROV-JSON"
+                        "format",
+                        choices=("dsse", "in-toto", "cose", "prov"),
+                        help="DSSE, in-toto, COSE receipt, PROV-JSON",
                     ),
                     _option("what", help=f"{_EVENT}; for prov also a subject pattern, for in-toto also a bundle"),
                     _TILES,

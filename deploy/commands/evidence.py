@@ -21,19 +21,24 @@ from deploy.terminal import Terminal
 from organs.notary.ports import tiles_folder
 from shared.audit import BundleSource, FolderSource, Options, Report, Snapshot, verify, write_bundle
 from shared.audit.bundle import VERIFIER
+from shared.audit.cose import receipt
 from shared.audit.diff import Difference, difference
+from shared.audit.evidence import Evidence, entries_of, events_of, evidence_of, signed_tree
 from shared.audit.evidence import check_proof as check_proof_file
-from shared.audit.evidence import entries_of, events_of, evidence_of, signed_tree
 from shared.audit.export import dsse, in_toto, in_toto_of_bundle, prov
 from shared.config import Loaded, Settings
 from shared.envelope import Verdict, covers
-from shared.errors import ConfigFault, Exit, Refusal, Refused
+from shared.envelope.keybook import NOTARY_PART
+from shared.errors import ConfigFault, Exit, KeyFault, Refusal, Refused
 from shared.files import open_private, storing
 from shared.home import place
-from shared.log.note import NoteKey
+from shared.keys import Keyring, obtain
+from shared.log.checkpoint import open_checkpoint
+from shared.log.note import BadNote, NoteKey
 from shared.log.store import FolderTiles
 from shared.message import lane_of
 from shared.subjects.keys import KEYS_LANE
+from shared.world import RealWorld
 
 
 def bundle(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -95,7 +100,7 @@ def prove(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Write the proof that an event is in the log, with the entry itself."""
     with _tiles(args.source, loaded.settings) as source:
         found = evidence_of(source.tiles, args.event)
-    _out(args.out, str(found.proof), terminal, {"index": found.entry.index, "proof": str(found.proof)})
+    _out(args.out, str(found.proof).encode(), terminal, {"index": found.entry.index, "proof": str(found.proof)})
     return Exit.OK
 
 
@@ -125,13 +130,17 @@ def diff(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 def export(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Write an event, or a log, in another world's format."""
+    if args.format == "cose":
+        with _tiles(args.source, loaded.settings) as source:
+            raw = _receipt(evidence_of(source.tiles, args.what), loaded.settings)
+        _out(args.out, raw, terminal, {"receipt": raw})
+        return Exit.OK
     if args.format == "in-toto" and Path(args.what).is_file():
         told = in_toto_of_bundle(Path(args.what))
     else:
         with _tiles(args.source, loaded.settings) as source:
             told = _exported(args.format, source, args.what)
-    text = json.dumps(told, indent=1, sort_keys=True) + "\n"
-    _out(args.out, text, terminal, told)
+    _out(args.out, (json.dumps(told, indent=1, sort_keys=True) + "\n").encode(), terminal, told)
     return Exit.OK
 
 
@@ -143,6 +152,26 @@ def _exported(kind: str, source: FolderSource, what: str) -> dict[str, Any]:
         return prov((entry for entry in entries_of(tiles) if _matches(what, entry.subject)), checkpoint.origin)
     writers: dict[str, Callable[..., dict[str, Any]]] = {"dsse": dsse, "in-toto": in_toto}
     return writers[kind](evidence_of(source.tiles, what))
+
+
+def _receipt(evidence: Evidence, settings: Settings) -> bytes:
+    """Sign a receipt with the log's key of this data folder. KeyFault where that is not the key of the checkpoint."""
+    world = RealWorld(settings.env)
+    folder = place(settings) / "keys"
+    if not folder.exists():
+        raise KeyFault(
+            f"there is no keyring in {folder}: a receipt is signed by the log's own key, where the notary is"
+        )
+    passphrase = obtain(settings.passphrase_path, settings.passphrase_credential, world.entropy)
+    signer = Keyring.unlock(folder, passphrase).signer(NOTARY_PART)
+    checkpoint = evidence.checkpoint
+    try:
+        open_checkpoint(evidence.proof.note, signer.public)
+    except BadNote as bad:
+        raise KeyFault(
+            f"the key of this data folder did not sign this log, so it signs no receipt of it: {bad}"
+        ) from None
+    return receipt(evidence.proof, checkpoint.size, checkpoint.root, signer)
 
 
 @contextmanager
@@ -217,15 +246,16 @@ def _replacing(path: Path) -> Generator[BinaryIO]:
         draft.unlink(missing_ok=True)
 
 
-def _out(path: Path | None, text: str, terminal: Terminal, told: object) -> None:
+def _out(path: Path | None, raw: bytes, terminal: Terminal, told: object) -> None:
     """Write a result into a file, or to standard output as it is."""
     if path is not None:
         with _replacing(path) as file:
-            file.write(text.encode())
+            file.write(raw)
     if terminal.as_json:
         terminal.give(told)
     elif path is None:
-        sys.stdout.write(text)
+        sys.stdout.buffer.write(raw)
+        sys.stdout.flush()
 
 
 def _digests(raw: bytes) -> dict[str, str]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cbor2
 import pytest
 from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -17,10 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prov.model import ProvActivity, ProvAgent, ProvDocument, ProvEntity
 from securesystemslib.dsse import Envelope
-from securesystemslib.signer import SSlibKey
+from securesystemslib.signer import SSlibKey  # pyright: ignore[reportPrivateImportUsage] - its documented place
 
 from shared.audit import FolderSource, Snapshot, verify, write_bundle
 from shared.audit.bundle import VERIFIER
+from shared.audit.cose import cbor, receipt
 from shared.audit.diff import difference
 from shared.audit.evidence import check_proof, evidence_of
 from shared.audit.export import dsse, in_toto, in_toto_of_bundle, prov
@@ -208,6 +210,31 @@ def test_prov_reads_elsewhere(store: Snapshot) -> None:
     assert 5 == len(list(document.get_records(ProvEntity)))
     assert 2 == len(list(document.get_records(ProvAgent)))
     assert document == ProvDocument.deserialize(content=document.serialize(format="json"), format="json")
+
+
+def test_a_cose_receipt_verifies_elsewhere(store: Snapshot) -> None:
+    """Read by cbor2 and checked by cryptography: leaf and path give the root, and the log's key signed that root."""
+    found = evidence_of(store, "77")
+    raw = receipt(found.proof, found.checkpoint.size, found.checkpoint.root, NOTARY)
+    tag = cbor2.loads(raw)
+    protected, unprotected, payload, signature = tag.value
+    assert (18, None) == (tag.tag, payload)
+    assert {1: -8, 4: bytes.fromhex(NOTARY.key_id), 395: 1} == cbor2.loads(protected)
+    [proof] = unprotected[396][-1]
+    size, index, path = cbor2.loads(proof)
+    root = stand_alone.climb(index, size, stand_alone.leaf_hash(found.leaf), path)
+    signed = cbor2.dumps(["Signature1", protected, b"", root])
+    Ed25519PublicKey.from_public_bytes(NOTARY.public).verify(signature, signed)
+    assert (300, 77, cbor2.dumps(tag, canonical=True)) == (size, index, raw)
+
+
+@FIXED
+@given(st.integers(-(2**63), 2**63) | st.binary(max_size=300) | st.text(max_size=300))
+def test_our_cbor_is_that_of_others(value: int | bytes | str) -> None:
+    """What is written as CBOR is what cbor2 writes canonically and reads, in an array and as a map's value too."""
+    whole = [value, {1: value}, None]
+    assert cbor2.dumps(whole, canonical=True) == cbor(whole)
+    assert {395: value, -1: [value], 4: None} == cbor2.loads(cbor({395: value, -1: [value], 4: None}))
 
 
 # The command line
