@@ -14,12 +14,13 @@ from deploy.attach import reader
 from deploy.commands.task import finish
 from deploy.terminal import Terminal
 from organs.notary.ports import FolderShelf
-from shared.audit import BundleSource, FolderSource, LiveSource, Options, Report, Source, verify_bundle
+from shared.audit import BundleSource, FolderSource, LiveSource, Options, Report, Snapshot, Source, verify_bundle
 from shared.audit import verify as verify_log
 from shared.config import Loaded
 from shared.errors import ConfigFault, Exit
 from shared.files import write_private
 from shared.log.note import NoteKey
+from shared.log.store import FolderTiles
 from shared.world import RealWorld
 
 
@@ -63,7 +64,7 @@ async def source_of(path: Path | None, loaded: Loaded) -> AsyncGenerator[Source]
 def _stored(path: Path) -> Source:
     if not path.exists():
         raise ConfigFault(f"there is no {path}; give a log folder or a bundle, or nothing for the live log")
-    return FolderSource.at(path) if path.is_dir() else BundleSource(path)
+    return FolderSource(Snapshot(FolderTiles(path)), str(path)) if path.is_dir() else BundleSource(path)
 
 
 def _is_file(path: Path) -> bool:

@@ -34,7 +34,7 @@ from shared.files import open_private, storing
 from shared.home import place
 from shared.keys import Keyring, obtain
 from shared.log.checkpoint import open_checkpoint
-from shared.log.note import BadNote, NoteKey
+from shared.log.note import BadNote
 from shared.log.store import FolderTiles
 from shared.message import lane_of
 from shared.subjects.keys import KEYS_LANE
@@ -44,16 +44,15 @@ from shared.world import RealWorld
 def bundle(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Write a log, or chosen entries of it, into one file that anybody can check."""
     with _tiles(args.source, loaded.settings) as source:
-        store = Snapshot(source.tiles)
         chosen = _Chosen(args.event, args.subject)
-        report = finish(verify(FolderSource(store, source.name), Options(take=chosen.take)))
+        report = finish(verify(source, Options(take=chosen.take)))
         if not (report.integrity.ok and report.completeness.ok) and not args.as_found:
             terminal.note("  " + "\n  ".join(report.lines()))
             why = f"this log does not verify: {report.integrity.detail or report.completeness.detail}"
             raise Refused(Refusal("B012", f"{why}; --as-found bundles it nevertheless"))
         indices = chosen.indices(report) if args.event or args.subject else None
         with _replacing(args.out) as file:
-            manifest = write_bundle(file, store, report, _anchors(loaded.settings), indices)
+            manifest = write_bundle(file, source.tiles, report, _anchors(loaded.settings), indices)
     digest = hashlib.sha256(args.out.read_bytes()).hexdigest()
     verifier = _digests(VERIFIER.read_bytes())
     told = {
@@ -110,8 +109,7 @@ def check_proof(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         raw = args.file.read_bytes()
     except OSError as error:
         raise ConfigFault(f"{args.file} cannot be read ({error.strerror})") from None
-    log_key = NoteKey.parse(args.log_key) if args.log_key else None
-    report = check_proof_file(raw, str(args.file), args.trust, log_key)
+    report = check_proof_file(raw, str(args.file), args.trust, args.log_key)
     terminal.give(report.as_json(), "\n".join(report.lines()))
     return report.exit
 
@@ -181,7 +179,7 @@ def _tiles(path: Path | None, settings: Settings) -> Generator[FolderSource]:
     if not folder.exists():
         raise ConfigFault(f"there is no {folder}: the notary makes it as it signs; or give a log folder or a bundle")
     if folder.is_dir():
-        yield FolderSource(FolderTiles(folder), str(folder))
+        yield FolderSource(Snapshot(FolderTiles(folder)), str(folder))
         return
     source = BundleSource(folder)
     try:

@@ -27,7 +27,7 @@ from shared.audit.zipped import BrokenBundle, read_zip, write_zip
 from shared.errors import Exit, LogFault
 from shared.log.checkpoint import Checkpoint
 from shared.log.entry import Entry
-from shared.log.note import Note
+from shared.log.note import BadNote, Note
 from shared.log.tiles import CHECKPOINT, HEIGHT, WIDTH, Tiles, TileStore, bundle, tile_path, unbundle
 from shared.log.tree import HASH_BYTES, inclusion_proof, leaf_hash
 
@@ -35,6 +35,7 @@ FORMAT = "nimmerverse-bundle-v1"
 MANIFEST = "manifest.json"
 KEYS = "keys.json"
 VERIFIER = Path(__file__).parent / "stand_alone" / "verify.py"
+_SNAPSHOT_TRIES = 10
 _LEAF, _ENTRIES = "leaf/", "tile/entries/"
 _TILE = re.compile(r"tile/(?P<level>entries|[0-7])/(?P<number>[x0-9/]+?)(\.p/[0-9]+)?")
 
@@ -78,13 +79,22 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Snapshot:
-    """A store whose checkpoint stays the one that was read first, while a notary goes on."""
+    """A store as it stood under one checkpoint, while a notary goes on.
+
+    Full tiles never change; the partial ones at the edge are replaced with the next checkpoint: they are read at once.
+    """
 
     def __init__(self, store: TileStore) -> None:
-        self._store, self._checkpoint = store, store.get(CHECKPOINT)
+        self._store = store
+        self._edge: dict[str, bytes | None] = {}
+        for _ in range(_SNAPSHOT_TRIES):
+            note = store.get(CHECKPOINT)
+            self._edge = {path: store.get(path) for path in _edge(note)} | {CHECKPOINT: note}
+            if None not in self._edge.values() or store.get(CHECKPOINT) == note:
+                return
 
     def get(self, path: str) -> bytes | None:
-        return self._checkpoint if path == CHECKPOINT else self._store.get(path)
+        return self._edge[path] if path in self._edge else self._store.get(path)
 
 
 class BundleSource(FolderSource):
@@ -261,9 +271,11 @@ def write_bundle(
         *sorted(anchors),
     ]
 
+    sound = report.integrity.ok and report.completeness.ok
+
     def members() -> Iterator[tuple[str, bytes]]:
         yield from head
-        yield from _whole(store, size) if indices is None else _chosen(store, size, indices)
+        yield from _whole(store, size, sound=sound) if indices is None else _chosen(store, size, indices)
 
     manifest = Manifest(
         FORMAT,
@@ -283,8 +295,25 @@ def _both(first: Iterable[tuple[str, bytes]], then: Iterable[tuple[str, bytes]])
     yield from then
 
 
-def _whole(store: TileStore, size: int) -> Iterator[tuple[str, bytes]]:
-    """Yield every tile of a tree, exactly as wide as the tree makes it; what is missing is left out."""
+def _edge(note: bytes | None) -> list[str]:
+    """Return the partial tiles of the tree that a checkpoint speaks of."""
+    try:
+        size = Checkpoint.parse(Note.parse(note or b"").text).size
+    except BadNote:
+        return []
+    paths = [tile_path("entries", size // WIDTH, size % WIDTH)] if size % WIDTH else []
+    level = 0
+    while rest := size >> (HEIGHT * level):
+        paths += [tile_path(level, rest // WIDTH, rest % WIDTH)] if rest % WIDTH else []
+        level += 1
+    return paths
+
+
+def _whole(store: TileStore, size: int, *, sound: bool) -> Iterator[tuple[str, bytes]]:
+    """Yield every tile of a tree, exactly as wide as the tree makes it.
+
+    LogFault where one is missing, unless the log is not sound anyway: then it is left out.
+    """
     tiles = Tiles(store, size)
     level = 0
     while size >> (HEIGHT * level):
@@ -294,6 +323,8 @@ def _whole(store: TileStore, size: int) -> Iterator[tuple[str, bytes]]:
             data = store.get(path) or store.get(tile_path(level, tile))
             if data is not None:
                 yield path, data[: width * HASH_BYTES]
+            elif sound:
+                raise LogFault(f"{path} is missing; `--as-found` leaves it out")
         level += 1
     for tile in range(-(-size // WIDTH)):
         path = tile_path("entries", tile, min(WIDTH, size - tile * WIDTH))

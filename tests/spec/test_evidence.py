@@ -67,8 +67,9 @@ def fingerprint(store: Snapshot) -> str:
 
 def both(raw: bytes, trust: str | None, key: NoteKey | None) -> Exit:
     """The verdict on a proof file, after both verifiers gave the same."""
-    ours = check_proof(raw, "a.tlog-proof", trust, key).exit
-    theirs = stand_alone.audit_proof(raw, trust, str(key) if key else None).exit
+    given = str(key) if key else None
+    ours = check_proof(raw, "a.tlog-proof", trust, given).exit
+    theirs = stand_alone.audit_proof(raw, trust, given).exit
     assert int(ours) == theirs
     return ours
 
@@ -84,6 +85,14 @@ def test_every_entry_can_be_proven(index: int, store: Snapshot) -> None:
     assert Exit.UNKNOWN_SIGNER is both(raw, fingerprint(store), None)
     assert Exit.WRONG_SIGNER is both(raw, "00" * 32, log_key(store))
     assert Exit.WRONG_SIGNER is both(raw, None, NoteKey(log_key(store).name, 1, signer("stranger").public))
+
+
+@pytest.mark.parametrize("text", ["", "a", "a+b+c", "a+00000000+AQ==", "a b+7d29b5ba+AQ=="])
+def test_a_key_that_is_none_is_the_wrong_signer(text: str, store: Snapshot) -> None:
+    """A `--log-key` that is no verifier key proves nothing, and says so."""
+    raw = str(evidence_of(store, "7").proof).encode()
+    assert Exit.WRONG_SIGNER is check_proof(raw, "", None, text).exit
+    assert int(Exit.WRONG_SIGNER) == stand_alone.audit_proof(raw, None, text).exit
 
 
 def test_an_event_is_found_by_its_id_and_its_place(store: Snapshot) -> None:
@@ -314,3 +323,22 @@ def test_events_read_back(store: Snapshot) -> None:
     """What a proof encloses is the entry itself, with its events."""
     found = evidence_of(store, "64")
     assert [event_id(f"64 {n}") for n in range(3)] == [read_event(raw).id for raw in found.sealed.events]
+
+
+def test_a_living_log_is_shown_from_its_data_folder(tmp_path: Path) -> None:
+    """What a notary signed is bundled, proven and received with no server, and verifies without the product."""
+    home, out = Home.at(tmp_path / "home").without_records(), tmp_path / "log.zip"
+    with home.up("--part", "organs.notary", "--part", "cells.math_cell") as up:
+        assert 0 == home.run("ask", "2", "+", "3").code
+        assert 0 == up.stop().code
+    [made] = home.held("audit", "bundle", str(out), "--json").documents
+    assert (True, "complete") == (made["sound"], made["kind"])
+    assert 0 == stand_alone.main([str(out), "--trust", made["fingerprint"]])
+    assert 0 == home.run("audit", "verify", "--trust", made["fingerprint"]).code
+    last = str(made["size"] - 1)
+    (tmp_path / "a.tlog-proof").write_text(home.held("audit", "prove", last).out)
+    assert 0 == stand_alone.main([str(tmp_path / "a.tlog-proof"), "--log-key", made["log_key"]])
+    [told] = home.held("audit", "export", "cose", last, "--json").documents
+    assert 18 == cbor2.loads(base64.b64decode(told["receipt"])).tag
+    assert int(Exit.REFUSED) == home.run("audit", "prove", str(made["size"])).code
+    assert 0 == home.run("audit", "diff", str(out)).code
