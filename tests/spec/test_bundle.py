@@ -27,10 +27,10 @@ from shared.audit.zipped import write_zip
 from shared.errors import Exit
 from shared.log import Entry
 from shared.log.checkpoint import Checkpoint
-from shared.log.note import Note
+from shared.log.note import COSIGNATURE, Note, NoteKey, cosign
 from shared.log.store import MemoryTiles
-from shared.log.tiles import bundle, unbundle
-from tests.forge import ADA, BOB, CYD, PLAIN, Log, epoch, genesis, introduced, roots, signer, subject_of
+from shared.log.tiles import TileWriter, bundle, unbundle
+from tests.forge import ADA, BOB, CYD, KEYS_LANE, PLAIN, Log, epoch, genesis, introduced, roots, signer, subject_of
 from tests.logs import NOTARY, NOW_S, SIGNED_S, kept, told
 
 pytestmark = pytest.mark.spec("X-04", "X-12", "X-13")
@@ -109,21 +109,26 @@ def zipped(members: Members) -> bytes:
     return file.getvalue()
 
 
-def both(
+def both(  # noqa: PLR0913 - what an auditor may want to know
     raw: bytes,
     trust: str | None,
     *,
     now_s: int = NOW_S,
     max_age_s: int | None = None,
     against: tuple[bytes, ...] = (),
+    witnesses: tuple[NoteKey, ...] = (),
+    quorum: int = 0,
 ) -> Report:
     """What the product finds, after the stand-alone verifier has found the same: exit code, and first bad event."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.zip"
         path.write_bytes(raw)
-        options = Options(trust=trust, now_s=now_s, max_age_s=max_age_s, against=against)
+        options = Options(
+            trust=trust, now_s=now_s, max_age_s=max_age_s, against=against, witnesses=witnesses, quorum=quorum
+        )
         ours = asyncio.run(verify_bundle(path, options))
-        theirs = stand_alone.audit_bundle(path, trust, against, now_s, max_age_s)
+        keys = tuple(stand_alone.verifier_key(str(key)) for key in witnesses)
+        theirs = stand_alone.audit_bundle(path, stand_alone.Wanted(trust, against, now_s, max_age_s, keys, quorum))
     place = (ours.first_bad.index, ours.first_bad.offset) if ours.first_bad else None
     assert (int(ours.exit), place) == (
         theirs.exit,
@@ -173,7 +178,7 @@ def test_an_unpacked_bundle_is_a_log_folder(tmp_path: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(whole().raw)) as opened:
         opened.extractall(tmp_path)
     ours = asyncio.run(verify(FolderSource.at(tmp_path), Options(trust=whole().fingerprint, now_s=NOW_S)))
-    theirs = stand_alone.audit_folder(tmp_path, whole().fingerprint, (), NOW_S, None)
+    theirs = stand_alone.audit_folder(tmp_path, stand_alone.Wanted(whole().fingerprint, now_s=NOW_S))
     assert (Exit.OK, 0, ours.root) == (ours.exit, theirs.exit, theirs.root)
 
 
@@ -335,6 +340,21 @@ def test_a_checkpoint_that_was_kept_holds_the_log() -> None:
     assert Exit.INCOMPLETE is both(made.raw, made.fingerprint, against=(later,)).exit
 
 
+def test_witnesses_are_counted() -> None:
+    """A quorum of witnesses is there or is not; a line in a witness's name that is not its own discredits the note."""
+    made, (one, two) = whole(), (signer("one"), signer("two"))
+    note = Note.parse(made.members["checkpoint"])
+    keys = (NoteKey("one", COSIGNATURE, one.public), NoteKey("two", COSIGNATURE, two.public))
+    seen = str(note.with_lines([cosign("one", note.text, one, SIGNED_S)])).encode()
+    raw = relisted({**made.members, "checkpoint": seen})
+    assert Exit.OK is both(raw, made.fingerprint, witnesses=keys, quorum=1).exit
+    assert Exit.WRONG_SIGNER is both(raw, made.fingerprint, witnesses=keys, quorum=2).exit
+    forged = cosign("two", "another text", two, SIGNED_S)
+    lied = str(note.with_lines([forged])).encode()
+    report = both(relisted({**made.members, "checkpoint": lied}), made.fingerprint, witnesses=keys)
+    assert (Exit.WRONG_SIGNER, False) == (report.exit, report.integrity.ok)
+
+
 def test_a_named_loss_is_no_tampering() -> None:
     """After an epoch the log is of a new name, and what the old checkpoint committed to beyond it is known as lost."""
     log = begun(told(40), 30)
@@ -438,12 +458,54 @@ def test_both_agree_on_mutated_folders(data: st.DataObject) -> None:
     store = MemoryTiles()
     store.files = files
     ours = asyncio.run(verify(FolderSource(store, "memory"), Options(trust=small().fingerprint, now_s=NOW_S)))
-    audit = stand_alone.Audit(files.get, small().fingerprint)
+    audit = stand_alone.Audit(files.get, stand_alone.Wanted(small().fingerprint, now_s=NOW_S))
     audit.read_complete()
-    theirs = audit.conclude(NOW_S, None)
+    theirs = audit.conclude()
     place = ours.first_bad.index if ours.first_bad else None
     assert (int(ours.exit), place) == (theirs.exit, theirs.first_bad["index"] if theirs.first_bad else None)
     assert (ours.entries, ours.missing) == (theirs.entries, theirs.missing)
+
+
+SUBJECTS = st.sampled_from(
+    [subject_of(PLAIN), subject_of(PLAIN, "lane0"), f"{KEYS_LANE}.genesis", "dev.x", "", "a.b.event"]
+)
+
+
+@st.composite
+def leaves(draw: st.DrawFn) -> bytes:
+    """A leaf of any kind: an entry's own, one behind a subject, one spoiled, garbage."""
+    real = [bundled for bundled in unbundle(small().members["tile/entries/000.p/20"], "") if len(bundled) < 3_000]
+    raw = draw(st.sampled_from(real))[8:] if draw(st.booleans()) else draw(st.binary(max_size=60))
+    time = draw(st.sampled_from([draw(st.sampled_from(real))[:8], bytes(8), b"\xff" * 8, b""]))
+    if draw(st.booleans()):
+        subject = draw(SUBJECTS).encode() if draw(st.booleans()) else draw(st.binary(max_size=6))
+        length = len(subject) + draw(st.sampled_from([0, 0, 0, 1, -1]))
+        raw = b"\xc1" + (length % 65_536).to_bytes(2, "big") + subject + raw
+    return time + raw
+
+
+@FIXED
+@given(st.lists(leaves(), min_size=1, max_size=4), st.integers(0, 20))
+def test_both_agree_on_whatever_the_log_signed(more: list[bytes], keep: int) -> None:
+    """A log's own key may sign any leaves; both judge them alike, and name the same first bad one."""
+    store = MemoryTiles()
+    writer = TileWriter(store)
+    writer.extend(unbundle(small().members["tile/entries/000.p/20"], "")[:keep] + more)
+    writer.seal()
+    said = Checkpoint.parse(Note.parse(small().members["checkpoint"]).text)
+    note = str(Checkpoint(said.origin, writer.size, writer.root()).signed(NOTARY, SIGNED_S))
+    store.put("checkpoint", note.encode())
+    ours = asyncio.run(verify(FolderSource(store, "memory"), Options(trust=small().fingerprint, now_s=NOW_S)))
+    audit = stand_alone.Audit(store.get, stand_alone.Wanted(small().fingerprint, now_s=NOW_S))
+    audit.read_complete()
+    theirs = audit.conclude()
+    place = (ours.first_bad.index, ours.first_bad.offset) if ours.first_bad else None
+    assert (int(ours.exit), place) == (
+        theirs.exit,
+        (theirs.first_bad["index"], theirs.first_bad["offset"]) if theirs.first_bad else None,
+    )
+    codes = {bad.index: bad.reason[:4] for bad in ours.void}
+    assert (ours.entries, ours.events, sorted(codes)) == (theirs.entries, theirs.events, sorted(set(theirs.void)))
 
 
 class Moving(MemoryTiles):

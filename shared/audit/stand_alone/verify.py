@@ -13,7 +13,7 @@ Exit codes: 0 verified, 2 usage, 10 consistent but nobody said whom to trust, 11
 14 from the future, 15 truncated, 16 enlarged, 17 mixed, 18 wrong signer, 19 bad proof, 20 forked, 21 void entries.
 """
 
-# ruff: noqa: ANN401, C901, PLR0911, PLR2004, TRY301 - decoded bytes may be anything; a format is its branches and numbers
+# ruff: noqa: ANN401, PLR0911, PLR2004, TRY301 - decoded bytes may be anything; a format is its branches and numbers
 # pyright: basic
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import time
 import zlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from blake3 import blake3
 from nacl.bindings import crypto_core_ed25519_is_valid_point
@@ -686,6 +686,32 @@ class Checkpoint:
             raise BadNote("the log's key did not sign it")
         return max(times, default=None)
 
+    def cosigned(self, witnesses: tuple[tuple[str, int, bytes], ...]) -> int:
+        """How many of the witnesses signed; BadNote where a signature in the name of one of them does not verify."""
+        found = 0
+        for name, kind, public in witnesses:
+            lines = [one for one in self.lines if one[:2] == (name, key_id_of(name, kind, public))]
+            for _, _, signature in lines:
+                message, start = self.text, 0
+                if kind == 4:
+                    message, start = f"cosignature/v1\ntime {int.from_bytes(signature[:8], 'big')}\n{self.text}", 8
+                if kind not in {1, 4} or not verifies(public, message.encode(), signature[start:]):
+                    raise BadNote(f"the signature of {name} does not verify")
+            found += bool(lines)
+        return found
+
+
+def verifier_key(text: str) -> tuple[str, int, bytes]:
+    """The name, kind and public key of a verifier key (`name+id+key`)."""
+    parts = text.strip().split("+", 2)
+    raw = unbase64(parts[2]) if len(parts) == 3 else b""
+    kind, public = (raw[0] if raw else 0), raw[1:]
+    if not raw or parts[1] != key_id_of(checked_name(parts[0]), kind, public).hex():
+        raise BadNote(f"{text[:60]!r} is no verifier key")
+    if kind in {1, 4} and len(public) != 32:
+        raise BadNote(f"the verifier key of {parts[0]} has not 32 bytes")
+    return parts[0], kind, public
+
 
 def key_id_of(name: str, kind: int, public: bytes) -> bytes:
     """The four bytes by which a signature line names a key."""
@@ -869,16 +895,27 @@ class Report:
         self.object("admission", VOID, f"entry {index} is void: {code}")
 
 
+class Wanted(NamedTuple):
+    """What an auditor wants to know, and what it knows already."""
+
+    trust: str | None = None  #: the fingerprint of the genesis it trusts
+    against: tuple[bytes, ...] = ()  #: checkpoints it kept: the log must go on from each
+    now_s: int | None = None  #: its clock, POSIX seconds; None judges no age
+    max_age_s: int | None = None
+    witnesses: tuple[tuple[str, int, bytes], ...] = ()
+    quorum: int = 0  #: how many of the witnesses must have signed
+
+
 class Audit:
     """One pass over one log, whose files `get` finds."""
 
-    def __init__(self, get: Any, trust: str | None, against: tuple[bytes, ...] = ()) -> None:
-        self.get, self.trust, self.report = get, trust, Report()
+    def __init__(self, get: Any, wanted: Wanted) -> None:
+        self.get, self.wanted, self.report = get, wanted, Report()
         self.reader: Reader | None = None
         self.differs: int | None = None  #: the first entry whose leaf is not the one in the tiles
         self.claims: list[tuple[bool, Checkpoint]] = []  #: checkpoints the log must fit, its own newest last
         own = get("checkpoint")
-        for current, raw in [*((False, raw) for raw in against), *([(True, own)] if own is not None else [])]:
+        for current, raw in [*((False, raw) for raw in wanted.against), *([(True, own)] if own is not None else [])]:
             try:
                 self.claims.append((current, Checkpoint(raw)))
             except BadNote as bad:
@@ -996,12 +1033,14 @@ class Audit:
             last = claim.size if key["last"] is None else key["last"]
             if key["part"] == "notary" and key["first"] <= claim.size <= last:
                 try:
-                    signed_at_s = claim.signed_by(key["public"])
+                    signed_at_s, cosigned = claim.signed_by(key["public"]), claim.cosigned(self.wanted.witnesses)
                 except BadNote as bad:
                     trouble = str(bad)
                     continue
                 if current:
                     report.origin, report.signed, report.signed_at_s = claim.origin, claim.size, signed_at_s
+                    if cosigned < self.wanted.quorum:
+                        report.object("trust", WRONG_SIGNER, f"{cosigned} witnesses of {self.wanted.quorum} signed")
                 return True
         report.object("integrity", WRONG_SIGNER, f"the checkpoint over {claim.size} entries does not count: {trouble}")
         return False
@@ -1012,20 +1051,20 @@ class Audit:
         lost = [e for e in self.reader.epochs if e["epoch"] > epoch] if self.reader else []
         return min([claim.size, *(e["index"] for e in lost if e["last_missing"] >= claim.size - 1)])
 
-    def conclude(self, now_s: int | None, max_age_s: int | None) -> Report:
+    def conclude(self) -> Report:
         """Answer the rest: is anything there, how old is it, and whose is it."""
-        report = self.report
+        report, trust = self.report, self.wanted.trust
         report.fingerprint = self.reader.fingerprint if self.reader else ""
         if self.newest is None:
             report.object("completeness", INCOMPLETE, "no checkpoint says how long the log is")
         if not report.fingerprint:
             report.object("completeness", INCOMPLETE, "the log has no genesis")
-        if now_s is not None:
-            self.fresh(now_s, max_age_s)
-        if self.trust is None:
+        if self.wanted.now_s is not None:
+            self.fresh(self.wanted.now_s, self.wanted.max_age_s)
+        if trust is None:
             report.object("trust", UNKNOWN_SIGNER, "nobody said which genesis to trust (--trust)")
-        elif self.trust != report.fingerprint:
-            report.object("trust", WRONG_SIGNER, f"the genesis is {report.fingerprint}, you trust {self.trust}")
+        elif trust != report.fingerprint:
+            report.object("trust", WRONG_SIGNER, f"the genesis is {report.fingerprint}, you trust {trust}")
         return report
 
     def fresh(self, now_s: int, max_age_s: int | None) -> None:
@@ -1069,9 +1108,7 @@ class Audit:
             report.root = self.newest.root.hex()
 
 
-def audit_folder(
-    path: Path, trust: str | None, against: tuple[bytes, ...], now_s: int | None, max_age_s: int | None
-) -> Report:
+def audit_folder(path: Path, wanted: Wanted) -> Report:
     """Verify a folder of tiles."""
 
     def get(name: str) -> bytes | None:
@@ -1080,14 +1117,12 @@ def audit_folder(
         except OSError:
             return None
 
-    audit = Audit(get, trust, against)
+    audit = Audit(get, wanted)
     audit.read_complete()
-    return audit.conclude(now_s, max_age_s)
+    return audit.conclude()
 
 
-def audit_bundle(
-    path: Path, trust: str | None, against: tuple[bytes, ...], now_s: int | None, max_age_s: int | None
-) -> Report:
+def audit_bundle(path: Path, wanted: Wanted) -> Report:
     """Verify a bundle: first that it is what its manifest lists, then the log in it, then what it says of that log."""
     with path.open("rb") as file:
         try:
@@ -1096,12 +1131,12 @@ def audit_bundle(
             report = Report()
             report.object("integrity", *broken.args)
             return report
-        audit = Audit(bundle.get, trust, against)
+        audit = Audit(bundle.get, wanted)
         if bundle.manifest["kind"] == "partial":
             audit.read_partial(bundle.manifest["indices"])
         else:
             audit.read_complete()
-        report = audit.conclude(now_s, max_age_s)
+        report = audit.conclude()
         if bundle.changed:
             blame(bundle, audit)
         elif "integrity" not in report.objections and "completeness" not in report.objections:
@@ -1186,14 +1221,11 @@ def audit_proof(raw: bytes, trust: str | None, log_key: str | None) -> Report:
         report.object("trust", UNKNOWN_SIGNER, "nobody said which key signs this log (--log-key)")
         return report
     try:
-        name, key_id, key = log_key.strip().split("+", 2)
-        public = unbase64(key)
-        if key_id != key_id_of(checked_name(name), 1, public[1:]).hex() or public[:1] != b"\1" or len(public) != 33:
-            raise BadNote("the --log-key is no verifier key of a log")
-        if name != claim.origin:
-            raise BadNote(f"the proof is of {claim.origin}, the --log-key of {name}")
-        report.signed_at_s = claim.signed_by(public[1:])
-    except (BadNote, ValueError) as bad:
+        name, kind, public = verifier_key(log_key)
+        if kind != 1 or name != claim.origin:
+            raise BadNote(f"the proof is of {claim.origin}, the --log-key is of {name}, or no log's")
+        report.signed_at_s = claim.signed_by(public)
+    except BadNote as bad:
         report.object("trust", WRONG_SIGNER, str(bad))
     return report
 
@@ -1205,18 +1237,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--trust", metavar="FINGERPRINT", help="the genesis you trust, told to you by other means")
     parser.add_argument("--against", type=Path, action="append", default=[], help="a checkpoint you kept from before")
     parser.add_argument("--max-age", type=float, metavar="S", help="how old the checkpoint may be")
+    parser.add_argument("--witness", action="append", default=[], metavar="VKEY", help="a witness you trust")
+    parser.add_argument("--quorum", type=int, default=0, metavar="N", help="so many witnesses must have signed")
     parser.add_argument("--log-key", metavar="VKEY", help="for a proof: the log's key, as a whole audit printed it")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
     try:
         against = tuple(path.read_bytes() for path in args.against)
         max_age_s = None if args.max_age is None else int(args.max_age)
+        witnesses = tuple(verifier_key(text) for text in args.witness)
+        wanted = Wanted(args.trust, against, int(time.time()), max_age_s, witnesses, args.quorum)
         if args.path.is_dir():
-            report = audit_folder(args.path, args.trust, against, int(time.time()), max_age_s)
+            report = audit_folder(args.path, wanted)
         elif args.path.suffix == ".tlog-proof":
             report = audit_proof(args.path.read_bytes(), args.trust, args.log_key)
         else:
-            report = audit_bundle(args.path, args.trust, against, int(time.time()), max_age_s)
+            report = audit_bundle(args.path, wanted)
+    except BadNote as bad:
+        parser.error(str(bad))
     except OSError as error:
         parser.error(f"{error.filename} cannot be read: {error.strerror}")
     show(report, as_json=args.json)
