@@ -63,7 +63,10 @@ class BundleSource(FolderSource):
     """The log in a bundle. BrokenBundle where the file is not what its manifest lists; close it after use."""
 
     def __init__(self, path: Path) -> None:
-        self.file: BinaryIO = path.open("rb")
+        try:
+            self.file: BinaryIO = path.open("rb")
+        except OSError as error:
+            raise LogFault(f"{path} cannot be read ({error.strerror})") from None
         super().__init__(self, str(path))
         try:
             self.members = read_zip(self.file)
