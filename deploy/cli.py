@@ -133,9 +133,12 @@ COMMON = (
     _option("--set", metavar="NAME=VALUE", action="append", default=[], help="any other setting; see `config`"),
 )
 _RUN, _TALK, _ADMIN = "deploy.commands.run", "deploy.commands.talk", "deploy.commands.admin"
-_AUDIT = "deploy.commands.audit"
+_AUDIT, _EVIDENCE = "deploy.commands.audit", "deploy.commands.evidence"
 _SOURCE = _option("source", type=Path, nargs="?", help="a log folder or a bundle (default: the live log)")
 _TRUST = _option("--trust", metavar="FINGERPRINT", help="the genesis you trust, told to you by other means")
+_TILES = _option("source", type=Path, nargs="?", help="a log folder or a bundle (default: the notary's own tiles)")
+_OUT = _option("--out", type=Path, metavar="FILE", help="write it there (default: standard output)")
+_EVENT = "an index, index,offset, or an event's id"
 _AGAINST = "a checkpoint you kept: the log must go on from it (repeat it)"
 _POLICY = "the same nerve with other rules: show which decisions would differ (repeat it)"
 _KNOWN = "a void entry you know of already (repeat it)"
@@ -287,6 +290,61 @@ COMMANDS: dict[str, Described | Group] = {
                     _option(
                         "--timeout", type=_above_zero, default=60.0, metavar="S", help="seconds to wait for the end"
                     ),
+                ),
+            ),
+            "bundle": Described(
+                f"{_EVIDENCE}:bundle",
+                "write the log, or chosen entries of it, into one file that anybody can check offline",
+                (
+                    _option("out", type=Path, help="the file to write, for instance log.zip"),
+                    _TILES,
+                    _option("--as-found", action="store_true", help="also where the log does not verify"),
+                    _option("--event", action="append", default=[], metavar="EVENT", help="only this one (repeat it)"),
+                    _option(
+                        "--subject",
+                        action="append",
+                        default=[],
+                        type=_pattern,
+                        metavar="PATTERN",
+                        help="only what matches (repeat it)",
+                    ),
+                ),
+            ),
+            "verifier": Described(f"{_EVIDENCE}:verifier", "print the stand-alone verifier, one file of Python"),
+            "prove": Described(
+                f"{_EVIDENCE}:prove",
+                "write the proof that an event is in the log",
+                (_option("event", help=_EVENT), _TILES, _OUT),
+            ),
+            "check-proof": Described(
+                f"{_EVIDENCE}:check_proof",
+                "check a proof file offline",
+                (
+                    _option("file", type=Path, help="a .tlog-proof file"),
+                    _TRUST,
+                    _option("--log-key", metavar="VKEY", help="the log's key, as `audit verify` prints it"),
+                ),
+            ),
+            "diff": Described(
+                f"{_EVIDENCE}:diff",
+                "say where two logs part",
+                (
+                    _option("a", type=Path, help="a log folder or a bundle"),
+                    _option("b", type=Path, nargs="?", help="the other (default: the live log)"),
+                ),
+            ),
+            "export": Described(
+                f"{_EVIDENCE}:export",
+                "write an event in another world's format",
+                (
+                    _option(
+                        "format",
+                        choices=("dsse", "in-toto", "cose", "prov"),
+                        help="DSSE, in-toto, COSE receipt, PROV-JSON",
+                    ),
+                    _option("what", help=f"{_EVENT}; for prov also a subject pattern, for in-toto also a bundle"),
+                    _TILES,
+                    _OUT,
                 ),
             ),
             "backup": Described(

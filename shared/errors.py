@@ -158,7 +158,7 @@ class Fault(Exception):
     """Operating trouble. `retry` says whether the same call may succeed later; `exit` is the command line's status."""
 
     retry: ClassVar[bool] = False
-    exit: ClassVar[Exit] = Exit.FAILED
+    exit: Exit = Exit.FAILED
 
 
 class ConfigFault(Fault):

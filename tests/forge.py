@@ -24,7 +24,7 @@ from shared.errors import Refused
 from shared.keys import LocalSigner
 from shared.log import Entry
 from shared.message import Decision
-from shared.subjects.keys import Genesis, Grant, KeyIntroduced, KeyRevoked, KeyRotated, RootKey
+from shared.subjects.keys import EpochStarted, Genesis, Grant, KeyIntroduced, KeyRevoked, KeyRotated, RootKey
 
 ENV = "dev"
 START_MS = 1_767_225_600_000  #: 2026-01-01T00:00:00Z
@@ -170,6 +170,11 @@ def rotated(old: str, new: str) -> KeyRotated:
 def revoked(name: str) -> KeyRevoked:
     """The end of a named key."""
     return KeyRevoked("root", signer(name).key_id, None, "lost")
+
+
+def epoch(number: int, first: int, last: int) -> EpochStarted:
+    """A loss that the log names."""
+    return EpochStarted("root", number, first, last, "a note", "lost")
 
 
 def founded() -> Log:

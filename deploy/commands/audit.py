@@ -16,12 +16,13 @@ from deploy.commands.task import finish
 from deploy.restore import restore as go_back
 from deploy.terminal import Terminal
 from organs.notary.ports import FolderShelf
-from shared.audit import FolderSource, LiveSource, Options, Report, Source
+from shared.audit import BundleSource, FolderSource, LiveSource, Options, Report, Snapshot, Source, verify_bundle
 from shared.audit import verify as verify_log
 from shared.config import Loaded
 from shared.errors import ConfigFault, Exit
 from shared.files import write_private
 from shared.log.note import NoteKey
+from shared.log.store import FolderTiles
 from shared.world import RealWorld
 
 
@@ -72,7 +73,12 @@ def restore(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 async def source_of(path: Path | None, loaded: Loaded) -> AsyncGenerator[Source]:
     """Yield the log in a folder or a bundle, or the live one of these settings."""
     if path is not None:
-        yield _stored(path)
+        source = _stored(path)
+        try:
+            yield source
+        finally:
+            if isinstance(source, BundleSource):
+                source.close()
         return
     async with reader(loaded) as bus:
         shelf = FolderShelf.of(loaded.settings)
@@ -84,13 +90,20 @@ async def source_of(path: Path | None, loaded: Loaded) -> AsyncGenerator[Source]
 def _stored(path: Path) -> Source:
     if not path.exists():
         raise ConfigFault(f"there is no {path}; give a log folder or a bundle, or nothing for the live log")
-    return FolderSource.at(path)
+    return FolderSource(Snapshot(FolderTiles(path)), str(path)) if path.is_dir() else BundleSource(path)
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file()
 
 
 async def _verified(path: Path | None, loaded: Loaded, options: Options, state: Path | None) -> Report:
     known = _State.read(state)
-    async with source_of(path, loaded) as source:
-        report = await verify_log(source, known.applied(options))
+    if path is not None and _is_file(path):
+        report = await verify_bundle(path, known.applied(options))
+    else:
+        async with source_of(path, loaded) as source:
+            report = await verify_log(source, known.applied(options))
     known.keep(state, report, options)
     return report
 

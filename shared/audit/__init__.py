@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from shared.audit.bundle import BundleSource as BundleSource
+from shared.audit.bundle import verify_bundle as verify_bundle
+from shared.audit.bundling import Snapshot as Snapshot
+from shared.audit.bundling import write_bundle as write_bundle
 from shared.audit.report import Bad as Bad
 from shared.audit.report import Report as Report
 from shared.audit.source import FolderSource as FolderSource

@@ -66,6 +66,9 @@ class Report:
     newest_ms: int | None = None  #: the broker's time of the last entry
     epochs: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     witnesses: list[str] = field(default_factory=list[str])
+    log_key: str = ""  #: the verifier key that signed the newest checkpoint, as other tools take it
+    keys: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])  #: every key of the log, in order
+    limits: str = ""  #: what such an audit cannot show, however well it ends
     note: str | None = None  #: the newest checkpoint, where the log's key signed it
 
     @property
@@ -120,6 +123,7 @@ class Report:
             f"root        {self.root or '-'}",
             f"genesis     {self.fingerprint or '-'}",
         ]
+        told += [f"log key     {self.log_key}"] if self.log_key else []
         told += [f"witness     {name}" for name in self.witnesses]
         told += [
             f"epoch {e['epoch']}     from {e['index']}, {e['first_missing']} to {e['last_missing']} lost: {e['reason']}"
@@ -131,6 +135,7 @@ class Report:
             told.append(f"{'✓' if judged.ok else '✗'} {name:<13} {judged.detail or well}")
         told.append(f"{'✓' if self.trust.ok else '✗'} trust         {self.trust.detail or 'the genesis you trust'}")
         told += [f"    void ({bad.index}, {bad.offset}) {bad.subject}: {bad.reason}" for bad in self.void[:20]]
+        told += [f"not shown   {self.limits}"] if self.limits else []
         verdict = "ok" if self.ok else self.exit.name.lower().replace("_", " ")
         if self.exit is Exit.UNKNOWN_SIGNER:
             verdict = "consistent, signer unknown"

@@ -7,23 +7,23 @@ are named besides: they are in the log, they were refused, and take no effect.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from shared.audit.report import Bad, Report
-from shared.audit.source import BadLeaf, Source, Stored
+from shared.audit.source import BadLeaf, Source, Stored, read_leaf
 from shared.codec import decode
 from shared.envelope import Prefix, Verdict, admit, read
 from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import Exit, LogFault, Refused
 from shared.keys import verify as prove
-from shared.log.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint, origin_of
+from shared.log.checkpoint import Checkpoint, SignedCheckpoint, log_keys, open_checkpoint, origin_of
 from shared.log.entry import Entry
 from shared.log.note import BadNote, Note, NoteKey
 from shared.log.store import NoTiles
-from shared.log.tiles import Tiles, TileWriter
-from shared.log.tree import leaf_hashes
+from shared.log.tiles import HEIGHT, WIDTH, Tiles, TileStore, TileWriter
+from shared.log.tree import HASH_BYTES, BadProof, inclusion_proof, leaf_hash, leaf_hashes, verify_inclusion
 from shared.message import lookup
 from shared.subjects.keys import EpochStarted
 
@@ -55,6 +55,37 @@ async def verify(source: Source, options: Options | None = None) -> Report:
     return audit.report
 
 
+async def verify_chosen(source: Source, indices: Sequence[int], options: Options | None = None) -> Report:
+    """Check chosen entries of a log by their leaves (`leaf/<index>`) and the tiles above them; nothing between is seen.
+
+    Each is in the signed tree, its signatures hold, its keys were entitled to it. Entries of the key lane are folded.
+    """
+    audit = _Audit(source, replace(options or Options(), mode="signatures"))
+    audit.report.mode = "signatures"
+    audit.report.limits = "the entries between these, a later key event, the lanes' chains: this is a partial bundle"
+    audit.read_chosen(indices)
+    audit.conclude()
+    return audit.report
+
+
+class _Compared(NoTiles):
+    """Takes the full tiles of the tree that is read, and finds the first inner hash that the log's own tiles deny."""
+
+    def __init__(self, store: TileStore | None) -> None:
+        self.store = store
+        self.differs: int | None = None  #: the first entry under that hash
+
+    def put(self, path: str, data: bytes) -> None:
+        level = path.split("/")[1]
+        known = self.store.get(path) if self.store is not None and level not in ("entries", "0") else None
+        if known is None or known == data or self.differs is not None:
+            return
+        number = int("".join(c for c in path.removeprefix(f"tile/{level}/") if c.isdigit()))
+        same = (known[i : i + HASH_BYTES] == data[i : i + HASH_BYTES] for i in range(0, len(data), HASH_BYTES))
+        place = next((place for place, one in enumerate(same) if not one), 0)
+        self.differs = (number * WIDTH + place) << (HEIGHT * int(level))
+
+
 class _Audit:
     """One pass over one log."""
 
@@ -62,13 +93,15 @@ class _Audit:
         self.source, self.options = source, options
         self.report = Report(source.name, options.mode)
         self.prefix: Prefix | None = None
-        self.tree = TileWriter(NoTiles())
+        self.inner = _Compared(source.tiles)
+        self.tree = TileWriter(self.inner)
         self.claims = self._claims()  #: every checkpoint that this log must fit, the newest last
         self.roots: dict[int, bytes] = {}  #: of the entries as they are read, at each claim's size
         self.wanted = sorted({claim.size for _, claim in self.claims})
         self.newest = next((claim for current, claim in reversed(self.claims) if current), None)
         self.tiles = Tiles(source.tiles, self.newest.size) if source.tiles is not None and self.newest else None
         self.tiles_hold = self._tiles_hold()
+        self.chosen = False  #: only chosen entries are read, so no root can be made of them
         self.differs: int | None = None  #: the first entry whose leaf is not the one in the tiles
         self.suspect: Entry | None = None  #: that entry
 
@@ -92,6 +125,38 @@ class _Audit:
         except LogFault as gone:
             expected = self.report.entries
             self.report.gone(expected, max(expected, (self.newest.size if self.newest else 1) - 1), str(gone))
+
+    def read_chosen(self, indices: Sequence[int]) -> None:
+        """Judge these entries alone, until one of them is not in the tree."""
+        self.chosen = True
+        for index in indices if self.newest is not None else ():
+            try:
+                stored = self._proven_leaf(index)
+            except BadLeaf as bad:
+                self.report.tampered(Bad(index, 0, index + 1, "", "", f"R005 MALFORMED: {bad}"))
+                return
+            except BadProof as bad:
+                self.report.tampered(Bad(index, 0, index + 1, "", "", str(bad)), Exit.BAD_PROOF)
+                return
+            except LogFault as gone:
+                self.report.gone(index, index, str(gone))
+                return
+            if self.prefix is None:
+                self.prefix = Prefix(stored.entry.subject.partition(".")[0], recalls=False)
+            self._judge(stored)
+            self.report.entries += 1
+            self.report.newest_ms = stored.entry.time_ns // 1_000_000
+
+    def _proven_leaf(self, index: int) -> Stored:
+        """Return the entry of an enclosed leaf that leads to the newest checkpoint's root."""
+        assert self.newest is not None
+        assert self.tiles is not None
+        leaf = self.tiles.store.get(f"leaf/{index}")
+        if leaf is None:
+            raise LogFault(f"leaf/{index} is missing")
+        path = inclusion_proof(self.tiles.node, index, self.newest.size)
+        verify_inclusion(index, self.newest.size, leaf_hash(leaf), path, self.newest.root)
+        return read_leaf(index, leaf)
 
     def _take(self, batch: list[Stored], start: int) -> None:
         if not batch:
@@ -166,13 +231,24 @@ class _Audit:
         """Compare what was read with what was signed, and answer the four questions."""
         report, book = self.report, self.prefix.keys if self.prefix is not None else None
         report.fingerprint = (book.fingerprint if book else "") or ""
+        report.keys = [
+            {
+                "key_id": key.key_id,
+                "public": key.public.hex(),
+                "part": key.part,
+                "owner": key.owner,
+                "first": key.first,
+                "last": key.last,
+            }
+            for key in (book.keys.values() if book else ())
+        ]
         for current, claim in self.claims:
             self._fits(claim, current=current)
         if self.newest is None and not report.entries:
             report.completeness.object(Exit.INCOMPLETE, "there is nothing: no entry and no checkpoint")
         elif self.newest is None:
             report.completeness.object(Exit.INCOMPLETE, "no checkpoint says how long the log is")
-        if report.entries and not report.fingerprint:
+        if not report.fingerprint:
             report.completeness.object(Exit.INCOMPLETE, "the log has no genesis")
         self._fresh()
         self._trusted()
@@ -197,18 +273,15 @@ class _Audit:
     def _fits(self, claim: Checkpoint, *, current: bool) -> None:
         """Hold one checkpoint against what was read: its signature, its name, its size, its root."""
         report = self.report
-        if not report.entries and claim.size:
+        if not report.entries and claim.size and report.first_bad is None:
             report.gone(0, claim.size - 1, f"a checkpoint commits to {claim.size} entries")
         signed = self._signed(claim)
         if signed is None:
             return
         if current:
-            report.origin, report.signed, report.signed_at_s = claim.origin, claim.size, signed.time_s
-            report.witnesses, report.note = [key.name for key in signed.witnesses], str(signed.note)
-            report.root = self.roots.get(claim.size, b"").hex()
-            if len(signed.witnesses) < self.options.quorum:
-                why = f"{len(signed.witnesses)} witnesses cosigned, {self.options.quorum} are wanted"
-                report.trust.object(Exit.WRONG_SIGNER, why)
+            self._tell(claim, signed)
+        if self.chosen:
+            return
         kept = self._kept(claim)
         if kept < claim.size:  # an earlier epoch's: what came after is named as lost
             return
@@ -216,8 +289,20 @@ class _Audit:
             report.gone(report.entries, claim.size - 1, f"a checkpoint commits to {claim.size} entries")
         elif self.roots[claim.size] != claim.root:
             self._wrong_root(claim, current=current)
-        elif current and not self.tiles_hold and self.tiles is not None:
-            report.tampered(self._bad(self.differs or 0, "the tiles do not have the signed root; the entries do"))
+        elif current and self.tiles is not None:
+            denied = [index for index in (self.differs, self.inner.differs) if index is not None]
+            if denied or not self.tiles_hold:
+                report.tampered(self._bad(min(denied, default=0), "the entries are as signed, the tiles are not"))
+
+    def _tell(self, claim: Checkpoint, signed: SignedCheckpoint) -> None:
+        """Report what the newest checkpoint says of itself."""
+        report = self.report
+        report.origin, report.signed, report.signed_at_s = claim.origin, claim.size, signed.time_s
+        report.witnesses, report.note = [key.name for key in signed.witnesses], str(signed.note)
+        report.root = claim.root.hex() if self.chosen else self.roots.get(claim.size, b"").hex()
+        if len(signed.witnesses) < self.options.quorum:
+            why = f"{len(signed.witnesses)} witnesses cosigned, {self.options.quorum} are wanted"
+            report.trust.object(Exit.WRONG_SIGNER, why)
 
     def _wrong_root(self, claim: Checkpoint, *, current: bool) -> None:
         if not current and self._agrees_with_newest():
@@ -257,7 +342,9 @@ class _Audit:
         trouble = ""
         for key in book.log_keys_at(claim.size):
             try:
-                return open_checkpoint(self.notes[id(claim)], key.public, claim.origin, self.options.witnesses)
+                opened = open_checkpoint(self.notes[id(claim)], key.public, claim.origin, self.options.witnesses)
+                self.report.log_key = str(log_keys(claim.origin, key.public)[0])
+                return opened
             except BadNote as bad:
                 trouble = str(bad)
         why = trouble or f"the log knows no key that may sign {claim.size} entries"

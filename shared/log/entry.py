@@ -27,4 +27,12 @@ class Position(msgspec.Struct, frozen=True):
     """Where an event stands in the log: its entry, and its place within the entry."""
 
     index: int
-    offset: int
+    offset: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Position | None:
+        """Return the position of `17`, `17,2` or `(17, 2)`; None where the text is none."""
+        words = text.strip("() ").split(",")
+        if len(words) > len(("index", "offset")) or not all(word.strip().isdecimal() for word in words):
+            return None
+        return cls(*(int(word) for word in words))

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from shutil import rmtree
 
-from shared.errors import LogFault
 from shared.files import open_private, private_folder, storing, sync_folder
 
 
@@ -20,12 +19,8 @@ class FolderTiles:
         place = self.folder / path
         try:
             return place.read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        except OSError:  # not there, or not a file that may be read: the reader names what it misses
             return None
-        except OSError as error:
-            raise LogFault(
-                f"{place} cannot be read ({error.strerror}): give this user permission to read it"
-            ) from error
 
     def put(self, path: str, data: bytes) -> None:
         place = self.folder / path

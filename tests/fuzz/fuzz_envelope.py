@@ -24,6 +24,7 @@ from typing import Any
 import msgpack
 import msgspec
 
+from shared.audit.stand_alone.verify import Reader
 from shared.codec import decode, decode_any, encode, encode_json
 from shared.envelope import KeyBook, Prefix, admit, read, read_event, recall
 from shared.envelope.envelope import pae
@@ -46,7 +47,6 @@ from tests.forge import (
     signer,
     subject_of,
 )
-from tests.spec.stand_alone import Reader
 from tests.specimens import declared, specimen
 
 ODD_BYTES = bytes(

@@ -1,7 +1,7 @@
 """A verifier of the log in one screen: SHA-256 and Ed25519, written from SPEC.md and nothing of the product.
 
-`shared` is not imported here, so that this file proves the written grammar is enough. Entries are judged by
-`stand_alone.Reader`, the same for envelopes.
+Nothing of the product is imported here but its stand-alone verifier, which imports nothing of it either and judges
+entries; so this file proves the written grammar to be enough.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
-from tests.spec.stand_alone import No, Reader, opened
+from shared.audit.stand_alone.verify import No, Reader, opened
 
 NAME = re.compile(r"[^\s+\x00-\x1f]+")
 DECIMAL = re.compile(r"(0|[1-9][0-9]{0,18})")

@@ -38,6 +38,7 @@ from tests.forge import (
     TTL_MS,
     Log,
     envelope,
+    epoch,
     event,
     event_id,
     founded,
@@ -776,7 +777,7 @@ SPEECH = st.tuples(
     st.sampled_from(NAMES),
 )
 KEYING = st.tuples(
-    st.sampled_from(["introduce", "rotate", "revoke", "aside"]),
+    st.sampled_from(["introduce", "rotate", "revoke", "aside", "epoch"]),
     st.sampled_from(NAMES),
     st.sampled_from(NAMES),
     st.booleans(),
@@ -796,6 +797,9 @@ def perform(log: Log, step: tuple[str, ...]) -> None:
             log.key_event(rotated(one, two), signer(one if honest else two), source=PART)
         case ("revoke", one, _, honest):
             log.key_event(revoked(one), *(roots(ADA, BOB) if honest else [signer(one)]))
+        case ("epoch", one, _, honest):
+            number = len(log.prefix.keys.epochs) + (3 if one == NAMES[0] else 2)
+            log.key_event(epoch(number, log.index, log.index), *roots(ADA, *([BOB] if honest else [])))
         case _:
             raise AssertionError(step)
 

@@ -177,6 +177,12 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "--set",
         "anchor_headers=tests/vectors/bitcoin_358391.headers",
     ),
+    "audit bundle": ("log.zip",),
+    "audit verifier": (),
+    "audit prove": ("0",),
+    "audit check-proof": ("README.md",),
+    "audit diff": ("README.md",),
+    "audit export": ("dsse", "0"),
     "connect": (),
     "subjects": (),
     "keys": (),
@@ -201,9 +207,15 @@ ANSWERS: dict[str, tuple[str, ...]] = {
 }
 STAY = {"up", "part", "tour", "audit witness"}
 #: What `alive` has none of: a database, a notary.
-OBJECTIONS = {"doctor": Exit.FAILED, "audit verify": Exit.INCOMPLETE} | dict.fromkeys(
-    ("views list", "views verify", "views rebuild"), Exit.UNREACHABLE
-)
+OBJECTIONS = {
+    "doctor": Exit.FAILED,
+    "audit verify": Exit.INCOMPLETE,
+    "audit bundle": Exit.CONFIG,
+    "audit prove": Exit.CONFIG,
+    "audit check-proof": Exit.BAD_PROOF,
+    "audit diff": Exit.TAMPERED,
+    "audit export": Exit.CONFIG,
+} | dict.fromkeys(("views list", "views verify", "views rebuild"), Exit.UNREACHABLE)
 
 
 def test_every_command_is_tried_with_json() -> None:

@@ -16,6 +16,7 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.audit.stand_alone.verify import Reader
 from shared.codec import encode
 from shared.envelope import covers, derive_event_id, entry_of, leaf_of, pack_event, read, read_event, rfc3339
 from shared.envelope.envelope import (
@@ -34,7 +35,6 @@ from shared.errors import Refused
 from shared.keys import key_id_of
 from shared.log import Entry, root_of
 from tests.forge import PART, PLAIN, Log, envelope, event, event_id, founded, packed, signer, subject_of
-from tests.spec.stand_alone import Reader
 from tests.spec.test_admission import KEYING, SPEECH, perform
 from tests.specimens import declared, plain, specimen
 from tests.vectors.make_envelope_vectors import PATH, make
@@ -481,7 +481,7 @@ def test_vectors_of_the_derivations() -> None:
 
 
 def test_a_stranger_judges_the_vectors_alike() -> None:
-    """A verifier of plain msgpack, BLAKE3 and Ed25519, with nothing of the product, gives every verdict."""
+    """The published stand-alone verifier, with nothing of the product in it, gives every verdict."""
     found = vectors()
     reader = Reader(found["env"], found["genesis_fingerprint"])
     for entry in found["log"]:

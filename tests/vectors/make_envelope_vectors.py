@@ -34,6 +34,7 @@ from tests.forge import (
     SCORED,
     TTL_MS,
     Log,
+    epoch,
     event,
     event_id,
     genesis,
@@ -126,6 +127,11 @@ def told(log: Log) -> list[tuple[str, Callable[[], Verdict]]]:
         ("the successor signs", lambda: say("after", signer("ada's second"))),
         ("revoked: bob's key", lambda: log.key_event(revoked("bob's"), *both)),
         ("R007: a revoked key signs", lambda: say("late", bobs)),
+        ("R007: an epoch that is not the next", lambda: log.key_event(epoch(3, log.index, log.index + 9), *both)),
+        ("R007: an epoch that begins elsewhere", lambda: log.key_event(epoch(2, log.index - 1, log.index), *both)),
+        ("R009: one root owner begins an epoch", lambda: log.key_event(epoch(2, log.index, log.index), *roots(ADA))),
+        ("epoch: ten entries are lost", lambda: log.key_event(epoch(2, log.index, log.index + 9), *both)),
+        ("R007: the same epoch again", lambda: log.key_event(epoch(2, log.index, log.index + 9), *both)),
     ]
 
 

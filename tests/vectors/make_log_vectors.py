@@ -14,6 +14,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from shared.envelope import fingerprint_of, leaf_of
 from shared.envelope.keybook import NOTARY_PART
 from shared.keys import LocalSigner
@@ -42,7 +44,7 @@ def told() -> Log:
         log.key_event(message, *roots(ADA, BOB))
     log.say(PLAIN, "one", signer("ada's"))
     log.put(log.entry(subject_of(PLAIN), b"no envelope"))
-    log.put(replace(log.entries[3], index=log.index, subject=subject_of(PLAIN, "elsewhere")))
+    log.put(msgspec.structs.replace(log.entries[3], index=log.index, subject=subject_of(PLAIN, "elsewhere")))
     log.key_event(rotated("the notary's", "the notary's second"), FIRST, source=NOTARY_PART)
     log.say(PLAIN, "two", signer("ada's"), entity="two")
     log.say(PLAIN, "three", signer("ada's"), entity="two")
