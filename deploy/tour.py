@@ -18,6 +18,7 @@ from deploy.load import BUILT_IN
 from deploy.organism import Organism
 from deploy.recheck import Recheck, recheck
 from deploy.terminal import Terminal
+from deploy.tour_audit import Auditor, StepFailed, hold
 from organs.records import PostgresRecords, RecordsOrgan, verify
 from organs.records.views.decisions import DECISIONS, DecisionRow, row_of
 from shared.bus import Bus, Delivery
@@ -36,10 +37,6 @@ PATIENCE_S = constant(60.0, "s", "X-07")  #: longer than a stopped part's last d
 QUESTION = "2 + 3 * 4"
 
 
-class StepFailed(Fault):
-    """A step of the tour did not hold; the sentence says what was found."""
-
-
 @dataclass
 class Step:
     """One step of the tour as the report tells it."""
@@ -52,7 +49,7 @@ class Step:
 
 @dataclass
 class Report:
-    """The machine-readable report: whether every step held, and the log it left; the root is null until the tree is."""
+    """The machine-readable report: whether every step held, and the log it left, with the root that was signed."""
 
     ok: bool = False
     steps: list[Step] = field(default_factory=list[Step])
@@ -84,6 +81,7 @@ class Tour:
         ]
         if host.database_url:
             steps[-1:-1] = [("view", self._view), ("rebuild", self._rebuild)]
+        steps += self._auditor().steps()
         self._record(Step("start", ok=True, seconds=started_s, detail=self._servers()))
         try:
             for name, work in steps:
@@ -98,7 +96,7 @@ class Tour:
     async def _greet(self) -> str:
         greeted = {name: r.greeted for name, r in self.organism.runners.items() if name != "steward"}
         odd = {name: how for name, how in greeted.items() if how != "accepted"}
-        _hold(not odd, f"the five-phase handshake was not accepted: {odd}")
+        hold(not odd, f"the five-phase handshake was not accepted: {odd}")
         return f"{len(greeted)} parts passed {', '.join(PHASES)}: {', '.join(greeted)}"
 
     async def _sense(self) -> str:
@@ -110,15 +108,15 @@ class Tour:
         text = self.question or QUESTION
         answer = await self.bus.request(MathRequest(text))
         if isinstance(answer, Refusal):
-            _hold(answer.code == "B012" and text != QUESTION, f"the math cell did not answer {text!r}: {answer}")
+            hold(answer.code == "B012" and text != QUESTION, f"the math cell did not answer {text!r}: {answer}")
             return f"{text!r} was refused by name: {answer}"
-        _hold(text != QUESTION or answer == MathResponse(QUESTION, 14.0, "14"), f"{text} was answered with {answer}")
+        hold(text != QUESTION or answer == MathResponse(QUESTION, 14.0, "14"), f"{text} was answered with {answer}")
         assert isinstance(answer, MathResponse)
         return f"{text} = {answer.exact}" + ("" if answer.exact == f"{answer.value:g}" else f" ≈ {answer.value}")
 
     async def _decide(self) -> str:
         answer = await self.bus.request(AssessRequest(self.settings.site))
-        _hold(isinstance(answer, Decided), f"the overload nerve did not decide: {answer}")
+        hold(isinstance(answer, Decided), f"the overload nerve did not decide: {answer}")
         assert isinstance(answer, Decided)
         self.position = answer.index
         position = f"log position ({answer.index}, {answer.offset}), proof {answer.proof}"
@@ -141,7 +139,7 @@ class Tour:
         await self._until_async(self._view_has_read, f"the view to reach log position {self.position}")
         rows = [row_of(row) for row in await records.newest(DECISIONS, 1_000)]
         shown = [row for row in rows if row.index == self.position and not row.refusal]
-        _hold(len(shown) == 1, f"PostgreSQL shows {len(shown)} rows of entry {self.position}, one was decided")
+        hold(len(shown) == 1, f"PostgreSQL shows {len(shown)} rows of entry {self.position}, one was decided")
         return f"PostgreSQL shows entry {shown[0].index} of {shown[0].source}: {_in_words(shown[0])}"
 
     async def _rebuild(self) -> str:
@@ -155,7 +153,7 @@ class Tour:
             await again.remove()
             await again.close()
         odd = [f"{each.table}: {each.difference}" for each in found if each.live != each.rebuilt]
-        _hold(not odd, f"the live views differ from what the log says: {odd[:1]}")
+        hold(not odd, f"the live views differ from what the log says: {odd[:1]}")
         rows = sum(each.live.rows for each in found)
         return f"{len(found)} tables rebuilt from {stop} entries, all {rows} rows identical"
 
@@ -164,15 +162,19 @@ class Tour:
             self.bus, self.organism.fingerprint, [r.part for r in self.organism.runners.values()]
         )
         self.report.log["size"] = found.entries
-        _hold(
+        hold(
             not found.void, f"{len(found.void)} entries of the log are void, the first: {next(iter(found.void), None)}"
         )
-        _hold(not found.differing, f"decisions differ when run again: {found.differing[:3]}")
-        _hold(self.position < found.entries, f"the log ends before position {self.position}")
+        hold(not found.differing, f"decisions differ when run again: {found.differing[:3]}")
+        hold(self.position < found.entries, f"the log ends before position {self.position}")
         return (
             f"{found.entries} entries read back from the genesis, every signature and chain admitted; "
             f"{found.rerun} decisions run again from their evidence, all the same"
         )
+
+    def _auditor(self) -> Auditor:
+        """Return who shows what an auditor does, on this log."""
+        return Auditor(self.bus, self.settings, self.organism.fingerprint, lambda: self.position, self.report.log)
 
     # How a step is taken and told
 
@@ -264,11 +266,6 @@ def _write(path: Path | None, report: Report) -> None:
 def _in_words(row: DecisionRow) -> str:
     decided = msgspec.json.decode(row.data, type=LoadAssessed)
     return f"{decided.site} is {decided.level} (cpu {decided.cpu_ppm // 10_000} %, from {decided.readings} readings)"
-
-
-def _hold(truth: object, otherwise: str) -> None:
-    if not truth:
-        raise StepFailed(otherwise)
 
 
 _NEXT = """

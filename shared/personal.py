@@ -14,12 +14,10 @@ from __future__ import annotations
 from typing import Annotated, Generic, TypeVar, cast, get_origin
 
 import msgspec
-from blake3 import blake3
 
 from shared.constant import constant
 
 PSEUDONYM_BYTES = constant(16, "bytes", "X-11")
-SALT_BYTES = constant(32, "bytes", "X-11")
 MIN_SEALED_BYTES = constant(72, "bytes", "X-11")  # nonce, one padded block, tag
 MAX_SEALED_BYTES = constant(8_192, "bytes", "X-11")
 SHOWN_DIGITS = 4  #: of a pseudonym, where a person reads it
@@ -54,14 +52,3 @@ def redacted(value: object) -> object:
             case _:
                 return {key: redacted(item) for key, item in known.items()}
     return [redacted(item) for item in cast("list[object]", value)] if isinstance(value, list | tuple) else value
-
-
-def record_leaf(salt: bytes, record: bytes) -> bytes:
-    """Return a record's salted leaf, BLAKE3(salt ‖ record).
-
-    A neighbour's leaf is disclosed by an inclusion proof. Without the salt, which is derived from the person's key and
-    dies with it, nobody can tell from the leaf whether a guessed record is the right one. A record of no person takes a
-    random salt that is kept beside it.
-    """
-    assert len(salt) == SALT_BYTES, f"a salt has {SALT_BYTES} bytes, found {len(salt)}"
-    return blake3(salt + record).digest()

@@ -18,6 +18,7 @@ from blake3 import blake3
 from deploy.commands.audit import source_of
 from deploy.commands.task import finish
 from deploy.terminal import Terminal
+from organs.anchor.checkpoint import checkpoint_proofs
 from organs.notary.ports import tiles_folder
 from shared.audit import BundleSource, FolderSource, Options, Report, Snapshot, verify, write_bundle
 from shared.audit.bundle import VERIFIER
@@ -222,10 +223,7 @@ def _matches(pattern: str, subject: str) -> bool:
 
 
 def _anchors(settings: Settings) -> list[tuple[str, bytes]]:
-    """Return the proofs of time that were collected for this log's checkpoints."""
-    folder = place(settings) / "anchors"
-    found = sorted(path for ending in ("*.ots", "*.tsr") for path in folder.glob(ending))
-    return [(f"anchors/{path.name}", path.read_bytes()) for path in found]
+    return [(f"anchors/{name}", proof) for name, proof in checkpoint_proofs(settings)]
 
 
 @contextmanager

@@ -3,8 +3,37 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
-from shared.errors import Refusal, Refused
+import msgspec
+
+from organs.anchor.kept import Kept, Record
+from shared.config import Settings
+from shared.errors import Refusal, Refused, StorageFault
+from shared.home import place
+
+WHAT = "checkpoint "
+
+
+def anchors_folder(settings: Settings) -> Path:
+    """Return where an environment's proofs of time lie."""
+    return place(settings) / "anchors"
+
+
+def checkpoint_proofs(settings: Settings) -> list[tuple[str, bytes]]:
+    """Return the proofs of time that were collected for this log's checkpoints, by names that say their size."""
+    folder = anchors_folder(settings)
+    found: list[tuple[str, bytes]] = []
+    for path in sorted((folder / "anchors").glob("*")):
+        try:
+            record = msgspec.json.decode(path.read_bytes(), type=Record)
+            if record.what.startswith(WHAT) and record.state != "none":
+                proof = Kept.location(folder, record)
+                size = record.what.removeprefix(WHAT)
+                found.append((f"checkpoint-{size}-{record.digest[:8]}{proof.suffix}", proof.read_bytes()))
+        except (OSError, msgspec.MsgspecError) as error:
+            raise StorageFault(f"{path} is no record of an anchor, or its proof is gone ({error})") from error
+    return found
 
 
 def checkpoint_digest(note: bytes) -> bytes:

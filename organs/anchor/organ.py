@@ -13,7 +13,7 @@ from typing import ClassVar, TypeVar
 from organs.anchor.authorities import HttpAuthority, LocalAuthority, SimAuthority
 from organs.anchor.bitcoin import FileHeaders, Headers, NoHeaders
 from organs.anchor.calendars import HttpCalendar, LocalCalendar, SimCalendar, upgraded
-from organs.anchor.checkpoint import checkpoint_digest
+from organs.anchor.checkpoint import WHAT, anchors_folder, checkpoint_digest
 from organs.anchor.kept import METHODS, Kept, Record
 from organs.anchor.ots import Timestamp, read_detached, timestamp, write_detached
 from organs.anchor.ports import Calendar, Fallback, ProofStore, TimestampAuthority
@@ -22,7 +22,6 @@ from organs.anchor.store import FileProofStore, MemoryProofStore
 from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Fault, Refused, Unreachable
-from shared.home import place
 from shared.journal import record as journal
 from shared.part.organ import Log, Organ
 from shared.subjects.anchor import AnchorAdvanced, AnchorProof, AnchorRequest, AnchorStatus, AnchorStatusRequest
@@ -60,12 +59,13 @@ class AnchorOrgan(Organ):
         self.kept = Kept(ports.store)
         self._looked_s = self._swept_s = float("-inf")
         self._checkpointed_s = float("-inf")
+        self._anchored_size = self._own_words = 0  #: so far it is to be anchored; what of the rest we said ourselves
         self._newest: tuple[bytes, str] | None = None  #: the newest checkpoint, until it is anchored
         self._said: dict[str, tuple[State, float]] = {}  #: what the log was told lately, by record
 
     @classmethod
     def build(cls, settings: Settings, world: World) -> AnchorOrgan:
-        folder = place(settings) / "anchors"
+        folder = anchors_folder(settings)
         store = FileProofStore(folder)
         calendars = [HttpCalendar(url, world) for url in (settings.anchor_calendars or "").split(",") if url]
         outside = settings.anchor_tsa_url is not None and settings.anchor_tsa_ca is not None
@@ -109,11 +109,14 @@ class AnchorOrgan(Organ):
 
     async def on_advanced(self, decision: AnchorAdvanced) -> None:
         """Note what the log holds by now."""
+        self._own_words += 1
         await self.kept.hear(decision)
 
     async def on_checkpointed(self, heard: Checkpointed) -> None:
-        """Have the newest checkpoint of the log anchored at the next interval."""
-        self.remember(checkpoint_digest(heard.note.encode()), f"checkpoint {heard.size}")
+        """Have the newest checkpoint anchored at the next interval, unless all that is new in it is our own words."""
+        if heard.size > self._anchored_size + self._own_words:
+            self._anchored_size, self._own_words = heard.size, 0
+            self.remember(checkpoint_digest(heard.note.encode()), f"{WHAT}{heard.size}")
 
     async def on_tick(self, tick: Tick) -> list[AnchorAdvanced]:
         """Anchor the newest checkpoint and look after everything pending, when it is time for it."""

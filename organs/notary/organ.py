@@ -17,6 +17,7 @@ from shared.envelope.keybook import NOTARY_PART
 from shared.errors import LogFault, Refusal, Refused, StorageFault
 from shared.journal import record
 from shared.log.checkpoint import Checkpoint, log_keys
+from shared.log.entry import Entry
 from shared.log.note import NoteKey
 from shared.log.store import NoTiles
 from shared.log.subtree import SecondSigner
@@ -29,6 +30,7 @@ from shared.world import SimWorld, World
 
 SIGN_LEAVES = constant(1_000, "leaves", "X-04")
 SIGN_S = constant(10.0, "s", "X-04")
+ASKED_S = constant(1.0, "s", "X-12")
 
 
 class NotaryOrgan(Organ):
@@ -117,26 +119,51 @@ class NotaryOrgan(Organ):
         self._ask_witnesses()
         return list(said)
 
-    async def on_proof(self, request: ProofRequest) -> Proof | Refusal:
-        """Return the proof file of one entry under the last checkpoint."""
+    async def on_proof(self, request: ProofRequest) -> list[Proof | Checkpointed | NotaryRefused] | Refusal:
+        """Return the proof file of one entry under the last checkpoint; what nobody signed yet is signed for it."""
+        said = await self._sign_for(request.index)
         try:
             try:
                 proof = self.notary.prove(request.index)
             except LogFault:  # the tiles were damaged since the start
                 await self._make_tiles_again(self._publics)
                 proof = self.notary.prove(request.index)
-            return Proof(request.index, str(proof))
+            return [*said, Proof(request.index, str(proof))]
         except Refused as no:
             return no.refusal
+
+    async def _sign_for(self, index: int) -> list[Checkpointed | NotaryRefused]:
+        """Sign now, although it is not time, because somebody wants the proof of an entry; at most once a second."""
+        signed = 0 if self.notary.signed is None else self.notary.signed.size
+        if index < signed or self.world.elapsed_s() - self._signed_at_s < ASKED_S:
+            return []
+        try:
+            await self._mend()
+            await self._check_end()
+            said = await self._read()
+            return [*said, *(await self._sign() if index < self.notary.size else [])]
+        except Inconsistent as finding:
+            return self._refuse(str(finding))
 
     async def _read(self) -> list[Checkpointed]:
         """Take every new entry; sign whenever enough have come."""
         said: list[Checkpointed] = []
-        while entries := await self.log.entries(self.notary.size):
+        while entries := await self._next():
             self.notary.take(entries)
             if self.notary.pending >= SIGN_LEAVES:
                 said += await self._sign()
         return said
+
+    async def _next(self) -> list[Entry]:
+        """Return the entries after the last leaf, read together with its own: what goes on from another is not taken."""
+        size = self.notary.size
+        found = await self.log.entries(max(size - 1, 0))
+        if not size:
+            return found
+        if not found or found[0].index != size - 1:
+            raise Inconsistent(f"entry {size - 1} was read before and cannot be read any more")
+        self.notary.check_last(found[0])
+        return found[1:]
 
     async def _sign(self) -> list[Checkpointed]:
         if not self.notary.pending:

@@ -13,7 +13,7 @@ from shared.errors import Unreachable
 from shared.log.witness import PATH, Answer
 from shared.world import World
 
-MAX_ANSWER_BYTES = constant(65_536, "bytes", "X-12")
+MAX_WITNESS_ANSWER_BYTES = constant(65_536, "bytes", "X-12")
 _HEAD_END = b"\r\n\r\n"
 _STATUS_WORDS = 2
 
@@ -68,10 +68,10 @@ class SimPost:
 
 async def _until_closed(reader: asyncio.StreamReader) -> bytes:
     raw = b""
-    while chunk := await reader.read(MAX_ANSWER_BYTES):
+    while chunk := await reader.read(MAX_WITNESS_ANSWER_BYTES):
         raw += chunk
-        if len(raw) > MAX_ANSWER_BYTES:
-            raise Unreachable(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
+        if len(raw) > MAX_WITNESS_ANSWER_BYTES:
+            raise Unreachable(f"the answer has more than {MAX_WITNESS_ANSWER_BYTES} bytes")
     return raw
 
 
@@ -90,4 +90,4 @@ def _read(raw: bytes) -> Answer:
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= len(str(MAX_ANSWER_BYTES))
+    return text.isascii() and text.isdigit() and len(text) <= len(str(MAX_WITNESS_ANSWER_BYTES))

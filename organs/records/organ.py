@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from organs.records.building import AT_ONCE, catch_up, rebuild
 from organs.records.memory import MemoryRecords
-from organs.records.port import OutOfOrder, Records
+from organs.records.port import OutOfOrder, Records, tables_of
 from organs.records.postgres import PostgresRecords
 from organs.records.views.decisions import DECISIONS
 from shared.config import Settings
@@ -58,7 +58,7 @@ class RecordsOrgan(Organ):
     async def _of_another_log(self) -> bool:
         """Say whether the last entry that the views show is not the one that stands there in the log."""
         reached = await self.records.next_index()
-        if not reached:
+        if not reached or DECISIONS not in tables_of(self.records.views):
             return False
         [row] = await self.records.newest(DECISIONS, 1)
         shown = dict(zip(DECISIONS.names, row, strict=True))

@@ -16,9 +16,9 @@ from shared.log.witness import MAX_REQUEST_BYTES, PATH, TEXT_TYPE, Answer
 
 LOOPBACK = constant("127.0.0.1", "address", "X-04")
 POLL_S = constant(0.05, "s", "X-04")
-SILENCE_S = constant(5.0, "s", "X-12")
+CLIENT_SILENCE_S = constant(5.0, "s", "X-12")
 REQUEST_S = constant(20.0, "s", "X-12")
-AT_ONCE = constant(32, "requests", "X-12")
+REQUESTS_AT_ONCE = constant(32, "requests", "X-12")
 
 
 def serve(witness: Witness, host: str = LOOPBACK, port: int = 0) -> tuple[str, Callable[[], None]]:
@@ -49,7 +49,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self._free = threading.BoundedSemaphore(AT_ONCE)
+        self._free = threading.BoundedSemaphore(REQUESTS_AT_ONCE)
         super().__init__(address, handler)
 
     def process_request(self, request: socket | tuple[bytes, socket], client_address: object) -> None:
@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
     """One request of one client."""
 
     asked: ClassVar[Witness]
-    timeout = SILENCE_S
+    timeout = CLIENT_SILENCE_S
     server_version = "nimmerverse-witness"
     sys_version = ""
 

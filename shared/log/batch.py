@@ -27,8 +27,13 @@ SALT_BYTES = constant(32, "bytes", "COL-04")
 LEAF_BYTES = constant(32, "bytes", "COL-04")
 
 
-def leaf_of(record: bytes, salt: bytes) -> bytes:
-    """Return the 32-byte leaf of a record's canonical bytes under a salt of 32 bytes."""
+def record_leaf(salt: bytes, record: bytes) -> bytes:
+    """Return a record's 32-byte salted leaf, BLAKE3(salt ‖ record's canonical bytes), under a salt of 32 bytes.
+
+    A neighbour's leaf is disclosed by an inclusion proof. Without the salt, which is derived from a person's key and
+    dies with it, nobody can tell from the leaf whether a guessed record is the right one. A record of no person takes a
+    random salt that is kept beside it.
+    """
     assert len(salt) == SALT_BYTES, f"a salt has {SALT_BYTES} bytes"
     return blake3(salt + record).digest()
 

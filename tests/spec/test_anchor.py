@@ -695,7 +695,12 @@ def test_an_organism_anchors_in_a_simulation() -> None:
         status = await living.operator.request(AnchorStatusRequest(DIGEST))
         assert isinstance(status, AnchorStatus)
         assert "bitcoin_unchecked" == status.state
-        assert ["pending", "pending_local", "bitcoin_unchecked"] == [d.state for d in await decisions(living)]
+        said = await decisions(living)
+        mine = [d.state for d in said if d.digest == DIGEST.hex()]
+        assert ["pending", "pending_local", "bitcoin_unchecked"] == mine
+        checkpoints = {d.what for d in said} - {"a test"}
+        assert all(what.startswith("checkpoint ") for what in checkpoints)
+        assert 0 < len(checkpoints) < 600 / 60, "what the anchors say of themselves is no reason to anchor again"
 
     live_sim(life)
 

@@ -14,7 +14,7 @@ from shared.log.batch import (
     MAX_RECORDS,
     Batch,
     InclusionProof,
-    leaf_of,
+    record_leaf,
     reference_holds,
     reference_leaf,
     reference_proof,
@@ -28,7 +28,7 @@ SIZES = st.integers(1, MAX_RECORDS)
 
 def leaves_of(size: int) -> list[bytes]:
     """Distinct leaves, the same each time."""
-    return [leaf_of(f"record {n}".encode(), blake3(n.to_bytes(4, "big")).digest()) for n in range(size)]
+    return [record_leaf(blake3(n.to_bytes(4, "big")).digest(), f"record {n}".encode()) for n in range(size)]
 
 
 def batch_of(size: int) -> Batch:
@@ -148,15 +148,15 @@ def test_a_batch_has_its_bounds() -> None:
 def test_a_leaf_commits_to_the_whole_record_and_hides_it() -> None:
     """Any changed byte of record or salt is another leaf; without its salt a record cannot be told by guessing."""
     record, salt = b'{"id":7,"text":"hello","score":12}', bytes(range(32))
-    leaf = leaf_of(record, salt)
-    changed = [leaf_of(record[:n] + bytes([record[n] ^ 1]) + record[n + 1 :], salt) for n in range(len(record))]
-    salted = [leaf_of(record, salt[:n] + bytes([salt[n] ^ 1]) + salt[n + 1 :]) for n in range(32)]
+    leaf = record_leaf(salt, record)
+    changed = [record_leaf(salt, record[:n] + bytes([record[n] ^ 1]) + record[n + 1 :]) for n in range(len(record))]
+    salted = [record_leaf(salt[:n] + bytes([salt[n] ^ 1]) + salt[n + 1 :], record) for n in range(32)]
     assert len(record) + 32 + 1 == len({leaf, *changed, *salted})
     assert leaf not in {blake3(record).digest(), blake3(bytes(32) + record).digest()}
     assert blake3(salt + record).digest() == leaf
     for wrong in (b"", salt[:31], salt + b"\0"):
         with pytest.raises(AssertionError, match="32 bytes"):
-            leaf_of(record, wrong)
+            record_leaf(wrong, record)
 
 
 # The reference

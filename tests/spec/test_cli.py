@@ -170,6 +170,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "dead": (),
     "audit verify": (),
     "audit replay": (),
+    "audit backup": ("HOME/backup",),
+    "audit restore": ("--reason", "why"),
     "anchor stamp": ("ab" * 32,),
     "anchor status": ("ab" * 32,),
     "anchor verify": (
@@ -210,6 +212,7 @@ STAY = {"up", "part", "tour", "audit witness"}
 OBJECTIONS = {
     "doctor": Exit.FAILED,
     "audit verify": Exit.INCOMPLETE,
+    "audit restore": Exit.CONFIG,  # an organism runs
     "audit bundle": Exit.CONFIG,
     "audit prove": Exit.CONFIG,
     "audit check-proof": Exit.BAD_PROOF,

@@ -19,12 +19,13 @@ from deploy.references.subjects import kind_of
 from shared.bus.confidential import quotable
 from shared.codec import decode, decode_any, encode, encode_json
 from shared.errors import CODES, Refusal
+from shared.log.batch import record_leaf
 from shared.log.entry import Position
 from shared.log.tree import root_of
 from shared.message import DeclarationError, Request, Signal
 from shared.part import Nerve, Organ, declaration
 from shared.part.checks import check_part
-from shared.personal import Personal, record_leaf
+from shared.personal import Personal
 from shared.subjects.privacy import EraseRequest, ErasureOrdered, PersonErased
 from shared.subjects.system import Decided
 from shared.vault import NOT_IN_AUDIT_BACKUP, simulated_people

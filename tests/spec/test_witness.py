@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from organs.witness import FolderMemory, MemoryMemory, Witness, WitnessMemory, serve
-from organs.witness.service import AT_ONCE
+from organs.witness.service import REQUESTS_AT_ONCE
 from shared.errors import ConfigFault, InUse, StorageFault
 from shared.keys import LocalSigner
 from shared.log.checkpoint import Checkpoint, open_checkpoint
@@ -298,7 +298,7 @@ def test_hostile_clients_cost_nothing() -> None:
             with socket.create_connection((at.hostname, at.port), 20) as client:
                 client.sendall(head)
                 assert status in client.recv(4096)
-        idle = [socket.create_connection((at.hostname, at.port), 20) for _ in range(AT_ONCE - 1)]
+        idle = [socket.create_connection((at.hostname, at.port), 20) for _ in range(REQUESTS_AT_ONCE - 1)]
         assert 200 == post(url, tree.ask(0))[0]
         for client in idle:
             client.close()
