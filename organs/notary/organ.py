@@ -155,7 +155,7 @@ class NotaryOrgan(Organ):
         return said
 
     async def _next(self) -> list[Entry]:
-        """Return the entries after the last leaf, read together with its own: what goes on from another is not taken."""
+        """Return the entries after the last leaf, read together with its own: what follows another is not taken."""
         size = self.notary.size
         found = await self.log.entries(max(size - 1, 0))
         if not size:

@@ -72,7 +72,10 @@ class FolderSource:
         return cls(FolderTiles(folder), str(folder))
 
     def checkpoint(self) -> bytes | None:
-        return self.tiles.get(CHECKPOINT)
+        try:
+            return self.tiles.get(CHECKPOINT)
+        except LogFault:  # not for this user: as if it were not there
+            return None
 
     def remembered(self) -> list[bytes]:
         return []

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from shutil import rmtree
 
+from shared.errors import LogFault
 from shared.files import open_private, private_folder, storing, sync_folder
 
 
@@ -19,7 +20,11 @@ class FolderTiles:
         place = self.folder / path
         try:
             return place.read_bytes()
-        except OSError:  # not there, or not a file that may be read: the reader names what it misses
+        except PermissionError as error:
+            raise LogFault(
+                f"{place} cannot be read ({error.strerror}): give this user permission to read it"
+            ) from error
+        except OSError:  # not there, or no file: the reader names what it misses
             return None
 
     def put(self, path: str, data: bytes) -> None:

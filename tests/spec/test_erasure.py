@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -192,7 +192,7 @@ def test_the_command_says_where_the_erasure_stands(story: Story) -> None:
     assert told["ordered"] == [erased.ordered_index, erased.ordered_offset]
     assert erased.copies == [copy["id"] for copy in told["copies"]]
     assert [str(story.copy)] == [copy["folder"] for copy in told["copies"]]
-    assert told["erased"] == [*astuple(erasures(story.after)[story.hers.person.hex()])]
+    assert told["erased"] == [*msgspec.structs.astuple(erasures(story.after)[story.hers.person.hex()])]
 
 
 def test_the_open_text_was_never_anywhere(story: Story) -> None:
@@ -248,7 +248,7 @@ def test_the_vault_lists_erasures_and_no_names(story: Story) -> None:
     """`vault list` counts people and names none unless it is asked to; it shows each erasure and each backup."""
     [told] = story.cli.held("vault", "list", "--json").documents
     assert (1, 0) == (told["people"], told["secrets"])
-    at = [*astuple(erasures(story.after)[story.hers.person.hex()])]
+    at = [*msgspec.structs.astuple(erasures(story.after)[story.hers.person.hex()])]
     ordered = story.erased.documents[0]["ordered"]
     assert [{"person": story.hers.person.hex(), "ordered": ordered, "complete": at}] == told["erased"]
     assert [(str(story.copy), True)] == [(row["folder"], row["reachable"]) for row in told["backups"]]
