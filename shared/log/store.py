@@ -20,12 +20,10 @@ class FolderTiles:
         place = self.folder / path
         try:
             return place.read_bytes()
-        except PermissionError as error:
-            raise LogFault(
-                f"{place} cannot be read ({error.strerror}): give this user permission to read it"
-            ) from error
-        except OSError:  # not there, or no file: the reader names what it misses
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
+        except OSError as error:
+            raise LogFault(f"{place} cannot be read ({error.strerror}): let this user read it") from error
 
     def put(self, path: str, data: bytes) -> None:
         place = self.folder / path
