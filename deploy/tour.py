@@ -13,6 +13,7 @@ import msgspec
 from rich.markup import escape
 
 from deploy.attach import living
+from deploy.commands.task import still_wanted
 from deploy.host import EmbeddedHost, RemoteHost
 from deploy.load import BUILT_IN
 from deploy.organism import Organism
@@ -179,6 +180,7 @@ class Tour:
     # How a step is taken and told
 
     async def _step(self, name: str, work: Callable[[], Awaitable[str]]) -> None:
+        still_wanted()
         before = self.world.elapsed_s()
         try:
             async with asyncio.timeout(2 * PATIENCE_S):
@@ -222,6 +224,7 @@ class Tour:
     async def _until_async(self, holds: Callable[[], Awaitable[bool]], what: str) -> None:
         give_up = self.world.elapsed_s() + PATIENCE_S
         while not await holds():
+            still_wanted()
             if self.world.elapsed_s() > give_up:
                 raise StepFailed(f"waited {PATIENCE_S:g} s for {what}")
             await self.world.sleep(0.02)
@@ -253,6 +256,7 @@ async def take(loaded: Loaded, terminal: Terminal, *, question: str | None, stay
 
 async def _stay(organism: Organism, world: RealWorld) -> None:
     while True:
+        still_wanted()
         organism.raise_if_broken()
         await world.sleep(0.5)
 

@@ -10,6 +10,16 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+def still_wanted() -> None:
+    """Raise CancelledError if this task was asked to stop and something it waited for did not pass that on.
+
+    `asyncio.wait_for` of Python 3.11 returns its result instead where both come at once; a loop asks here each time.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 def finish(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` to its end and return its result; SIGTERM cancels it as Ctrl-C does, and is a KeyboardInterrupt too.
 

@@ -23,6 +23,7 @@ BATCH = constant(200, "messages", "X-07")
 EXPIRES_S = constant(30, "s", "X-07")
 ACKS = "$JS.ACK."
 IDLE_S = constant(2, "s", "X-07")
+HAND_BACK_S = constant(2.0, "s", "X-07")
 PROGRESS_S = constant(1.5, "s", "X-07")
 NOBODY = "503"
 SHORT_ACK_TOKENS = 9
@@ -68,7 +69,8 @@ class Pull:
         if not tasks or not self.client.is_connected:
             return
         with suppress(NatsError, OSError, TimeoutError):
-            await self._drain()  # first, or the server would deliver it here again
+            async with asyncio.timeout(HAND_BACK_S):
+                await self._drain()  # first, or the server would deliver it here again
             held = [self._working] if self._working is not None else []
             while not self._queue.empty():
                 held.append(self._queue.get_nowait())
