@@ -239,6 +239,7 @@ COMMANDS: dict[str, Described | Group] = {
                         "--quorum", type=_natural, default=0, metavar="N", help="so many witnesses must have signed"
                     ),
                     _option("--known-void", type=_natural, action="append", default=[], metavar="INDEX", help=_KNOWN),
+                    _option("--jobs", type=_count, metavar="N", help="cores to judge on (default: all, if worth it)"),
                     _option(
                         "--state", type=Path, metavar="FILE", help="remember what was proven, and go on from there"
                     ),
@@ -516,8 +517,11 @@ COMMANDS: dict[str, Described | Group] = {
     ),
     "bench": Described(
         f"{_RUN}:bench",
-        "measure appends beside raw nats-py in one run",
-        (_option("--events", type=_count, default=5_000, metavar="N", help="events per sealed measurement"),),
+        "measure ours beside what it is made of, in one run: appends on the bus, or trees and audits of the log",
+        (
+            _option("area", nargs="?", choices=("bus", "log"), default="bus", help="what to measure (default: bus)"),
+            _option("--events", type=_count, default=5_000, metavar="N", help="events of one measurement"),
+        ),
     ),
     "doctor": Described(f"{_ADMIN}:doctor", "look at what has to be right, and say what is not"),
     "completion": Described(

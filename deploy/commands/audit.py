@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from argparse import Namespace
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -38,6 +39,7 @@ def verify(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         witnesses=tuple(NoteKey.parse(text) for text in args.witness),
         quorum=args.quorum,
         known_void=frozenset(args.known_void),
+        jobs=args.jobs or os.cpu_count() or 1,
         progress=_telling(terminal),
     )
     report = finish(_verified(args.source, loaded, options, args.state))

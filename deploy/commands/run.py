@@ -20,6 +20,7 @@ from shared.home import Running
 from shared.journal import configure
 from shared.part import Runner
 from shared.part.main import sentence, serve, serve_metrics
+from shared.world import RealWorld
 
 
 def up(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -99,7 +100,14 @@ def sim(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 
 def bench(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
-    """Measure the ways of appending, ours beside raw nats-py."""
+    """Measure one area, ours beside what it is made of."""
+    if args.area == "log":
+        from deploy import bench_log
+
+        terminal.note("measuring trees, signatures and replays in memory …")
+        told = bench_log.measure_log(RealWorld(loaded.settings.env), args.events)
+        terminal.give([asdict(figure) for figure in told], bench_log.table(told))
+        return Exit.OK
     from deploy.bench import bench, table
 
     terminal.note("measuring on a server of its own with `sync: always` …")

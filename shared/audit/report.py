@@ -104,7 +104,14 @@ class Report:
             self.void.append(bad)
         if self.first_bad is None:
             self.first_bad = bad
-        self.admission.object(Exit.VOID, f"entry {bad.index} (seq {bad.seq}) is void: {bad.reason}")
+        self.admission.object(Exit.VOID, _of(bad))
+
+    def in_order(self) -> None:
+        """Put void events in the order of the log, where they were not found in it."""
+        self.void.sort(key=lambda bad: (bad.index, bad.offset))
+        if self.void and self.integrity.ok:
+            self.first_bad = self.void[0]
+            self.admission.detail = _of(self.void[0])
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -141,3 +148,7 @@ class Report:
             verdict = "consistent, signer unknown"
         told.append(f"verdict: {verdict}")
         return told
+
+
+def _of(void: Bad) -> str:
+    return f"entry {void.index} (seq {void.seq}) is void: {void.reason}"

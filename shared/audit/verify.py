@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from shared.audit.judges import WORTH_IT, Case, Judges, counted, judge
 from shared.audit.report import Bad, Report
 from shared.audit.source import BadLeaf, Source, Stored, read_leaf
 from shared.codec import decode
-from shared.envelope import Prefix, Verdict, admit, read
+from shared.envelope import Prefix, Verdict, read
 from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import Exit, LogFault, Refused
-from shared.keys import verify as prove
 from shared.log.checkpoint import Checkpoint, SignedCheckpoint, log_keys, open_checkpoint, origin_of
 from shared.log.entry import Entry
 from shared.log.note import BadNote, Note, NoteKey
@@ -43,14 +43,20 @@ class Options:
     quorum: int = 0  #: how many of the witnesses must have cosigned
     known_void: frozenset[int] = frozenset()  #: void entries it knows of already
     skip_signatures_below: int = 0  #: entries it has proven before, under a root that still holds
+    jobs: int = 1  #: on how many cores entries are judged
     progress: Callable[[int, int], None] = lambda _done, _all: None
-    take: Callable[[Verdict], None] = lambda _verdict: None  #: hears every judged entry
+    take: Callable[[Verdict], None] | None = None  #: hears every judged entry, in order; then one core judges
 
 
 async def verify(source: Source, options: Options | None = None) -> Report:
     """Read the whole source and return what was found; no bad input makes it raise."""
     audit = _Audit(source, options or Options())
-    await audit.read()
+    try:
+        await audit.read()
+        await audit.hear_judges()
+    finally:
+        if audit.judges is not None:
+            await audit.judges.close()
     audit.conclude()
     return audit.report
 
@@ -104,6 +110,7 @@ class _Audit:
         self.chosen = False  #: only chosen entries are read, so no root can be made of them
         self.differs: int | None = None  #: the first entry whose leaf is not the one in the tiles
         self.suspect: Entry | None = None  #: that entry
+        self.judges: Judges | None = None  #: other processes, where they are worth it
 
     # Reading
 
@@ -114,10 +121,10 @@ class _Audit:
             async for batch in self.source.batches():
                 for place, stored in enumerate(batch):
                     if stored.entry.index != expected + place:
-                        self._take(batch[:place], expected)
+                        await self._take(batch[:place], expected)
                         self._out_of_place(stored.entry, expected + place)
                         return
-                self._take(batch, expected)
+                await self._take(batch, expected)
                 expected += len(batch)
                 self.options.progress(expected, self.newest.size if self.newest else 0)
         except BadLeaf as bad:
@@ -125,6 +132,21 @@ class _Audit:
         except LogFault as gone:
             expected = self.report.entries
             self.report.gone(expected, max(expected, (self.newest.size if self.newest else 1) - 1), str(gone))
+
+    async def hear_judges(self) -> None:
+        """Take in what other processes found."""
+        if self.judges is not None:
+            await self.judges.done()
+            self._count(self.judges.events, self.judges.bad)
+            self.report.in_order()
+
+    async def _judges(self, env: str) -> Judges | None:
+        """Return other processes where so many are asked for, the log is long enough, and nobody hears each verdict."""
+        size = self.newest.size if self.newest is not None else 0
+        if self.options.jobs < 2 or size < WORTH_IT or self.options.take is not None:  # noqa: PLR2004 - one is this one
+            return None
+        case = Case(env, self.options.mode == "full", self.options.skip_signatures_below)
+        return await Judges.start(case, self.options.jobs)
 
     def read_chosen(self, indices: Sequence[int]) -> None:
         """Judge these entries alone, until one of them is not in the tree."""
@@ -158,11 +180,12 @@ class _Audit:
         verify_inclusion(index, self.newest.size, leaf_hash(leaf), path, self.newest.root)
         return read_leaf(index, leaf)
 
-    def _take(self, batch: list[Stored], start: int) -> None:
+    async def _take(self, batch: list[Stored], start: int) -> None:
         if not batch:
             return
         if self.prefix is None:
             self.prefix = Prefix(batch[0].entry.subject.partition(".")[0], recalls=False)
+            self.judges = await self._judges(self.prefix.env)
         leaves = [stored.leaf for stored in batch]
         self._compare(leaf_hashes(leaves), start)
         if self.differs is not None and self.suspect is None:
@@ -171,32 +194,45 @@ class _Audit:
             self.tree.extend(leaves[self.tree.size - start : size - start])
             self.roots[size] = self.tree.root()
         self.tree.extend(leaves[self.tree.size - start :])
-        for stored in batch:
-            if self.differs is None or stored.entry.index < self.differs or not self.tiles_hold:
-                self._judge(stored)  # what follows a changed entry would only be judged by its consequences
+        whole = self.differs is None or not self.tiles_hold
+        await self._judge_all(batch if whole else [s for s in batch if s.entry.index < (self.differs or 0)])
         self.report.entries += len(batch)
         self.report.newest_ms = batch[-1].entry.time_ns // 1_000_000
 
     def _judge(self, stored: Stored) -> None:
+        """Judge an entry here: one of the key lane, or every one where this core judges alone."""
         prefix, entry = self.prefix, stored.entry
         assert prefix is not None
         of_keys = entry.subject.startswith(prefix.keys_lane)
         if self.options.mode == "links" and not of_keys:
             return
         chained = of_keys or self.options.mode == "full"
-        proves = _proven_before if entry.index < self.options.skip_signatures_below else prove
-        verdict = admit(prefix, entry, sealed=stored.sealed, proves=proves, chained=chained)
-        if chained:
-            prefix.fold(verdict)
-        void = verdict.void()
-        self.report.events += len(verdict.events) - len(void) if verdict.refusal is None else 0
-        for offset, no in void:
-            if entry.index not in self.options.known_void:
-                event = verdict.events[offset].id.hex() if verdict.events else ""
-                self.report.refused(Bad(entry.index, offset, entry.index + 1, entry.subject, event, str(no)))
+        verdict = judge(prefix, stored, chained=chained, signatures_from=self.options.skip_signatures_below)
+        self._count(*counted(verdict))
         if of_keys and lookup(entry.subject) is EpochStarted:
             self._epoch(verdict)
-        self.options.take(verdict)
+        if self.options.take is not None:
+            self.options.take(verdict)
+
+    def _count(self, events: int, void: Sequence[Bad]) -> None:
+        self.report.events += events
+        for bad in void:
+            if bad.index not in self.options.known_void:
+                self.report.refused(bad)
+
+    async def _judge_all(self, batch: list[Stored]) -> None:
+        """Judge a batch: the key lane here and first, the rest on as many cores as are asked for."""
+        assert self.prefix is not None
+        if self.judges is None:
+            for stored in batch:
+                self._judge(stored)
+            return
+        lane = self.prefix.keys_lane
+        of_keys = [stored for stored in batch if stored.entry.subject.startswith(lane)]
+        for stored in of_keys:
+            self._judge(stored)
+        if self.options.mode != "links":
+            await self.judges.give(of_keys, [s for s in batch if not s.entry.subject.startswith(lane)])
 
     def _epoch(self, verdict: Verdict) -> None:
         for _, event in verdict.admitted():
@@ -398,10 +434,6 @@ class _Audit:
             return self.tiles.lead_to(self.newest.root)
         except LogFault:
             return False
-
-
-def _proven_before(*_of: bytes) -> bool:
-    return True
 
 
 def _id_of(entry: Entry | None) -> str:

@@ -99,14 +99,15 @@ class Prefix:
         lane.last, lane.batch = entry.index, None
         if verdict.refusal is not None or verdict.sealed is None:
             return
-        attributes, cls = verdict.sealed.attributes, _key_event(self, entry.subject)
-        lane.batch = (attributes.source, attributes.prev, attributes.batch)
+        a, cls = verdict.sealed.attributes, _key_event(self, entry.subject)
+        lane.batch = (a.source, a.prev, a.batch)
         if self.recalls:
             lane.digests[entry.index] = _digest(entry)
-        for offset, event in verdict.admitted():
-            lane.seen[attributes.source, event.id] = (entry.index, offset)
-            if cls is not None:
-                self.keys.learn(self.env, cls, bytes(event.data), entry.index)
+        for offset, (event, no) in enumerate(zip(verdict.events, verdict.repeats, strict=True)):
+            if no is None:
+                lane.seen[a.source, event.id] = (entry.index, offset)
+                if cls is not None:
+                    self.keys.learn(self.env, cls, bytes(event.data), entry.index)
 
 
 _EMPTY = Lane()

@@ -60,15 +60,17 @@ class Attributes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     type: Subject  #: `nimmerverse.{domain}.{service}.{type}`
     subject: Subject  #: the full subject, environment included
     time: Short  #: RFC 3339, UTC, milliseconds
-    ttlms: int
+    ttlms: Annotated[int, Meta(gt=0)]
     agent: Agent
     boot: Short  #: the emitter's start, 16 hex digits
-    sequence: int  #: counts the emitter's envelopes within its boot
+    sequence: Annotated[int, Meta(ge=0)]  #: counts the emitter's envelopes within its boot
     version: Short  #: the part's version
     correlation: Short  #: hex id that runs through one conversation, or empty
-    prev: int  #: the lane's last index before this entry (before its whole batch), -1 when the lane was empty
-    batch: int  #: this entry's place in its atomic batch, 0 first or alone
-    count: int  #: number of events
+    prev: Annotated[
+        int, Meta(ge=-1)
+    ]  #: the lane's last index before this entry (before its whole batch), -1 when the lane was empty
+    batch: Annotated[int, Meta(ge=0, lt=MAX_BATCH_ENTRIES)]  #: this entry's place in its atomic batch, 0 first or alone
+    count: Annotated[int, Meta(ge=0, le=MAX_BLOCK_EVENTS)]  #: number of events
     root: bytes  #: 32 bytes, the tree over the events
     ihsanppm: Ppm | None = None
     snrppm: Ppm | None = None
@@ -78,7 +80,7 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One Ed25519 signature over the pre-authentication encoding, and the id of the key that made it."""
 
     k: Short
-    sig: bytes
+    sig: Annotated[bytes, Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)]
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -266,14 +268,8 @@ def read(raw: bytes) -> Sealed:
         and written_ms >= 0
         and (len(keys) == 1 or keys == sorted(set(keys)))
         and 0 < len(keys) <= MAX_SIGNATURES
-        and all(len(s.sig) == SIGNATURE_BYTES for s in wire.s)
-        and attributes.count == len(wire.e)
-        and 0 < attributes.count <= MAX_BLOCK_EVENTS
+        and 0 < attributes.count == len(wire.e)
         and len(attributes.root) == ROOT_BYTES
-        and attributes.prev >= -1
-        and 0 <= attributes.batch < MAX_BATCH_ENTRIES
-        and attributes.ttlms > 0
-        and attributes.sequence >= 0
     )
     if not shape_ok:
         raise Refused(Refusal("R005", "envelope: readable but not canonical, or a count, key order or length is off"))
