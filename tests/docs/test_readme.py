@@ -146,6 +146,47 @@ def test_living_with_it(home: Home, organism: Living) -> None:
     assert organism.process.poll() is None
 
 
+#: A policy that finds nothing to worry about, for `audit replay --policy`.
+CALM = """
+from nerves.overload import OverloadNerve
+from nerves.overload.nerve import AssessRequest, LoadAssessed, Refusal, Tick, VitalsWave, Window
+
+
+class CalmNerve(OverloadNerve):
+    def decide(
+        self, state, window, message: VitalsWave | AssessRequest | Tick, now_ms: int
+    ) -> tuple[Window, list[LoadAssessed] | Refusal]:
+        return window, []
+"""
+
+CHECKED: dict[str, Callable[[Done], bool]] = {
+    "verify": lambda done: "verdict: ok" in done.out,
+    "prove": lambda done: done.out == "",
+    "bundle": lambda done: "entries of nimmerverse/dev/" in done.out and "to check:" in done.out,
+    "replay": lambda done: "came out differently" in done.err and "would differ" in done.err,
+    "backup": lambda done: "of them signed" in done.out,
+}
+
+
+@pytest.mark.spec("X-04", "X-05")
+def test_checking_the_log(home: Home, organism: Living, tmp_path: Path) -> None:
+    """Each command of "Checking the log" does what is said beside it, on the living log."""
+    [told] = home.held("connect", "--json").documents
+    (tmp_path / "stricter.py").write_text(CALM)
+    places = {
+        "FINGERPRINT": told["trust"],
+        "FOLDER": str(tmp_path / "backup"),
+        "17.tlog-proof": str(tmp_path / "17.tlog-proof"),
+        "log.zip": str(tmp_path / "log.zip"),
+        "./stricter.py": str(tmp_path / "stricter.py"),
+    }
+    for words in runs(section("Checking the log")):
+        done = home.held(*(places.get(word, word) for word in words))
+        assert words[0] == "views" or CHECKED[words[1]](done), f"{words}: {done}"
+    home.held("audit", "verify", str(tmp_path / "log.zip"), "--trust", told["trust"])
+    assert organism.process.poll() is None
+
+
 @pytest.mark.spec("X-01", "X-06")
 def test_your_own_cell(home: Home, shout: Living) -> None:
     """The README's cell is granted its subjects at once, watched, asked, published to, replayed and checked."""
