@@ -92,6 +92,7 @@ HttpUrls = Annotated[
     Expected("http://HOST:PORT or https://HOST, several separated by commas"),
 ]
 NoteKeys = Annotated[str | None, Expected("verifier keys separated by commas, or the path of a file with one a line")]
+SecondSignature = Annotated[Literal["none", "ml-dsa-44"], Expected("none or ml-dsa-44")]
 Level = Annotated[Literal["debug", "info", "warning", "error"], Expected("debug, info, warning or error")]
 Color = Annotated[Literal["auto", "always", "never"], Expected("auto, always or never")]
 
@@ -144,6 +145,9 @@ class Settings(BaseModel):
     log_level: Level = Field("info", description="Least severe log line that is written.")
     metrics_port: AnyPort = Field(
         None, description="Port on 127.0.0.1 that serves Prometheus metrics; empty serves none."
+    )
+    second_signature: SecondSignature = Field(
+        "none", description="Second signature on checkpoints, against forgers of another age; needs the extra `pq`."
     )
     witness_urls: HttpUrls = Field(
         None, repr=False, description="Witnesses that the notary asks to cosign each checkpoint; empty asks none."

@@ -39,7 +39,10 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
         "The signing proxy signed for `caller` with `key`; `digest` is BLAKE3 of what was signed.",
     ),
     "signature_refused": ("warning", "The signing proxy refused `caller`; `code` and `detail` say why."),
-    "notary_signs": ("info", "The notary signs from here on; `key` is what witnesses and auditors verify it with."),
+    "notary_signs": (
+        "info",
+        "The notary signs from here on; others verify it with `key`, and `second`.",
+    ),
     "fork_seen": ("error", "The witness saw two trees of one size that one log signed; `ForkSeen` carries both notes."),
     "witness_listens": ("info", "The witness answers at `url`; its cosignatures verify with `key`."),
     "witness_stuck": (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import ClassVar
 
 from organs.notary.cosigners import Cosigners
@@ -14,13 +14,15 @@ from shared.config import Settings
 from shared.constant import constant
 from shared.envelope import leaf_of
 from shared.envelope.keybook import NOTARY_PART
-from shared.errors import LogFault, Refusal, Refused, StorageFault
+from shared.errors import KeyFault, LogFault, Refusal, Refused, StorageFault
 from shared.journal import record
+from shared.keys import LocalSigner, Signer
+from shared.keys.mldsa import MlDsaSigner
 from shared.log.checkpoint import Checkpoint, log_keys
 from shared.log.entry import Entry
 from shared.log.note import NoteKey
 from shared.log.store import NoTiles
-from shared.log.subtree import SecondSigner
+from shared.log.subtree import SecondSigner, second_key
 from shared.log.tiles import TileWriter
 from shared.log.witness import note_keys
 from shared.part.organ import Organ, OwnLog, own_key
@@ -31,6 +33,9 @@ from shared.world import SimWorld, World
 SIGN_LEAVES = constant(1_000, "leaves", "X-04")
 SIGN_S = constant(10.0, "s", "X-04")
 ASKED_S = constant(1.0, "s", "X-12")
+
+
+Beside = Callable[[Signer], SecondSigner]  #: the signer whose key belongs to the notary's own
 
 
 class NotaryOrgan(Organ):
@@ -45,9 +50,9 @@ class NotaryOrgan(Organ):
     holds_key: ClassVar[bool] = True
 
     def __init__(
-        self, shelf: Shelf, world: World, cosigners: Cosigners | None = None, second: SecondSigner | None = None
+        self, shelf: Shelf, world: World, cosigners: Cosigners | None = None, beside: Beside | None = None
     ) -> None:
-        self.shelf, self.world, self.cosigners, self.second = shelf, world, cosigners, second
+        self.shelf, self.world, self.cosigners, self.beside = shelf, world, cosigners, beside
         self.trouble = ""  #: why nothing is signed, empty while all is well
         self._opened = False
         self._signed_at_s = world.elapsed_s()
@@ -62,25 +67,27 @@ class NotaryOrgan(Organ):
     def build(cls, settings: Settings, world: World) -> NotaryOrgan:
         keys = note_keys(settings.witnesses, "witnesses")
         urls = (settings.witness_urls or "").split(",")
-        return cls(FolderShelf.of(settings), world, Cosigners(HttpPost(), urls, keys) if urls != [""] else None)
+        cosigners = Cosigners(HttpPost(), urls, keys) if urls != [""] else None
+        beside = _ml_dsa_44 if settings.second_signature == "ml-dsa-44" else None
+        return cls(FolderShelf.of(settings), world, cosigners, beside)
 
     @classmethod
     def simulate(cls, world: SimWorld) -> NotaryOrgan:
         return cls(MemoryShelf(), world)
 
     def again(self, world: SimWorld) -> NotaryOrgan:
-        return NotaryOrgan(self.shelf, world, self.cosigners, self.second)
+        return NotaryOrgan(self.shelf, world, self.cosigners, self.beside)
 
     async def open(self, log: OwnLog) -> None:
         """Go on after the last checkpoint; Inconsistent if the log does not hold what it commits to."""
         self.log = log
         signer = own_key(log)
-        former = await self._former_keys()
+        former, second = await self._former_keys(), self.beside(signer) if self.beside else None
         try:
-            self.notary = Notary(self.shelf, signer, log.env, former, self.second)
+            self.notary = Notary(self.shelf, signer, log.env, former, second)
         except TilesLost:
             await self._make_tiles_again({signer.public, *former})
-            self.notary = Notary(self.shelf, signer, log.env, former, self.second)
+            self.notary = Notary(self.shelf, signer, log.env, former, second)
         await self._check_end()
         self._publics = {signer.public, *former}
         self._opened = True
@@ -176,7 +183,9 @@ class NotaryOrgan(Organ):
         self._signed_at_s = self.world.elapsed_s()
         key, _ = log_keys(signed.origin, self.notary.signer.public)
         if key != self._told:
-            record(self.name, "notary_signs", key=str(key))
+            second = self.notary.second
+            told = "" if second is None else str(second_key(signed.origin, second.public))
+            record(self.name, "notary_signs", key=str(key), second=told)
             self._told = key
         return [Checkpointed(signed.origin, signed.size, signed.root, self.notary.note)]
 
@@ -264,3 +273,10 @@ class NotaryOrgan(Organ):
             self.notary.add_lines(signed, lines)
         except StorageFault as fault:  # the checkpoint stands without them
             record(self.name, "witness_failed", url="", detail=str(fault))
+
+
+def _ml_dsa_44(signer: Signer) -> SecondSigner:
+    """Return the ML-DSA-44 signer beside a key of the keyring. Raises KeyFault for a key that is not there."""
+    if not isinstance(signer, LocalSigner):
+        raise KeyFault("the second signature follows from the notary's key, which has to be in the keyring for that")
+    return MlDsaSigner.beside(signer)

@@ -12,7 +12,19 @@ import re
 from dataclasses import dataclass
 
 from shared.keys import Signer
-from shared.log.note import COSIGNATURE, ED25519, BadNote, Note, NoteKey, check_name, cosign, sign, time_of, unbase64
+from shared.log.note import (
+    COSIGNATURE,
+    ED25519,
+    ML_DSA_44,
+    BadNote,
+    Note,
+    NoteKey,
+    check_name,
+    cosign,
+    sign,
+    time_of,
+    unbase64,
+)
 from shared.log.tree import HASH_BYTES
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
@@ -84,4 +96,18 @@ def open_checkpoint(
     if plain not in note.by((plain, timed)):
         raise BadNote(f"the checkpoint of {checkpoint.origin} at {checkpoint.size} is not signed by the log's key")
     times = [time_of(signature.signature) for signature in note.signatures if signature.is_by(timed)]
-    return SignedCheckpoint(checkpoint, note, max(times, default=None), tuple(note.by(witnesses)))
+    return SignedCheckpoint(checkpoint, note, max(times, default=None), _witnessed(checkpoint, note, witnesses))
+
+
+def _witnessed(checkpoint: Checkpoint, note: Note, witnesses: tuple[NoteKey, ...]) -> tuple[NoteKey, ...]:
+    """Return which witnesses signed; BadNote where one of them is named and its signature does not verify."""
+    found = note.by(key for key in witnesses if key.kind != ML_DSA_44)
+    for key in (key for key in witnesses if key.kind == ML_DSA_44):
+        from shared.keys.mldsa import verify_mldsa
+        from shared.log.subtree import second_holds
+
+        lines = [line for line in note.signatures if line.is_by(key)]
+        if any(not second_holds(key, checkpoint, line, verify_mldsa) for line in lines):
+            raise BadNote(f"the signature of {key.name} ({key.key_id.hex()}) does not verify")
+        found += [key] if lines else []
+    return tuple(found)

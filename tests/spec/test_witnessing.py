@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from shared.keys import LocalSigner
 from shared.keys.sealed import CHEAP
 from shared.log.checkpoint import log_keys, open_checkpoint, origin_of
 from shared.log.note import Note, NoteKey
+from shared.log.subtree import second_key
 from shared.log.tiles import CHECKPOINT
 from shared.log.witness import AddCheckpoint, Answer
 from shared.part import Part
@@ -378,3 +380,25 @@ def test_a_witness_that_knows_no_log_does_not_start(tmp_path: Path, words: tuple
     done = Home.at(tmp_path).run("audit", "witness", *words)
     assert (int(Exit.CONFIG), "") == (done.code, done.out)
     assert sentence in done.sentence
+
+
+# A second signature, by the settings
+
+
+@pytest.mark.spec("X-04")
+def test_checkpoints_are_signed_twice_where_asked_for(tmp_path: Path) -> None:
+    """With `second_signature` each checkpoint carries an ML-DSA-44 line that an auditor can demand, and nobody must."""
+    home = Home.at(tmp_path / "home", second_signature="ml-dsa-44").without_records()
+    with home.up("--part", "organs.notary") as up:
+        told = json.loads(up.said(lambda line: '"notary_signs"' in line))
+    checked = home.held("audit", "verify", "--trust", _trust(home))
+    assert "verdict: ok" in checked.out
+    words = ("audit", "verify", "--trust", _trust(home), "--quorum", "1", "--witness")
+    assert told["second"].split("+")[0] in home.held(*words, told["second"]).out
+    stranger = str(second_key(told["second"].split("+")[0], bytes(1312)))
+    assert int(Exit.WRONG_SIGNER) == home.run(*words, stranger).code
+
+
+def _trust(home: Home) -> str:
+    [told] = home.run("audit", "verify", "--json").documents
+    return told["fingerprint"]
