@@ -11,6 +11,7 @@ holds.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Generic, TypeVar, cast, get_origin
 
 import msgspec
@@ -44,11 +45,31 @@ def is_personal(cls: object) -> bool:
 
 def redacted(value: object) -> object:
     """Return plain data as a person may read it: a map that is a Personal shows no more than its `repr`."""
+    if (personal := _personal(value)) is not None:
+        return repr(personal)
+    if isinstance(value, dict):
+        return {key: redacted(item) for key, item in cast("dict[object, object]", value).items()}
+    return [redacted(item) for item in cast("list[object]", value)] if isinstance(value, list | tuple) else value
+
+
+def persons(value: object) -> Iterator[bytes]:
+    """Yield the pseudonym of every Personal in plain data."""
+    if (personal := _personal(value)) is not None:
+        yield personal.person
+    elif isinstance(value, dict):
+        yield from persons([*cast("dict[object, object]", value).values()])
+    elif isinstance(value, list | tuple):
+        for item in cast("Iterable[object]", value):
+            yield from persons(item)
+
+
+def _personal(value: object) -> Personal[str] | None:
+    """Return plain data as the Personal that it is, if it is one."""
     if isinstance(value, dict):
         known = cast("dict[object, object]", value)
         match known.get("person"), known.get("sealed"), len(known):
             case bytes() as person, bytes() as sealed, 2:
-                return repr(Personal[str](person, sealed))
+                return Personal(person, sealed)
             case _:
-                return {key: redacted(item) for key, item in known.items()}
-    return [redacted(item) for item in cast("list[object]", value)] if isinstance(value, list | tuple) else value
+                pass
+    return None

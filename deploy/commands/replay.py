@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import msgspec
+
 from deploy.commands.audit import source_of
 from deploy.commands.show import full_subject, print_verdict
 from deploy.commands.task import finish
@@ -18,8 +20,13 @@ from shared.audit import verify as verify_log
 from shared.config import Loaded
 from shared.envelope import Verdict, covers
 from shared.errors import ConfigFault, Exit
+from shared.log.entry import Position
 from shared.message import decode_token, lane_of
 from shared.part import Nerve, declaration
+from shared.personal import persons
+from shared.vault.erasures import erased_by
+
+SHOWN_PLACES = 5  #: of one person's values, where a person reads them
 
 
 def replay(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -30,9 +37,13 @@ def replay(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     again = Again([_nerve(name, "--part") for name in (*known, *args.part)], "came out differently")
     policy = Again([_nerve(path, "--policy") for path in args.policy], "would differ")
 
+    erased = ErasedAt()
+
     def take(verdict: Verdict) -> None:
+        erased.take(verdict)
         if wanted.matches(verdict):
             print_verdict(verdict, terminal)
+            erased.printed(verdict)
         again.take(verdict)
         policy.take(verdict)
 
@@ -41,6 +52,7 @@ def replay(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             return await verify_log(source, Options(trust=args.trust, take=take))
 
     report = finish(main())
+    erased.tell(terminal)
     return _conclude(report, again, policy, terminal)
 
 
@@ -64,6 +76,40 @@ class Wanted:
         if self.entity is not None and _entity(entry.subject) != self.entity:
             return False
         return covers(self.pattern, entry.subject)
+
+
+@dataclass
+class ErasedAt:
+    """Whose values were printed, and where the log says that such a value is erased."""
+
+    seen: dict[str, list[Position]] = field(default_factory=dict[str, "list[Position]"])
+    erased: dict[str, Position] = field(default_factory=dict[str, Position])
+
+    def take(self, verdict: Verdict) -> None:
+        """Remember the erasures that an entry completes."""
+        for person, at in erased_by(verdict):
+            self.erased.setdefault(person, at)
+
+    def printed(self, verdict: Verdict) -> None:
+        """Remember whose values an entry holds."""
+        for offset, event in verdict.admitted():
+            for person in {*persons(msgspec.msgpack.decode(event.data))}:
+                self.seen.setdefault(person.hex(), []).append(Position(verdict.entry.index, offset))
+
+    def tell(self, terminal: Terminal) -> None:
+        """Say of each printed value that nobody can open any more where it was erased."""
+        for person, at in self.erased.items():
+            if places := self.seen.get(person):
+                first = ", ".join(f"({place.index}, {place.offset})" for place in places[:SHOWN_PLACES])
+                more = f" and {len(places) - SHOWN_PLACES} more" if len(places) > SHOWN_PLACES else ""
+                terminal.give(
+                    {
+                        "person": person,
+                        "erased": [at.index, at.offset],
+                        "events": [[place.index, place.offset] for place in places],
+                    },
+                    f"person {person[:8]}…  erased at ({at.index}, {at.offset}): no key opens {first}{more}",
+                )
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from shared.codec import decode
 from shared.envelope import Verdict
@@ -15,9 +15,13 @@ def erasures(verdicts: Iterable[Verdict]) -> dict[str, Position]:
     """Return where each erasure was completed, by the pseudonym's digits; the first such position holds."""
     found: dict[str, Position] = {}
     for verdict in verdicts:
-        if lookup(verdict.entry.subject) is not PersonErased:
-            continue
-        for offset, event in verdict.admitted():
-            person = decode(PersonErased, bytes(event.data)).person
-            found.setdefault(person, Position(verdict.entry.index, offset))
+        for person, at in erased_by(verdict):
+            found.setdefault(person, at)
     return found
+
+
+def erased_by(verdict: Verdict) -> Iterator[tuple[str, Position]]:
+    """Yield whose erasure one judged entry completes, and where it stands."""
+    if lookup(verdict.entry.subject) is PersonErased:
+        for offset, event in verdict.admitted():
+            yield decode(PersonErased, bytes(event.data)).person, Position(verdict.entry.index, offset)

@@ -6,7 +6,9 @@ The organism is real, with nats-server and PostgreSQL; the erasure is the comman
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -269,6 +271,18 @@ def test_what_is_erased_answers_erased_at(story: Story) -> None:
         assert story.his.person.hex() not in erasures(story.after)
 
     asyncio.run(look())
+
+
+def test_a_replay_says_what_was_erased(story: Story) -> None:
+    """`audit replay` prints her sealed values as they stand and says where they were erased; of Bob it says nothing."""
+    at = erasures(story.after)[story.hers.person.hex()]
+    printed = story.cli.held("audit", "replay", "--json").documents
+    [told] = [row for row in printed if "erased" in row and "person" in row]
+    assert (story.hers.person.hex(), [at.index, at.offset]) == (told["person"], told["erased"])
+    hers = base64.b64encode(story.hers.person).decode()
+    holds = [row for row in printed if hers in json.dumps(row.get("data", {}))]
+    assert told["events"] == [[row["index"], row["offset"]] for row in holds]
+    assert f"erased at ({at.index}, {at.offset}): no key opens" in story.cli.held("audit", "replay").out
 
 
 def test_the_log_stands(story: Story) -> None:
