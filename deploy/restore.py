@@ -33,7 +33,7 @@ from shared.log.checkpoint import Checkpoint
 from shared.log.note import Note
 from shared.log.store import FolderTiles
 from shared.log.tiles import Tiles
-from shared.log.tree import leaf_hashes
+from shared.log.tree import consistency_proof, leaf_hashes
 from shared.subjects.keys import KEYS_ENTITY, KEYS_LANE, EpochStarted
 from shared.version import VERSION
 from shared.world import RealWorld, new_id
@@ -109,7 +109,9 @@ async def _go_on(wire: NatsWire, settings: Settings, backup: Path | None, reason
         raise ConfigFault("a new epoch is signed by the log's root, whose keys are not in this keyring")
     missing, assumed = (report.entries, claim.size - 1), epoch + 1
     assert signed is not None
-    started = EpochStarted(KEYS_ENTITY, assumed, missing[0], missing[1], signed, reason)
+    tiles = Tiles(FolderTiles(tiles_folder(settings)), claim.size)
+    proof = consistency_proof(tiles.node, report.entries, claim.size)
+    started = EpochStarted(KEYS_ENTITY, assumed, missing[0], missing[1], signed, proof, reason)
     await bus.append(Draft(started, new_id(world)))
     return Restored(report.entries + 1, assumed, missing, None)
 

@@ -41,6 +41,7 @@ class Exit(IntEnum):
     BAD_PROOF = 19  #: a proof has the wrong size or does not lead to the checkpoint's root
     FORKED = 20  #: two checkpoints of one log contradict each other
     VOID = 21  #: everything is as signed, and some entries are void: they were refused, and take no effect
+    LOST = 22  #: entries that a kept checkpoint commits to are gone, and the log itself says so in an epoch
     INTERRUPTED = 130
 
 

@@ -20,8 +20,9 @@ from shared.envelope import (
     rfc3339,
     seal,
 )
+from shared.envelope.admission import Proves
 from shared.errors import Refused
-from shared.keys import LocalSigner
+from shared.keys import LocalSigner, Signer, verify
 from shared.log import Entry
 from shared.message import Decision
 from shared.subjects.keys import EpochStarted, Genesis, Grant, KeyIntroduced, KeyRevoked, KeyRotated, RootKey
@@ -67,7 +68,7 @@ def packed(**fields: object) -> bytes:
     return msgspec.msgpack.encode(fields)
 
 
-def envelope(subject: str, events: Sequence[bytes], signers: Sequence[LocalSigner], /, **changes: object) -> bytes:
+def envelope(subject: str, events: Sequence[bytes], signers: Sequence[Signer], /, **changes: object) -> bytes:
     """The sealed envelope around `events`; `changes` are attributes by name, whatever they make of it."""
     try:
         first = read_event(events[0]).id
@@ -98,8 +99,8 @@ def envelope(subject: str, events: Sequence[bytes], signers: Sequence[LocalSigne
 class Log:
     """A log under construction. Its reader folds every entry, so `prefix` is what comes before the next one."""
 
-    def __init__(self, trusted: str | None = None) -> None:
-        self.prefix = Prefix(ENV, KeyBook(trusted))
+    def __init__(self, trusted: str | None = None, proves: Proves = verify) -> None:
+        self.prefix, self.proves = Prefix(ENV, KeyBook(trusted)), proves
         self.entries: list[Entry] = []
         self.verdicts: list[Verdict] = []
 
@@ -117,7 +118,7 @@ class Log:
         """The next entry, judged by nobody yet."""
         return Entry(self.index, subject, (self.now_ms + late_ms) * 1_000_000 + 7, raw)
 
-    def sealed(self, subject: str, events: Sequence[bytes], /, *signers: LocalSigner, **changes: object) -> Entry:
+    def sealed(self, subject: str, events: Sequence[bytes], /, *signers: Signer, **changes: object) -> Entry:
         """The next entry, honest except for what `changes` say."""
         honest = {
             "prev": self.prefix.lane(subject.rpartition(".")[0]).last,
@@ -129,17 +130,17 @@ class Log:
     def put(self, entry: Entry) -> Verdict:
         """Judge an entry, fold it, and return the verdict."""
         assert entry.index == self.index
-        verdict = admit(self.prefix, entry)
+        verdict = admit(self.prefix, entry, proves=self.proves)
         self.prefix.fold(verdict)
         self.entries.append(entry)
         self.verdicts.append(verdict)
         return verdict
 
-    def say(self, kind: str, name: str, *signers: LocalSigner, entity: str = "one", **changes: object) -> Verdict:
+    def say(self, kind: str, name: str, *signers: Signer, entity: str = "one", **changes: object) -> Verdict:
         """Put one decision of the part."""
         return self.put(self.sealed(subject_of(kind, entity), [event(name)], *signers, **changes))
 
-    def key_event(self, message: Decision, *signers: LocalSigner, **changes: object) -> Verdict:
+    def key_event(self, message: Decision, *signers: Signer, **changes: object) -> Verdict:
         """Put one key event."""
         what = event(f"{type(message).__name__} {self.index}", encode(message))
         return self.put(self.sealed(message.subject(ENV), [what], *signers, **{"source": "root", **changes}))
@@ -172,9 +173,9 @@ def revoked(name: str) -> KeyRevoked:
     return KeyRevoked("root", signer(name).key_id, None, "lost")
 
 
-def epoch(number: int, first: int, last: int) -> EpochStarted:
+def epoch(number: int, first: int, last: int, note: str = "a note", proof: list[bytes] | None = None) -> EpochStarted:
     """A loss that the log names."""
-    return EpochStarted("root", number, first, last, "a note", "lost")
+    return EpochStarted("root", number, first, last, note, proof or [], "lost")
 
 
 def founded() -> Log:

@@ -7,6 +7,7 @@ from pathlib import Path
 from organs.notary.notary import Notary
 from organs.notary.ports import FolderShelf
 from shared.envelope.keybook import NOTARY_PART
+from shared.keys import LocalSigner
 from tests.forge import (
     ADA,
     BOB,
@@ -47,11 +48,11 @@ def told(count: int = 300) -> Log:
     return log
 
 
-def kept(log: Log, folder: Path, *, signed_s: int = SIGNED_S) -> FolderShelf:
+def kept(log: Log, folder: Path, *, signed_s: int = SIGNED_S, notary: LocalSigner = NOTARY) -> FolderShelf:
     """The log as a notary keeps it: tiles and a checkpoint under `folder`/tiles."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     shelf = FolderShelf(folder / "tiles", folder / "notary")
-    notary = Notary(shelf, NOTARY, "dev")
-    notary.take(log.entries[notary.size :])
-    assert notary.sign(log.prefix.keys, signed_s) is not None
+    office = Notary(shelf, notary, "dev")
+    office.take(log.entries[office.size :])
+    assert office.sign(log.prefix.keys, signed_s) is not None
     return shelf

@@ -97,6 +97,12 @@ class Report:
         which = f"entry {first} is" if first == last else f"entries {first} to {last} are"
         self.completeness.object(Exit.INCOMPLETE, f"{which} missing: {why}")
 
+    def lost(self, first: int, last: int, why: str) -> None:
+        """Record that a range of entries is gone and that the log says so."""
+        if self.missing is None:
+            self.missing = (first, last)
+        self.completeness.object(Exit.LOST, f"entries {first} to {last} are gone: {why}")
+
     def refused(self, bad: Bad) -> None:
         """Record a void event."""
         self.voids += 1

@@ -23,7 +23,15 @@ from shared.log.entry import Entry
 from shared.log.note import BadNote, Note, NoteKey
 from shared.log.store import NoTiles
 from shared.log.tiles import HEIGHT, WIDTH, Tiles, TileStore, TileWriter
-from shared.log.tree import HASH_BYTES, BadProof, inclusion_proof, leaf_hash, leaf_hashes, verify_inclusion
+from shared.log.tree import (
+    HASH_BYTES,
+    BadProof,
+    inclusion_proof,
+    leaf_hash,
+    leaf_hashes,
+    verify_consistency,
+    verify_inclusion,
+)
 from shared.message import lookup
 from shared.subjects.keys import EpochStarted
 
@@ -42,7 +50,7 @@ class Options:
     witnesses: tuple[NoteKey, ...] = ()
     quorum: int = 0  #: how many of the witnesses must have cosigned
     known_void: frozenset[int] = frozenset()  #: void entries it knows of already
-    skip_signatures_below: int = 0  #: entries it has proven before, under a root that still holds
+    skip_signatures_below: int = 0  #: entries it has proven before, under one of `against`; they count if it holds
     jobs: int = 1  #: on how many cores entries are judged
     progress: Callable[[int, int], None] = lambda _done, _all: None
     take: Callable[[Verdict], None] | None = None  #: hears every judged entry, in order; then one core judges
@@ -50,7 +58,8 @@ class Options:
 
 async def verify(source: Source, options: Options | None = None) -> Report:
     """Read the whole source and return what was found; no bad input makes it raise."""
-    audit = _Audit(source, options or Options())
+    wanted = options or Options()
+    audit = _Audit(source, wanted)
     try:
         await audit.read()
         await audit.hear_judges()
@@ -58,6 +67,8 @@ async def verify(source: Source, options: Options | None = None) -> Report:
         if audit.judges is not None:
             await audit.judges.close()
     audit.conclude()
+    if wanted.skip_signatures_below and not audit.proven_before():
+        return await verify(source, replace(wanted, skip_signatures_below=0))
     return audit.report
 
 
@@ -111,6 +122,7 @@ class _Audit:
         self.differs: int | None = None  #: the first entry whose leaf is not the one in the tiles
         self.suspect: Entry | None = None  #: that entry
         self.judges: Judges | None = None  #: other processes, where they are worth it
+        self.losses: list[tuple[EpochStarted, Checkpoint | None]] = []  #: that the log names, and by which checkpoint
 
     # Reading
 
@@ -190,7 +202,9 @@ class _Audit:
         self._compare(leaf_hashes(leaves), start)
         if self.differs is not None and self.suspect is None:
             self.suspect = batch[self.differs - start].entry
-        for size in [size for size in self.wanted if start < size <= start + len(leaves)]:
+        ends = {size for size in self.wanted if start < size <= start + len(leaves)}
+        ends |= {s.entry.index for s in batch if s.entry.index and lookup(s.entry.subject) is EpochStarted}
+        for size in sorted(ends):
             self.tree.extend(leaves[self.tree.size - start : size - start])
             self.roots[size] = self.tree.root()
         self.tree.extend(leaves[self.tree.size - start :])
@@ -237,6 +251,7 @@ class _Audit:
     def _epoch(self, verdict: Verdict) -> None:
         for _, event in verdict.admitted():
             e = decode(EpochStarted, bytes(event.data))
+            self.losses.append((e, _claim(e.old_checkpoint.encode())))
             missing = {"first_missing": e.first_missing, "last_missing": e.last_missing, "reason": e.reason}
             self.report.epochs.append({"epoch": e.epoch, "index": verdict.entry.index, **missing})
 
@@ -263,6 +278,12 @@ class _Audit:
 
     # Concluding
 
+    def proven_before(self) -> bool:
+        """Say whether the entries whose signatures were skipped are those under a checkpoint that was kept."""
+        skipped = self.options.skip_signatures_below
+        kept = (claim for current, claim in self.claims if not current and claim.size == skipped)
+        return any(self.roots.get(skipped) == claim.root for claim in kept)
+
     def conclude(self) -> None:
         """Compare what was read with what was signed, and answer the four questions."""
         report, book = self.report, self.prefix.keys if self.prefix is not None else None
@@ -280,6 +301,8 @@ class _Audit:
         ]
         for current, claim in self.claims:
             self._fits(claim, current=current)
+        for loss, old in self.losses if not self.chosen else ():
+            self._follows(loss, old)
         if self.newest is None and not report.entries:
             report.completeness.object(Exit.INCOMPLETE, "there is nothing: no entry and no checkpoint")
         elif self.newest is None:
@@ -311,16 +334,15 @@ class _Audit:
         report = self.report
         if not report.entries and claim.size and report.first_bad is None:
             report.gone(0, claim.size - 1, f"a checkpoint commits to {claim.size} entries")
-        signed = self._signed(claim)
-        if signed is None:
-            return
-        if current:
-            self._tell(claim, signed)
-        if self.chosen:
-            return
-        kept = self._kept(claim)
-        if kept < claim.size:  # an earlier epoch's: what came after is named as lost
-            return
+        if current and self.differs is not None and self.tiles_hold:  # whoever signed these tiles
+            self._wrong_root(claim, current=True)
+        signed = self._signed(claim, current=current)
+        if signed and not self.chosen and (current or not self._lost(claim)):
+            self._holds(claim, current=current)
+
+    def _holds(self, claim: Checkpoint, *, current: bool) -> None:
+        """Hold the size and root of a checkpoint against what was read."""
+        report = self.report
         if report.entries < claim.size:
             report.gone(report.entries, claim.size - 1, f"a checkpoint commits to {claim.size} entries")
         elif self.roots[claim.size] != claim.root:
@@ -365,38 +387,75 @@ class _Audit:
         good = [c.size for _, c in self.claims if self.roots.get(c.size) == c.root]
         return self.differs if self.differs is not None else min(void, max(good, default=0))
 
-    def _signed(self, claim: Checkpoint) -> SignedCheckpoint | None:
-        """Return the checkpoint as one of the log's own keys signed it; None, with the objection, where none did."""
+    def _signed(self, claim: Checkpoint, *, current: bool) -> bool:
+        """Say whether one of the log's own keys signed a checkpoint; the objection, where none did."""
         if self.prefix is None or self.prefix.keys.fingerprint is None:
-            return None
+            return False
+        try:
+            signed, key = self._opened(self.notes[id(claim)], claim)
+        except _OtherLog as other:
+            self.report.integrity.object(Exit.MIXED, str(other))
+            return False
+        except BadNote as bad:
+            why = f"the checkpoint over {claim.size} entries does not count: {bad}"
+            self.report.integrity.object(Exit.WRONG_SIGNER, why)
+            return False
+        if current:
+            self.report.log_key = key
+            self._tell(claim, signed)
+        return True
+
+    def _opened(self, raw: bytes, claim: Checkpoint) -> tuple[SignedCheckpoint, str]:
+        """Return a checkpoint as one of the log's own keys signed it, and that key; BadNote where none did."""
+        assert self.prefix is not None
         book, env = self.prefix.keys, self.prefix.env
-        names = {origin_of(env, book.fingerprint or "", e): e for e in range(1, len(book.epochs) + 2)}
-        if claim.origin not in names:
-            why = f"the checkpoint is of {claim.origin}, the entries of {origin_of(env, book.fingerprint or '', 1)}"
-            self.report.integrity.object(Exit.MIXED, why)
-            return None
-        trouble = ""
+        fingerprint = book.fingerprint or ""
+        if claim.origin not in {origin_of(env, fingerprint, e) for e in range(1, len(book.epochs) + 2)}:
+            raise _OtherLog(f"the checkpoint is of {claim.origin}, the entries of {origin_of(env, fingerprint, 1)}")
+        trouble = f"the log knows no key that may sign {claim.size} entries"
         for key in book.log_keys_at(claim.size):
             try:
-                opened = open_checkpoint(self.notes[id(claim)], key.public, claim.origin, self.options.witnesses)
-                self.report.log_key = str(log_keys(claim.origin, key.public)[0])
-                return opened
+                opened = open_checkpoint(raw, key.public, claim.origin, self.options.witnesses)
             except BadNote as bad:
                 trouble = str(bad)
-        why = trouble or f"the log knows no key that may sign {claim.size} entries"
-        self.report.integrity.object(
-            Exit.WRONG_SIGNER, f"the checkpoint over {claim.size} entries does not count: {why}"
-        )
-        return None
+            else:
+                return opened, str(log_keys(claim.origin, key.public)[0])
+        raise BadNote(trouble)
 
-    def _kept(self, claim: Checkpoint) -> int:
-        """Return how many of a checkpoint's entries the log still claims to hold: fewer only after a named loss."""
-        kept = claim.size
-        epoch = int(claim.origin.rpartition("/")[2]) if claim.origin.count("/") > 2 else 1  # noqa: PLR2004
-        for lost in self.report.epochs:
-            if lost["epoch"] > epoch and lost["last_missing"] >= claim.size - 1:
-                kept = min(kept, lost["index"])
-        return kept
+    def _lost(self, claim: Checkpoint) -> bool:
+        """Say whether the last of an earlier epoch's entries are gone, and what is; the checkpoint commits to them."""
+        for loss, old in self.losses:
+            if loss.epoch <= _epoch_of(claim) or loss.first_missing >= claim.size:
+                continue
+            why = f"epoch {loss.epoch} names {loss.first_missing} to {loss.last_missing} as lost ({loss.reason})"
+            if old != claim:
+                why += "; that the entries before are the same, this checkpoint cannot show"
+            if old is not None and (old.origin, old.size) == (claim.origin, claim.size) and old.root != claim.root:
+                why = f"two checkpoints of {claim.origin} contradict each other at {claim.size} entries"
+                self.report.tampered(self._bad(loss.first_missing, why), Exit.FORKED)
+            self.report.lost(loss.first_missing, claim.size - 1, why)
+            return True
+        return False
+
+    def _follows(self, loss: EpochStarted, old: Checkpoint | None) -> None:
+        """Hold an epoch to the checkpoint it names: the log's own, of an earlier epoch, over the entries before it."""
+        first, why = loss.first_missing, ""
+        if old is None:
+            why = "that is no checkpoint"
+        elif old.size > loss.last_missing + 1 or _epoch_of(old) >= loss.epoch:
+            why = f"that is of {old.origin}, over {old.size} entries"
+        else:
+            here, there = (first, self.roots[first]), (old.size, old.root)
+            (small, small_root), (large, large_root) = sorted((here, there), key=lambda one: one[0])
+            try:
+                self._opened(loss.old_checkpoint.encode(), old)
+                verify_consistency(small, large, loss.proof, small_root, large_root)
+            except (BadNote, BadProof) as bad:
+                why = str(bad)
+        if why:
+            why = f"epoch {loss.epoch} does not go on from the checkpoint that it names: {why}"
+            lane = self.prefix.keys_lane if self.prefix else ""
+            self.report.tampered(Bad(first, 0, first + 1, f"{lane}.epoch", "", why))
 
     def _fresh(self) -> None:
         report, now_s = self.report, self.options.now_s
@@ -434,6 +493,23 @@ class _Audit:
             return self.tiles.lead_to(self.newest.root)
         except LogFault:
             return False
+
+
+class _OtherLog(BadNote):
+    """A checkpoint of another log than the entries."""
+
+
+def _claim(note: bytes) -> Checkpoint | None:
+    """Return what a note says, signed or not; None where it is no checkpoint."""
+    try:
+        return Checkpoint.parse(Note.parse(note).text)
+    except BadNote:
+        return None
+
+
+def _epoch_of(claim: Checkpoint) -> int:
+    """Return the epoch that a checkpoint's origin names."""
+    return int(claim.origin.rpartition("/")[2]) if claim.origin.count("/") > 2 else 1  # noqa: PLR2004 - env, log, epoch
 
 
 def _id_of(entry: Entry | None) -> str:

@@ -24,12 +24,14 @@ from hypothesis import strategies as st
 from shared.audit import FolderSource, Options, Report, Snapshot, verify, verify_bundle, write_bundle
 from shared.audit.stand_alone import verify as stand_alone
 from shared.audit.zipped import write_zip
+from shared.envelope import leaf_of
 from shared.errors import Exit
 from shared.log import Entry
 from shared.log.checkpoint import Checkpoint
 from shared.log.note import COSIGNATURE, Note, NoteKey, cosign
 from shared.log.store import MemoryTiles
 from shared.log.tiles import TileWriter, bundle, unbundle
+from shared.log.tree import consistency_proof, leaf_hash, nodes_of
 from tests.forge import ADA, BOB, CYD, KEYS_LANE, PLAIN, Log, epoch, genesis, introduced, roots, signer, subject_of
 from tests.logs import NOTARY, NOW_S, SIGNED_S, kept, told
 
@@ -356,15 +358,88 @@ def test_witnesses_are_counted() -> None:
 
 
 def test_a_named_loss_is_no_tampering() -> None:
-    """After an epoch the log is of a new name, and what the old checkpoint committed to beyond it is known as lost."""
-    log = begun(told(40), 30)
+    """After an epoch the log is of a new name, and what a kept checkpoint committed to beyond it is known as lost."""
     old = made_of(told(40)).members["checkpoint"]
-    assert log.key_event(epoch(2, 30, 39), *roots(ADA, BOB)).refusal is None
-    assert log.say(PLAIN, "after", signer("ada's second"), entity="after").refusal is None
-    made = made_of(log)
-    report = both(made.raw, made.fingerprint, against=(old,))
+    made = made_of(after_a_loss(begun(told(40), 30), old.decode(), proof_of(told(40), 30, 40)))
+    report = both(made.raw, made.fingerprint)
     assert (Exit.OK, 32) == (report.exit, report.entries)
     assert report.origin.endswith("/2")
+    known = both(made.raw, made.fingerprint, against=(old,))
+    assert (Exit.LOST, (30, 39)) == (known.exit, known.missing)
+    assert "cannot show" not in known.completeness.detail
+    between = made_of(begun(told(40), 35)).members["checkpoint"]
+    unsure = both(made.raw, made.fingerprint, against=(between,))
+    assert (Exit.LOST, (30, 34)) == (unsure.exit, unsure.missing)
+    assert "cannot show" in unsure.completeness.detail
+    before = made_of(begun(told(40), 25)).members["checkpoint"]
+    assert Exit.OK is both(made.raw, made.fingerprint, against=(before,)).exit
+    rewritten = resigned(made_of(told(40)).members, 40, bytes(32))
+    assert Exit.FORKED is both(made.raw, made.fingerprint, against=(rewritten,)).exit
+
+
+def test_an_epoch_goes_on_from_the_checkpoint_it_names() -> None:
+    """A loss is named by a checkpoint of the log itself, which the entries before it begin: else the log was rewritten.
+
+    A checkpoint over fewer entries than remain does as well, where the newer one is gone with the disk.
+    """
+    true, proof = told(40), proof_of(told(40), 30, 40)
+    old = made_of(true).members["checkpoint"].decode()
+    earlier = made_of(begun(true, 20)).members["checkpoint"].decode()
+    stranger = other().members["checkpoint"].decode()
+    forged = resigned(made_of(true).members, 40, bytes(32)).decode()
+    rewritten = Log()
+    for entry in true.entries[:5]:
+        assert rewritten.put(entry).refusal is None
+    while rewritten.index < 30:
+        assert rewritten.say(PLAIN, f"another {rewritten.index}", signer("ada's")).refusal is None
+    cases = [
+        (begun(true, 30), old, proof, Exit.OK),
+        (begun(true, 30), earlier, proof_of(true, 20, 30), Exit.OK),
+        (begun(true, 30), earlier, proof, Exit.TAMPERED),
+        (begun(true, 30), "a note", [], Exit.TAMPERED),
+        (begun(true, 30), old, [], Exit.TAMPERED),
+        (begun(true, 30), old, proof[:-1], Exit.TAMPERED),
+        (begun(true, 30), old, [*proof, bytes(32)], Exit.TAMPERED),
+        (begun(true, 30), old, [bytes(31)], Exit.TAMPERED),
+        (begun(true, 30), stranger, proof, Exit.TAMPERED),
+        (begun(true, 30), forged, proof, Exit.TAMPERED),
+        (rewritten, old, proof, Exit.TAMPERED),
+    ]
+    for number, (log, note, path, exit_code) in enumerate(cases):
+        made = made_of(after_a_loss(log, note, path))
+        report = both(made.raw, made.fingerprint)
+        assert exit_code is report.exit, number
+        if exit_code is not Exit.OK:
+            assert report.first_bad is not None
+            assert 30 == report.first_bad.index
+
+
+def test_an_old_checkpoint_does_not_cover_a_rewritten_log() -> None:
+    """Naming a loss early on does not free the log from its own checkpoint: every entry under it is rewritten here."""
+    true = told(40)
+    log = begun(true, 4)
+    assert log.key_event(epoch(2, 4, 10**9), *roots(ADA, BOB)).refusal is None
+    while log.index < 40:
+        assert log.say(PLAIN, f"rewritten {log.index}", signer("ada's")).refusal is None
+    members = made_of(log).members
+    members["checkpoint"] = made_of(true).members["checkpoint"]
+    origin = Note.parse(members["checkpoint"]).text.partition("\n")[0]
+    assert Exit.TAMPERED is both(relisted(members, origin=origin), made_of(true).fingerprint).exit
+
+
+def after_a_loss(log: Log, note: str, proof: list[bytes]) -> Log:
+    """The log goes on in a second epoch, by this checkpoint."""
+    assert log.key_event(epoch(2, log.index, 39, note, proof), *roots(ADA, BOB)).refusal is None
+    known = log.prefix.keys.keys
+    both_keys = (signer("ada's"), signer("ada's second"))
+    key = next(key for key in both_keys if key.key_id in known and known[key.key_id].valid_at(log.index))
+    assert log.say(PLAIN, "after", key, entity="after").refusal is None
+    return log
+
+
+def proof_of(log: Log, old: int, new: int) -> list[bytes]:
+    """The proof that the tree of `new` entries goes on from the one of `old`."""
+    return consistency_proof(nodes_of([leaf_hash(leaf_of(entry)) for entry in log.entries[:new]]), old, new)
 
 
 def begun(log: Log, count: int) -> Log:

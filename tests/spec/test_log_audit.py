@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from shared.audit.source import FolderSource
-from shared.audit.verify import verify
+from shared.audit.stand_alone import verify as stand_alone
+from shared.audit.verify import Options, verify
 from shared.envelope import fingerprint_of, leaf_of
 from shared.envelope.keybook import NOTARY_PART
 from shared.errors import Exit
 from shared.log.checkpoint import Checkpoint, origin_of
-from shared.log.store import MemoryTiles
-from shared.log.tiles import CHECKPOINT, TileWriter
+from shared.log.store import FolderTiles, MemoryTiles
+from shared.log.tiles import CHECKPOINT, TileWriter, bundle, unbundle
 from shared.subjects.keys import Grant
-from tests.forge import ADA, BOB, ENV, PLAIN, START_MS, Log, genesis, introduced, roots, signer
+from tests.forge import ADA, BOB, CYD, ENV, PLAIN, START_MS, Log, epoch, genesis, introduced, roots, signer
+from tests.logs import kept, told
 
 pytestmark = pytest.mark.spec("X-04")
 
@@ -50,3 +54,66 @@ def test_a_changed_hash_hides_nothing() -> None:
         tiles.files[path] = bytes([tiles.files[path][0] ^ 1]) + tiles.files[path][1:]
         report = asyncio.run(verify(FolderSource(tiles, "the log")))
         assert (Exit.TAMPERED, [VOID]) == (report.exit, [bad.index for bad in report.void]), path
+
+
+@pytest.mark.parametrize("index", [0, 1, 2, 5])
+def test_the_first_changed_entry_is_named_wherever_it_stands(index: int, tmp_path: Path) -> None:
+    """One byte changed in the genesis, a key's introduction or a decision: the tiles say which entry it is."""
+    shelf = kept(told(40), tmp_path)
+    assert shelf.tiles.get("tile/entries/000.p/40")
+    file = tmp_path / "tiles/tile/entries/000.p/40"
+    leaves = [bytearray(leaf) for leaf in unbundle(file.read_bytes(), "")]
+    leaves[index][-1] ^= 1
+    file.write_bytes(bundle([bytes(leaf) for leaf in leaves]))
+    trust = told(40).prefix.keys.fingerprint
+    ours = asyncio.run(verify(FolderSource(shelf.tiles, "the log"), Options(trust=trust)))
+    theirs = stand_alone.audit_folder(tmp_path / "tiles", stand_alone.Wanted(trust))
+    assert ours.first_bad is not None
+    assert theirs.first_bad is not None
+    assert (Exit.TAMPERED, index) == (ours.exit, ours.first_bad.index)
+    assert (Exit.TAMPERED, index) == (theirs.exit, theirs.first_bad["index"])
+
+
+@dataclass(frozen=True)
+class Forger:
+    """Signs in the name of a key that it does not have."""
+
+    key_id: str
+    public: bytes
+
+    def sign(self, message: bytes) -> bytes:
+        """What it writes in a signature's place."""
+        return bytes(64 * (len(message) > 0))
+
+
+def test_what_was_proven_before_counts_under_the_same_root_alone(tmp_path: Path) -> None:
+    """Signatures are skipped only under a root that was proven: a log of forged signatures is found out all the same.
+
+    Its maker has the genuine genesis, no key, and an epoch that names everything after it as lost.
+    """
+    true, stranger = told(40), signer("a stranger")
+    trust = true.prefix.keys.fingerprint
+    shelf = kept(true, tmp_path / "true")
+    old = shelf.tiles.get(CHECKPOINT)
+    assert old is not None
+    known = Options(trust=trust, against=(old,), skip_signatures_below=40)
+    assert Exit.OK is asyncio.run(verify(FolderSource(shelf.tiles, "the log"), known)).exit
+    forged = Log(proves=lambda *_: True)
+    forged.put(true.entries[0])
+    owners = [Forger(key.key_id, key.public) for key in roots(ADA, BOB)]
+    for message in (
+        epoch(2, 1, 10**9, old.decode(), []),
+        introduced("notary's", CYD, NOTARY_PART, ()),
+        introduced("a stranger", CYD, NOTARY_PART, ()),
+        introduced("ada's", ADA),
+    ):
+        assert forged.key_event(message, *owners).refusal is None
+    adas = Forger(signer("ada's").key_id, signer("ada's").public)
+    while forged.index < 35:
+        assert forged.say(PLAIN, f"forged {forged.index}", adas).refusal is None
+    kept(forged, tmp_path / "forged", notary=stranger)
+    source = FolderSource(FolderTiles(tmp_path / "forged/tiles"), "the log")
+    for options in (known, Options(trust=trust, against=(old,)), Options(trust=trust)):
+        report = asyncio.run(verify(source, options))
+        assert report.exit not in (Exit.OK, Exit.LOST)
+        assert 1 == report.void[0].index

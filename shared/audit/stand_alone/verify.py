@@ -10,7 +10,8 @@ of shared/envelope/SPEC.md. It changes nothing, asks no network, and believes no
 fingerprint, and this file, from somewhere else than the log: a bundle's own copy would say what its maker likes.
 
 Exit codes: 0 verified, 2 usage, 10 consistent but nobody said whom to trust, 11 tampered, 12 incomplete, 13 stale,
-14 from the future, 15 truncated, 16 enlarged, 17 mixed, 18 wrong signer, 19 bad proof, 20 forked, 21 void entries.
+14 from the future, 15 truncated, 16 enlarged, 17 mixed, 18 wrong signer, 19 bad proof, 20 forked, 21 void entries,
+22 lost, and an epoch of the log says so.
 """
 
 # ruff: noqa: ANN401, PLR0911, PLR2004, TRY301 - decoded bytes may be anything; a format is its branches and numbers
@@ -38,10 +39,10 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 UNKNOWN_SIGNER, TAMPERED, INCOMPLETE, STALE, FUTURE, TRUNCATED, ENLARGED, MIXED = range(10, 18)
-WRONG_SIGNER, BAD_PROOF, FORKED, VOID = range(18, 22)
+WRONG_SIGNER, BAD_PROOF, FORKED, VOID, LOST = range(18, 23)
 NAMES = (
     *("unknown signer", "tampered", "incomplete", "stale", "from the future", "truncated", "enlarged", "mixed"),
-    *("wrong signer", "bad proof", "forked", "void entries"),
+    *("wrong signer", "bad proof", "forked", "void entries", "lost"),
 )
 
 
@@ -256,6 +257,7 @@ NEW_EPOCH = {
     "first_missing": int,
     "last_missing": int,
     "old_checkpoint": str,
+    "proof": [bytes],
     "reason": str,
 }
 KEY_EVENTS: dict[str, dict[str, Any]] = {
@@ -615,6 +617,28 @@ def climb(index: int, size: int, hashed: bytes, path: list[bytes]) -> bytes:
     return hashed
 
 
+def goes_on(small: int, small_root: bytes, large: int, large_root: bytes, proof: list[bytes]) -> bool:
+    """Whether a proof of consistency shows the tree of `small` leaves to begin the one of `large` leaves [RFC 9162]."""
+    if not 0 < small < large or any(len(one) != 32 for one in proof):
+        return small == large and small_root == large_root and not proof
+    path = proof if small & (small - 1) else [small_root, *proof]
+    place, last = small - 1, large - 1
+    while place & 1:
+        place, last = place >> 1, last >> 1
+    old = new = path[0] if path else b""
+    for one in path[1:]:
+        if not last:
+            return False
+        if place & 1 or place == last:
+            old, new = node_hash(one, old), node_hash(one, new)
+            while place and not place & 1:
+                place, last = place >> 1, last >> 1
+        else:
+            new = node_hash(new, one)
+        place, last = place >> 1, last >> 1
+    return not last and (old, new) == (small_root, large_root)
+
+
 # Signed notes and checkpoints [C2SP signed-note, tlog-checkpoint, tlog-cosignature]
 
 
@@ -961,10 +985,11 @@ class Audit:
                 self.reader = self.reader or Reader(entries[0][1].partition(".")[0])
                 hashes = [leaf_hash(leaf) for leaf in leaves]
                 self.compare(tile, hashes)
+                wanted |= {entry[0] for entry in entries if entry[1].endswith(".epoch")}
                 for entry, hashed in zip(entries, hashes, strict=True):
-                    tree.add(hashed)
                     if tree.size in wanted:
                         self.roots[tree.size] = tree.root()
+                    tree.add(hashed)
                     if self.differs is None or entry[0] < self.differs or not self.tiles_hold:
                         self.judge(entry)
                 report.entries += len(leaves)
@@ -973,8 +998,11 @@ class Audit:
             report.tampered(bad.args[0], f"R005: {bad.args[1]}")
         except Missing as gone:
             report.gone(report.entries, max(report.entries, self.tiles.size - 1), str(gone))
+        self.roots[tree.size] = tree.root()
         for current, claim in self.claims:
             self.fit(claim, current=current)
+        for loss in self.reader.epochs if self.reader else ():
+            self.follows(loss)
 
     def compare(self, tile: int, hashes: list[bytes]) -> None:
         """Find the first entry that is not the one in the tiles."""
@@ -988,11 +1016,13 @@ class Audit:
     def fit(self, claim: Checkpoint, *, current: bool) -> None:
         """Hold one checkpoint against what was read: its signature, its name, its size, its root."""
         report = self.report
+        if current and self.differs is not None and self.tiles_hold:  # whoever signed these tiles
+            report.tampered(self.differs, "the entries are not those that were signed")
         if not self.signed(claim, current=current):
             return
         if current:
             report.root = self.roots.get(claim.size, b"").hex()
-        if self.kept(claim) < claim.size:
+        elif self.lost(claim):
             return
         if report.entries < claim.size:
             report.gone(report.entries, claim.size - 1, f"a checkpoint commits to {claim.size} entries")
@@ -1031,32 +1061,74 @@ class Audit:
         report, reader = self.report, self.reader
         if reader is None or not reader.fingerprint:
             return False
-        name = f"nimmerverse/{reader.env}/{reader.fingerprint[:32]}"
-        if claim.origin not in {name, *(f"{name}/{e}" for e in range(2, len(reader.epochs) + 2))}:
-            report.object("integrity", MIXED, f"the checkpoint is of {claim.origin}, the entries of {name}")
+        if claim.origin not in self.names():
+            report.object("integrity", MIXED, f"the checkpoint is of {claim.origin}, the entries of {self.names()[0]}")
             return False
+        try:
+            signed_at_s, cosigned = self.opened(claim)
+        except BadNote as bad:
+            report.object("integrity", WRONG_SIGNER, f"the checkpoint over {claim.size} entries does not count: {bad}")
+            return False
+        if current:
+            report.origin, report.signed, report.signed_at_s = claim.origin, claim.size, signed_at_s
+            if cosigned < self.wanted.quorum:
+                report.object("trust", WRONG_SIGNER, f"{cosigned} witnesses of {self.wanted.quorum} signed")
+        return True
+
+    def names(self) -> list[str]:
+        """What the log may be called: one name for each of its epochs."""
+        assert self.reader is not None
+        name = f"nimmerverse/{self.reader.env}/{self.reader.fingerprint[:32]}"
+        return [name, *(f"{name}/{e}" for e in range(2, len(self.reader.epochs) + 2))]
+
+    def opened(self, claim: Checkpoint) -> tuple[int | None, int]:
+        """When one of the log's own keys signed a checkpoint, and how many witnesses; BadNote where no key did."""
+        assert self.reader is not None
         trouble = "the log knows no key that may sign it"
-        for key in reader.keys.values():
+        for key in self.reader.keys.values():
             last = claim.size if key["last"] is None else key["last"]
             if key["part"] == "notary" and key["first"] <= claim.size <= last:
                 try:
-                    signed_at_s, cosigned = claim.signed_by(key["public"]), claim.cosigned(self.wanted.witnesses)
+                    return claim.signed_by(key["public"]), claim.cosigned(self.wanted.witnesses)
                 except BadNote as bad:
                     trouble = str(bad)
-                    continue
-                if current:
-                    report.origin, report.signed, report.signed_at_s = claim.origin, claim.size, signed_at_s
-                    if cosigned < self.wanted.quorum:
-                        report.object("trust", WRONG_SIGNER, f"{cosigned} witnesses of {self.wanted.quorum} signed")
-                return True
-        report.object("integrity", WRONG_SIGNER, f"the checkpoint over {claim.size} entries does not count: {trouble}")
-        return False
+        raise BadNote(trouble)
 
-    def kept(self, claim: Checkpoint) -> int:
-        """How many of a checkpoint's entries the log claims to hold: fewer only after a loss that an epoch names."""
-        epoch = int(claim.origin.split("/")[3]) if claim.origin.count("/") > 2 else 1
-        lost = [e for e in self.reader.epochs if e["epoch"] > epoch] if self.reader else []
-        return min([claim.size, *(e["index"] for e in lost if e["last_missing"] >= claim.size - 1)])
+    def follows(self, loss: dict[str, Any]) -> None:
+        """Hold an epoch to the checkpoint it names: the log's own, of an earlier epoch, over the entries before it."""
+        why, index = "", loss["index"]
+        try:
+            old = Checkpoint(loss["old_checkpoint"].encode())
+            if old.origin not in self.names()[: loss["epoch"] - 1] or old.size > loss["last_missing"] + 1:
+                why = f"that is of {old.origin}, over {old.size} entries"
+            self.opened(old)
+            here, there = sorted(((index, self.roots[index]), (old.size, old.root)), key=lambda one: one[0])
+            if not goes_on(*here, *there, loss["proof"]):
+                why = why or "other entries stand before it"
+        except BadNote as bad:
+            why = str(bad)
+        if why:
+            self.report.tampered(index, f"epoch {loss['epoch']} does not go on from the checkpoint it names: {why}")
+
+    def lost(self, claim: Checkpoint) -> bool:
+        """Whether the last entries of a checkpoint of an earlier epoch are gone, as an epoch says; then what is."""
+        report = self.report
+        for loss in self.reader.epochs if self.reader else ():
+            if claim.origin not in self.names()[: loss["epoch"] - 1] or loss["index"] >= claim.size:
+                continue
+            try:
+                old = Checkpoint(loss["old_checkpoint"].encode())
+            except BadNote:
+                old = None
+            if old and (old.origin, old.size) == (claim.origin, claim.size) and old.root != claim.root:
+                report.tampered(loss["index"], "two checkpoints of this log contradict each other", FORKED)
+            report.missing = report.missing or (loss["index"], claim.size - 1)
+            why = f"entries {loss['index']} to {claim.size - 1} are gone, as epoch {loss['epoch']} says"
+            if old is None or old.text != claim.text:
+                why += "; that the entries before are the same, this checkpoint cannot show"
+            report.object("completeness", LOST, why)
+            return True
+        return False
 
     def conclude(self) -> Report:
         """Answer the rest: is anything there, how old is it, and whose is it."""
