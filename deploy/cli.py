@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -84,6 +85,13 @@ def _above_zero(text: str) -> float:
     return number
 
 
+def _fingerprint(text: str) -> str:
+    """Read a genesis's fingerprint."""
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise argparse.ArgumentTypeError(f"a fingerprint has 64 digits 0-9a-f, found {text!r}")
+    return text
+
+
 def _natural(text: str, least: int = 0) -> int:
     """Read a whole number that is not negative."""
     number = int(text)
@@ -135,7 +143,9 @@ COMMON = (
 _RUN, _TALK, _ADMIN = "deploy.commands.run", "deploy.commands.talk", "deploy.commands.admin"
 _AUDIT, _EVIDENCE = "deploy.commands.audit", "deploy.commands.evidence"
 _SOURCE = _option("source", type=Path, nargs="?", help="a log folder or a bundle (default: the live log)")
-_TRUST = _option("--trust", metavar="FINGERPRINT", help="the genesis you trust, told to you by other means")
+_TRUST = _option(
+    "--trust", type=_fingerprint, metavar="FINGERPRINT", help="the genesis you trust, told to you by other means"
+)
 _TILES = _option("source", type=Path, nargs="?", help="a log folder or a bundle (default: the notary's own tiles)")
 _OUT = _option("--out", type=Path, metavar="FILE", help="write it there (default: standard output)")
 _EVENT = "an index, index,offset, or an event's id"
@@ -203,7 +213,7 @@ COMMANDS: dict[str, Described | Group] = {
         "read the log from its genesis and admit every entry again",
         (
             _option("pattern", type=_pattern, nargs="?", default=">", help="print only what matches"),
-            _option("--trust", metavar="FINGERPRINT", help="the genesis you trust (see `connect`)"),
+            _TRUST,
             _option("--traces", metavar="PART", help="print the kept signals of a part instead"),
         ),
     ),
@@ -471,7 +481,7 @@ COMMANDS: dict[str, Described | Group] = {
             "verify": Described(
                 f"{_VIEWS}:verify_views",
                 "compare every table with one built from the log; 11 names the first row that differs",
-                (_option("--trust", metavar="FINGERPRINT", help="the genesis you trust (see `connect`)"),),
+                (_TRUST,),
             ),
             "rebuild": Described(
                 f"{_VIEWS}:rebuild_views",

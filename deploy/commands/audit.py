@@ -130,10 +130,11 @@ class _State:
 
     def applied(self, options: Options) -> Options:
         """Return options that skip the signatures proven before, and hold the log to the checkpoint of that time."""
-        if not self.told or self.told["mode"] != options.mode:
+        if not self.told:
             return options
         kept = (*options.against, self.told["checkpoint"].encode())
-        return replace(options, against=kept, skip_signatures_below=self.told["size"])
+        skip = self.told["size"] if self.told["mode"] == options.mode else 0
+        return replace(options, against=kept, skip_signatures_below=skip)
 
     def keep(self, path: Path | None, report: Report, options: Options) -> None:
         """Write what is proven now; a log with any objection but an unknown signer is not."""

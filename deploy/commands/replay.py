@@ -17,6 +17,7 @@ from deploy.recheck import Rerun
 from deploy.terminal import Terminal
 from shared.audit import Options, Report
 from shared.audit import verify as verify_log
+from shared.audit.report import Judged
 from shared.config import Loaded
 from shared.envelope import Verdict, covers
 from shared.errors import ConfigFault, Exit
@@ -53,7 +54,10 @@ def replay(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
     report = finish(main())
     erased.tell(terminal)
-    return _conclude(report, again, policy, terminal)
+    asked = [report.integrity, report.admission]
+    asked += [report.completeness] if args.source or report.missing is not None else []  # a live log may be unsigned
+    asked += [report.trust] if args.trust else []
+    return _conclude(report, again, policy, asked, terminal)
 
 
 @dataclass
@@ -139,7 +143,7 @@ class Again:
                     self.differing.append(place | {"part": rerun.nerve.name, "version": version})
 
 
-def _conclude(report: Report, again: Again, policy: Again, terminal: Terminal) -> Exit:
+def _conclude(report: Report, again: Again, policy: Again, asked: list[Judged], terminal: Terminal) -> Exit:
     terminal.note(
         f"{report.entries} entries with {report.events} events read from {report.source}; {report.voids} void; "
         f"{again.count} decisions run again, {len(again.differing)} {again.otherwise}"
@@ -153,13 +157,10 @@ def _conclude(report: Report, again: Again, policy: Again, terminal: Terminal) -
         for found in policy.differing:
             shown = f"  ({found['index']}, {found['offset']}) {found['subject']} {policy.otherwise}"
             terminal.give({"counterfactual": found}, shown)
-    for judged in (report.integrity, report.admission):
+    for judged in asked:
         if not judged.ok:
             terminal.note(f"{judged.detail}")
             return judged.exit
-    if report.missing is not None:
-        terminal.note(report.completeness.detail)
-        return Exit.INCOMPLETE
     return Exit.FAILED if again.differing else Exit.OK
 
 

@@ -109,10 +109,13 @@ def replay(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
                 void += len(verdict.void())
                 if covers(pattern, verdict.entry.subject):
                     print_verdict(verdict, terminal)
-        trust = "the trusted genesis" if args.trust else "an unnamed genesis (give --trust FINGERPRINT)"
+        trust = f"genesis {args.trust}" if args.trust else "an unnamed genesis (give --trust FINGERPRINT)"
         terminal.note(
             f"{entries} entries replayed from {trust}: signatures, chains and keys hold for all but {void} events"
         )
+        if args.trust and args.trust != bus.prefix.keys.fingerprint:
+            terminal.note(f"the genesis is {bus.prefix.keys.fingerprint}, you trust {args.trust}")
+            return Exit.WRONG_SIGNER
         return Exit.FAILED if void else Exit.OK
 
     return finish(main())

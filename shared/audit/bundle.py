@@ -155,7 +155,10 @@ async def verify_bundle(path: Path, options: Options | None = None) -> Report:
     try:
         source = BundleSource(path)
     except BrokenBundle as broken:
-        report = Report(str(path), "bundle")
+        why = "this is no bundle that could be read"
+        rest: list[str] = ["completeness", "freshness", "admission", "trust"]
+        unasked = dict.fromkeys(rest, why)
+        report = Report(str(path), "bundle", unasked=unasked)
         report.integrity.object(broken.exit, str(broken))
         return report
     try:

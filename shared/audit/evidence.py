@@ -64,7 +64,9 @@ def evidence_of(store: TileStore, text: str) -> Evidence:
 
 def check_proof(raw: bytes, name: str, trust: str | None, log_key: str | None) -> Report:
     """Check a proof file by itself; every bad one is BAD_PROOF, and no input makes it raise."""
-    report = Report(name, "proof", limits=LIMITS)
+    rest: list[str] = ["completeness", "freshness", "admission"]
+    unasked = dict.fromkeys(rest, "a proof shows one entry alone")
+    report = Report(name, "proof", limits=LIMITS, unasked=unasked)
     try:
         proof = ProofFile.parse(raw)
         claim = Checkpoint.parse(Note.parse(proof.note).text)
@@ -72,6 +74,7 @@ def check_proof(raw: bytes, name: str, trust: str | None, log_key: str | None) -
         read_leaf(proof.index, proof.extra)
     except (BadProof, BadNote, BadLeaf) as bad:
         report.integrity.object(Exit.BAD_PROOF, str(bad))
+        report.unasked["trust"] = "the proof proves nothing"
         return report
     report.origin, report.signed, report.entries, report.root = claim.origin, claim.size, 1, claim.root.hex()
     _whose(report, claim, proof.note, trust, log_key)

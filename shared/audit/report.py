@@ -10,6 +10,14 @@ from shared.errors import Exit
 
 MAX_BAD_KEPT = constant(1_000, "events", "X-12")
 
+_WELL = {
+    "integrity": "as signed",
+    "completeness": "whole",
+    "freshness": "as fresh as was asked for",
+    "admission": "admitted",
+    "trust": "as you trust",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Bad:
@@ -70,6 +78,7 @@ class Report:
     keys: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])  #: every key of the log, in order
     limits: str = ""  #: what such an audit cannot show, however well it ends
     note: str | None = None  #: the newest checkpoint, where the log's key signed it
+    unasked: dict[str, str] = field(default_factory=dict[str, str])  #: questions that were not put, and why not
 
     @property
     def exit(self) -> Exit:
@@ -122,10 +131,11 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
         told = asdict(self)
-        del told["note"]
+        del told["note"], told["unasked"]
         for name in ("integrity", "completeness", "freshness", "trust", "admission"):
             judged: Judged = getattr(self, name)
-            told[name] = {"ok": judged.ok, "exit": int(judged.exit), "detail": judged.detail}
+            asked = name not in self.unasked or not judged.ok
+            told[name] = {"ok": judged.ok, "judged": asked, "exit": int(judged.exit), "detail": judged.detail}
         return {"ok": self.ok, "exit": int(self.exit), "verdict": self.exit.name.lower(), **told}
 
     def lines(self) -> list[str]:
@@ -142,11 +152,12 @@ class Report:
             f"epoch {e['epoch']}     from {e['index']}, {e['first_missing']} to {e['last_missing']} lost: {e['reason']}"
             for e in self.epochs
         ]
-        names = {"integrity": "as signed", "completeness": "whole", "freshness": "fresh", "admission": "admitted"}
-        for name, well in names.items():
+        for name, well in _WELL.items():
             judged: Judged = getattr(self, name)
-            told.append(f"{'✓' if judged.ok else '✗'} {name:<13} {judged.detail or well}")
-        told.append(f"{'✓' if self.trust.ok else '✗'} trust         {self.trust.detail or 'the genesis you trust'}")
+            mark, text = ("✓", well) if judged.ok else ("✗", judged.detail)
+            if judged.ok and name in self.unasked:
+                mark, text = "·", f"not judged: {self.unasked[name]}"
+            told.append(f"{mark} {name:<13} {text}")
         told += [f"    void ({bad.index}, {bad.offset}) {bad.subject}: {bad.reason}" for bad in self.void[:20]]
         told += [f"not shown   {self.limits}"] if self.limits else []
         verdict = "ok" if self.ok else self.exit.name.lower().replace("_", " ")

@@ -79,6 +79,7 @@ async def verify_chosen(source: Source, indices: Sequence[int], options: Options
     """
     audit = _Audit(source, replace(options or Options(), mode="signatures"))
     audit.report.mode = "signatures"
+    audit.report.unasked |= {"completeness": "these are chosen entries"}
     audit.report.limits = "the entries between these, a later key event, the lanes' chains: this is a partial bundle"
     audit.read_chosen(indices)
     audit.conclude()
@@ -108,7 +109,7 @@ class _Audit:
 
     def __init__(self, source: Source, options: Options) -> None:
         self.source, self.options = source, options
-        self.report = Report(source.name, options.mode)
+        self.report = Report(source.name, options.mode, unasked=_unasked(options))
         self.prefix: Prefix | None = None
         self.inner = _Compared(source.tiles)
         self.tree = TileWriter(self.inner)
@@ -493,6 +494,14 @@ class _Audit:
             return self.tiles.lead_to(self.newest.root)
         except LogFault:
             return False
+
+
+def _unasked(options: Options) -> dict[str, str]:
+    """Return the questions that such an audit does not put."""
+    unasked = {} if options.max_age_s is not None else {"freshness": "how old it may be was not said (--max-age)"}
+    if options.mode == "links":
+        unasked["admission"] = "of links alone no signature is checked"
+    return unasked
 
 
 class _OtherLog(BadNote):

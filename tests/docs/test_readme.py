@@ -75,7 +75,7 @@ def test_every_command_of_the_readme_is_one() -> None:
     """Each `./run …` that the README shows or names is understood by the command line, options and all."""
     shown = [words for words in runs(README) if words[:1] not in ([], ["test"])]
     assert len(shown) > 12
-    for words in shown:
+    for words in [["0" * 64 if word == "FINGERPRINT" else word for word in words] for words in shown]:
         found = each_command().get(" ".join(words[:2])) or each_command()[words[0]]
         assert found.run == build_parser().parse_args(words).run
     assert set(re.findall(r"`\./run (\w+)", README)) - {"test"} <= COMMANDS.keys()

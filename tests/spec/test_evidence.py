@@ -69,7 +69,7 @@ def both(raw: bytes, trust: str | None, key: NoteKey | None) -> Exit:
     """The verdict on a proof file, after both verifiers gave the same."""
     given = str(key) if key else None
     ours = check_proof(raw, "a.tlog-proof", trust, given).exit
-    theirs = stand_alone.audit_proof(raw, trust, given).exit
+    theirs = stand_alone.audit_proof(raw, stand_alone.Wanted(trust), given).exit
     assert int(ours) == theirs
     return ours
 
@@ -92,7 +92,7 @@ def test_a_key_that_is_none_is_the_wrong_signer(text: str, store: Snapshot) -> N
     """A `--log-key` that is no verifier key proves nothing, and says so."""
     raw = str(evidence_of(store, "7").proof).encode()
     assert Exit.WRONG_SIGNER is check_proof(raw, "", None, text).exit
-    assert int(Exit.WRONG_SIGNER) == stand_alone.audit_proof(raw, None, text).exit
+    assert int(Exit.WRONG_SIGNER) == stand_alone.audit_proof(raw, stand_alone.Wanted(), text).exit
 
 
 def test_an_event_is_found_by_its_id_and_its_place(store: Snapshot) -> None:

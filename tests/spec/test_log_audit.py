@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.audit.evidence import check_proof
 from shared.audit.source import FolderSource
 from shared.audit.stand_alone import verify as stand_alone
 from shared.audit.verify import Options, verify
@@ -19,7 +20,7 @@ from shared.log.store import FolderTiles, MemoryTiles
 from shared.log.tiles import CHECKPOINT, TileWriter, bundle, unbundle
 from shared.subjects.keys import Grant
 from tests.forge import ADA, BOB, CYD, ENV, PLAIN, START_MS, Log, epoch, genesis, introduced, roots, signer
-from tests.logs import kept, told
+from tests.logs import NOW_S, kept, told
 
 pytestmark = pytest.mark.spec("X-04")
 
@@ -117,3 +118,18 @@ def test_what_was_proven_before_counts_under_the_same_root_alone(tmp_path: Path)
         report = asyncio.run(verify(source, options))
         assert report.exit not in (Exit.OK, Exit.LOST)
         assert 1 == report.void[0].index
+
+
+def test_only_what_was_judged_has_a_mark(tmp_path: Path) -> None:
+    """What was not asked is called not judged, to people and to programs; what was is marked."""
+    shelf = kept(told(40), tmp_path)
+    trust = told(40).prefix.keys.fingerprint
+    source = FolderSource(shelf.tiles, "the log")
+    links = asyncio.run(verify(source, Options(trust=trust, mode="links")))
+    assert Exit.OK is links.exit
+    marks = {line.split()[1]: line[0] for line in links.lines() if line[0] in "✓✗·"}
+    assert {"integrity": "✓", "completeness": "✓", "freshness": "·", "admission": "·", "trust": "✓"} == marks
+    full = asyncio.run(verify(source, Options(trust=trust, now_s=NOW_S, max_age_s=90))).as_json()
+    assert all(full[name]["judged"] for name in marks)
+    nothing = check_proof(b"nothing", "a file", trust, None)
+    assert {"✗"} == {line[0] for line in nothing.lines() if line[0] in "✓✗"}

@@ -1138,22 +1138,12 @@ class Audit:
             report.object("completeness", INCOMPLETE, "no checkpoint says how long the log is")
         if not report.fingerprint:
             report.object("completeness", INCOMPLETE, "the log has no genesis")
-        if self.wanted.now_s is not None:
-            self.fresh(self.wanted.now_s, self.wanted.max_age_s)
+        fresh(report, self.wanted)
         if trust is None:
             report.object("trust", UNKNOWN_SIGNER, "nobody said which genesis to trust (--trust)")
         elif trust != report.fingerprint:
             report.object("trust", WRONG_SIGNER, f"the genesis is {report.fingerprint}, you trust {trust}")
         return report
-
-    def fresh(self, now_s: int, max_age_s: int | None) -> None:
-        """Judge the age by this machine's clock."""
-        report = self.report
-        for at_s in (report.signed_at_s, None if report.newest_ms is None else report.newest_ms // 1000):
-            if at_s is not None and at_s > now_s + 30:
-                report.object("freshness", FUTURE, f"the checkpoint or an entry is {at_s - now_s} s from the future")
-        if max_age_s is not None and (report.signed_at_s is None or now_s - report.signed_at_s > max_age_s):
-            report.object("freshness", STALE, f"no checkpoint of the last {max_age_s} s")
 
     def read_partial(self, indices: list[int]) -> None:
         """Judge chosen entries: each is in the tree, its signatures and keys hold; what is between stays unseen."""
@@ -1185,6 +1175,18 @@ class Audit:
             report.newest_ms = entry[2] // 1_000_000
         if self.signed(self.newest, current=True):
             report.root = self.newest.root.hex()
+
+
+def fresh(report: Report, wanted: Wanted) -> None:
+    """Judge the age by this machine's clock."""
+    if wanted.now_s is None:
+        return
+    now_s, signed_at_s = wanted.now_s, report.signed_at_s
+    for at_s in (signed_at_s, None if report.newest_ms is None else report.newest_ms // 1000):
+        if at_s is not None and at_s > now_s + 30:
+            report.object("freshness", FUTURE, f"the checkpoint or an entry is {at_s - now_s} s from the future")
+    if wanted.max_age_s is not None and (signed_at_s is None or now_s - signed_at_s > wanted.max_age_s):
+        report.object("freshness", STALE, f"no checkpoint of the last {wanted.max_age_s} s")
 
 
 def audit_folder(path: Path, wanted: Wanted) -> Report:
@@ -1270,14 +1272,17 @@ def agree(bundle: Bundle, audit: Audit) -> None:
 KEY_FIELDS = ("key_id", "public", "part", "owner", "first", "last")
 
 
-def audit_proof(raw: bytes, trust: str | None, log_key: str | None) -> Report:
+PROOF = "c2sp.org/tlog-proof@v1"
+
+
+def audit_proof(raw: bytes, wanted: Wanted, log_key: str | None) -> Report:
     """Verify a .tlog-proof file: the leaf is in the tree, and the log's key, where it is given, signed that tree."""
     report = Report()
     report.limits = "a proof shows one entry under one checkpoint; whose key signed that, only the whole log tells"
     try:
         head, empty, note = raw.decode().partition("\n\n")
         lines = head.split("\n")
-        if not empty or lines.pop(0) != "c2sp.org/tlog-proof@v1" or not lines:
+        if not empty or lines.pop(0) != PROOF or not lines:
             raise BadProof("this is no proof file")
         leaf = unbase64(lines.pop(0)[6:]) if lines[0].startswith("extra ") else b""
         said = re.fullmatch(r"index (0|[1-9][0-9]{0,18})", lines.pop(0)) if lines else None
@@ -1294,42 +1299,51 @@ def audit_proof(raw: bytes, trust: str | None, log_key: str | None) -> Report:
         report.object("integrity", BAD_PROOF, bad.args[1])
         return report
     report.origin, report.signed, report.entries, report.root = claim.origin, claim.size, 1, claim.root.hex()
-    if trust is not None and claim.origin.split("/")[2:3] != [trust[:32]]:
-        report.object("trust", WRONG_SIGNER, f"the proof is of {claim.origin}, you trust {trust}")
+    whose(report, claim, wanted, log_key)
+    fresh(report, wanted)
+    return report
+
+
+def whose(report: Report, claim: Checkpoint, wanted: Wanted, log_key: str | None) -> None:
+    """Judge who signed the checkpoint of a proof: it names 32 digits of the genesis, and its key is told elsewhere."""
+    if wanted.trust is not None and claim.origin.split("/")[2:3] != [wanted.trust[:32]]:
+        report.object("trust", WRONG_SIGNER, f"the proof is of {claim.origin}, you trust {wanted.trust}")
     if log_key is None:
         report.object("trust", UNKNOWN_SIGNER, "nobody said which key signs this log (--log-key)")
-        return report
+        return
     try:
         name, kind, public = verifier_key(log_key)
         if kind != 1 or name != claim.origin:
             raise BadNote(f"the proof is of {claim.origin}, the --log-key is of {name}, or no log's")
-        report.signed_at_s = claim.signed_by(public)
+        report.signed_at_s, cosigned = claim.signed_by(public), claim.cosigned(wanted.witnesses)
+        if cosigned < wanted.quorum:
+            report.object("trust", WRONG_SIGNER, f"{cosigned} witnesses of {wanted.quorum} signed")
     except BadNote as bad:
         report.object("trust", WRONG_SIGNER, str(bad))
-    return report
 
 
 def main(argv: list[str] | None = None) -> int:
     """Verify one thing, say what was found, and end with its exit code."""
     parser = argparse.ArgumentParser(description="Verify a Nimmerverse log offline.")
     parser.add_argument("path", type=Path, help="a bundle (.zip), a folder of tiles, or a .tlog-proof file")
-    parser.add_argument("--trust", metavar="FINGERPRINT", help="the genesis you trust, told to you by other means")
+    parser.add_argument("--trust", type=fingerprint, metavar="FINGERPRINT", help="the genesis you trust")
     parser.add_argument("--against", type=Path, action="append", default=[], help="a checkpoint you kept from before")
-    parser.add_argument("--max-age", type=float, metavar="S", help="how old the checkpoint may be")
+    parser.add_argument("--max-age", type=natural, metavar="S", help="how old the checkpoint may be")
     parser.add_argument("--witness", action="append", default=[], metavar="VKEY", help="a witness you trust")
-    parser.add_argument("--quorum", type=int, default=0, metavar="N", help="so many witnesses must have signed")
+    parser.add_argument("--quorum", type=natural, default=0, metavar="N", help="so many witnesses must have signed")
     parser.add_argument("--log-key", metavar="VKEY", help="for a proof: the log's key, as a whole audit printed it")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
     try:
         against = tuple(path.read_bytes() for path in args.against)
-        max_age_s = None if args.max_age is None else int(args.max_age)
         witnesses = tuple(verifier_key(text) for text in args.witness)
-        wanted = Wanted(args.trust, against, int(time.time()), max_age_s, witnesses, args.quorum)
+        wanted = Wanted(args.trust, against, int(time.time()), args.max_age, witnesses, args.quorum)
         if args.path.is_dir():
             report = audit_folder(args.path, wanted)
-        elif args.path.suffix == ".tlog-proof":
-            report = audit_proof(args.path.read_bytes(), args.trust, args.log_key)
+        elif not args.path.is_file():
+            parser.error(f"{args.path} is no file and no folder")
+        elif is_proof(args.path):
+            report = audit_proof(args.path.read_bytes(), wanted, args.log_key)
         else:
             report = audit_bundle(args.path, wanted)
     except BadNote as bad:
@@ -1338,6 +1352,26 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"{error.filename} cannot be read: {error.strerror}")
     show(report, as_json=args.json)
     return report.exit
+
+
+def is_proof(path: Path) -> bool:
+    """Whether a file says that it is a proof; one that is far too large for a proof is not."""
+    with path.open("rb") as file:
+        return file.read(len(PROOF)) == PROOF.encode() and path.stat().st_size <= 262_144
+
+
+def natural(text: str) -> int:
+    """A number from 0 on."""
+    if not re.fullmatch(r"[0-9]{1,15}", text):
+        raise argparse.ArgumentTypeError(f"a whole number from 0 on is wanted, found {text!r}")
+    return int(text)
+
+
+def fingerprint(text: str) -> str:
+    """A genesis's fingerprint."""
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise argparse.ArgumentTypeError(f"a fingerprint has 64 digits 0-9a-f, found {text!r}")
+    return text
 
 
 def show(report: Report, *, as_json: bool) -> None:
