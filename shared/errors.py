@@ -181,6 +181,10 @@ class Unreachable(Fault):
     exit = Exit.UNREACHABLE
 
 
+class NoStream(Unreachable):
+    """The server answers, and nobody there has the stream."""
+
+
 class ServerFailed(Fault):
     """An embedded server did not start or stopped again and again; the sentence carries its last log line."""
 

@@ -17,7 +17,7 @@ from shared.audit.source import BadLeaf, Source, Stored, read_leaf
 from shared.codec import decode
 from shared.envelope import Prefix, Verdict, read
 from shared.envelope.admission import CLOCK_SKEW_MS
-from shared.errors import Exit, LogFault, Refused
+from shared.errors import Exit, LogFault, NoStream, Refused
 from shared.log.checkpoint import Checkpoint, SignedCheckpoint, log_keys, open_checkpoint, origin_of
 from shared.log.entry import Entry
 from shared.log.note import BadNote, Note, NoteKey
@@ -142,7 +142,7 @@ class _Audit:
                 self.options.progress(expected, self.newest.size if self.newest else 0)
         except BadLeaf as bad:
             self.report.tampered(Bad(bad.index, 0, bad.index + 1, "", "", f"R005 MALFORMED: {bad}"))
-        except LogFault as gone:
+        except (LogFault, NoStream) as gone:
             expected = self.report.entries
             self.report.gone(expected, max(expected, (self.newest.size if self.newest else 1) - 1), str(gone))
 

@@ -24,12 +24,12 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError, SlowConsumerError
 from nats.errors import TimeoutError as NatsTimeout
 
-from shared.bus.pull import Pull
+from shared.bus.pull import NOBODY, Pull
 from shared.bus.refusals import Refusals
 from shared.bus.wire import INBOX, READ_BATCH, Consumer, Delivery, Sink, Subscription, inbox_prefix
 from shared.config import redact
 from shared.constant import constant
-from shared.errors import Fault, Refusal, Refused, StorageFault, Unreachable, Unresolved
+from shared.errors import Fault, NoStream, Refusal, Refused, StorageFault, Unreachable, Unresolved
 from shared.journal import record
 from shared.log.entry import Entry
 
@@ -128,6 +128,8 @@ class NatsWire:
         self._check_link()
         subject = f"$JS.API.DIRECT.GET.{stream}"
         found, status = await self.refusals.race("publish", [subject], self._read(subject, json.dumps(body).encode()))
+        if status[:3] == NOBODY:
+            raise NoStream(f"no server has the stream {stream}; it was deleted, or its folder is not the one it was")
         if status[:3] not in ("204", "404"):
             raise Unreachable(f"reading {stream} from {start}: {status}")
         return found

@@ -123,6 +123,16 @@ def test_a_recreated_stream_is_missing_everything(crime: Crime) -> None:
 
 
 @pytest.mark.spec("X-04", "BIZ-18")
+def test_a_stream_whose_folder_is_gone_misses_everything(crime: Crime) -> None:
+    """The log's whole folder removed from under the server: everything that was signed is missing."""
+    [folder] = crime.server.rglob(f"streams/{LOG}")
+    shutil.rmtree(folder)
+    found = crime.verdict()
+    assert (int(Exit.INCOMPLETE), [0, crime.signed - 1]) == (found["exit"], found["missing"])
+    assert f"no server has the stream {LOG}" in found["completeness"]["detail"]
+
+
+@pytest.mark.spec("X-04", "BIZ-18")
 def test_reordered_events_are_named(crime: Crime) -> None:
     """Two events of different lanes that changed places are tampering, at the first of them."""
     first = -1
