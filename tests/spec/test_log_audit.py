@@ -19,6 +19,7 @@ from shared.log.checkpoint import Checkpoint, origin_of
 from shared.log.store import FolderTiles, MemoryTiles
 from shared.log.tiles import CHECKPOINT, TileWriter, bundle, unbundle
 from shared.subjects.keys import Grant
+from tests.commands import Home
 from tests.forge import ADA, BOB, CYD, ENV, PLAIN, START_MS, Log, epoch, genesis, introduced, roots, signer
 from tests.logs import NOW_S, kept, told
 
@@ -133,3 +134,36 @@ def test_only_what_was_judged_has_a_mark(tmp_path: Path) -> None:
     assert all(full[name]["judged"] for name in marks)
     nothing = check_proof(b"nothing", "a file", trust, None)
     assert {"✗"} == {line[0] for line in nothing.lines() if line[0] in "✓✗"}
+
+
+def test_a_state_holds_the_log_in_every_mode(tmp_path: Path) -> None:
+    """What `--state` keeps is a checkpoint that the log must go on from, in any mode."""
+    home = Home.at(tmp_path / "home")
+    trust, state = told(40).prefix.keys.fingerprint, tmp_path / "state"
+    assert trust is not None
+    kept(told(40), tmp_path / "whole")
+    kept(told(30), tmp_path / "cut")
+
+    def checked(which: str, *words: str) -> int:
+        return home.run("audit", "verify", str(tmp_path / which / "tiles"), "--trust", trust, *words).code
+
+    words = ("--state", str(state))
+    assert int(Exit.OK) == checked("cut")
+    assert [int(Exit.OK)] * 2 == [checked("whole", *words), checked("whole", *words)]
+    known = state.read_text()
+    for mode in ("full", "signatures", "links"):
+        assert int(Exit.INCOMPLETE) == checked("cut", *words, "--mode", mode)
+        assert known == state.read_text()
+
+
+def test_a_replay_answers_to_trust_and_completeness(tmp_path: Path) -> None:
+    """A replay ends well under the genesis that is trusted, else by its own code."""
+    home = Home.at(tmp_path / "home")
+    trust, tiles = told(40).prefix.keys.fingerprint, tmp_path / "whole" / "tiles"
+    assert trust is not None
+    kept(told(40), tmp_path / "whole")
+    assert int(Exit.OK) == home.run("audit", "replay", str(tiles), "--trust", trust).code
+    assert int(Exit.WRONG_SIGNER) == home.run("audit", "replay", str(tiles), "--trust", "0" * 64).code
+    assert int(Exit.USAGE) == home.run("audit", "replay", str(tiles), "--trust", trust[:16]).code
+    (tiles / "checkpoint").unlink()
+    assert int(Exit.INCOMPLETE) == home.run("audit", "replay", str(tiles)).code
