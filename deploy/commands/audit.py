@@ -22,7 +22,8 @@ from shared.audit import verify as verify_log
 from shared.config import Loaded
 from shared.errors import ConfigFault, Exit
 from shared.files import write_private
-from shared.log.note import NoteKey
+from shared.log.checkpoint import Checkpoint
+from shared.log.note import BadNote, Note, NoteKey
 from shared.log.store import FolderTiles
 from shared.world import RealWorld
 
@@ -33,10 +34,10 @@ def verify(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     options = Options(
         trust=args.trust,
         mode=args.mode,
-        against=tuple(_bytes(path) for path in args.against),
+        against=tuple(_checkpoint(path) for path in args.against),
         now_s=world.now_ns() // 1_000_000_000,
         max_age_s=None if args.max_age is None else int(args.max_age),
-        witnesses=tuple(NoteKey.parse(text) for text in args.witness),
+        witnesses=tuple(_witness(text) for text in args.witness),
         quorum=args.quorum,
         known_void=frozenset(args.known_void),
         jobs=args.jobs or os.cpu_count() or 1,
@@ -155,6 +156,22 @@ def _telling(terminal: Terminal) -> Callable[[int, int], None]:
             terminal.note(f"  {done} of {max(of, done)} entries checked …")
 
     return progress
+
+
+def _witness(text: str) -> NoteKey:
+    try:
+        return NoteKey.parse(text)
+    except BadNote as bad:
+        raise ConfigFault(f"--witness: {bad}; expected name+id+key, as a witness prints it") from None
+
+
+def _checkpoint(path: Path) -> bytes:
+    raw = _bytes(path)
+    try:
+        Checkpoint.parse(Note.parse(raw).text)
+    except BadNote as bad:
+        raise ConfigFault(f"{path} is no checkpoint ({bad}); nothing is held against it") from None
+    return raw
 
 
 def _bytes(path: Path) -> bytes:

@@ -156,6 +156,20 @@ def test_a_state_holds_the_log_in_every_mode(tmp_path: Path) -> None:
         assert known == state.read_text()
 
 
+def test_what_is_no_checkpoint_or_no_witness_is_the_callers_mistake(tmp_path: Path) -> None:
+    """`--against` a file that is none, or a `--witness` that is no key, says so; nothing is said of the log."""
+    home = Home.at(tmp_path / "home")
+    kept(told(40), tmp_path)
+    (tmp_path / "words").write_text("some words")
+    for words, sentence in (
+        (("--against", str(tmp_path / "words")), "is no checkpoint"),
+        (("--witness", "somebody"), "--witness: "),
+    ):
+        done = home.run("audit", "verify", str(tmp_path / "tiles"), *words)
+        assert int(Exit.CONFIG) == done.code
+        assert sentence in done.sentence
+
+
 def test_a_replay_answers_to_trust_and_completeness(tmp_path: Path) -> None:
     """A replay ends well under the genesis that is trusted, else by its own code."""
     home = Home.at(tmp_path / "home")

@@ -33,10 +33,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from blake3 import blake3
-from nacl.bindings import crypto_core_ed25519_is_valid_point
-from nacl.exceptions import BadSignatureError
-from nacl.signing import VerifyKey
+try:
+    from blake3 import blake3
+    from nacl.bindings import crypto_core_ed25519_is_valid_point
+    from nacl.exceptions import BadSignatureError
+    from nacl.signing import VerifyKey
+except ImportError as missing:
+    sys.exit(f"{missing}: this needs two packages, `pip install blake3 pynacl`")
 
 UNKNOWN_SIGNER, TAMPERED, INCOMPLETE, STALE, FUTURE, TRUNCATED, ENLARGED, MIXED = range(10, 18)
 WRONG_SIGNER, BAD_PROOF, FORKED, VOID, LOST = range(18, 23)
