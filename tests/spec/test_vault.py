@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from shared.config import load
 from shared.errors import KeyFault
 from shared.home import Keys
 from shared.keys import CHEAP
-from shared.vault import BackupUnreachable, Vault, open_vault, vault_exists
-from shared.vault.format import HEADER_NAME, unlock, unwrap
+from shared.vault import BackupUnreachable, People, Vault, open_vault, vault_exists
+from shared.vault.format import HEADER_NAME, Entry, Generation, unlock, unwrap
 from shared.world import RealWorld
 
 pytestmark = pytest.mark.spec("BIZ-14")
@@ -139,6 +142,44 @@ def test_a_rotation_leaves_nothing_for_the_former_key(vault: Vault) -> None:
             former.open(path, path.read_bytes())
 
 
+@pytest.mark.spec("X-11")
+def test_old_files_and_the_new_key_open_nobody_who_was_erased(vault: Vault, tmp_path: Path) -> None:
+    """A copy of the files from before an erasure opens not one entry with the header and the passphrase from after it.
+
+    With the header from before it opens them all, so the copy is whole.
+    """
+
+    async def unlocked() -> Vault:
+        return vault
+
+    people, old = People(unlocked, ENTROPY), tmp_path / "old"
+
+    async def erase() -> None:
+        person = (await people.seal("Ada", "12 St James's Square")).person
+        shutil.copytree(vault.folder, old)
+        await people.erase(person, 5, 0)
+
+    asyncio.run(erase())
+    assert (4, 0) == (len(opened_with(old, old)), len(opened_with(old, vault.folder)))
+    shutil.copy(vault.folder / HEADER_NAME, old / HEADER_NAME)
+    with pytest.raises(KeyFault):
+        Vault.unlock(old, PASS, ENTROPY).names("person")
+
+
+def opened_with(files: Path, header: Path) -> list[Entry]:
+    """Every entry in a folder that the key in another folder's header opens, whatever generation they are of."""
+    master, file = unlock(header, PASS)
+    current = unwrap(master, file)
+    assert current is not None
+    found: list[Entry] = []
+    for path in files.glob("g*/*"):
+        number = int(path.parent.name.removeprefix("g"))
+        as_then = Generation(msgspec.structs.replace(file.header, generation=number), current._key)
+        with suppress(KeyFault):
+            found.append(as_then.open(path, path.read_bytes()))
+    return found
+
+
 def test_the_former_key_is_overwritten_where_it_stood(vault: Vault) -> None:
     """The file that held the former generation's key is overwritten before it goes: a link to it shows zeros only."""
     kept = vault.folder.parent / "kept"
@@ -254,6 +295,24 @@ def test_a_backup_that_is_away_is_told(vault: Vault, tmp_path: Path) -> None:
     assert vault.forget_backup(copy)
     assert not vault.forget_backup(copy)
     assert [] == vault.rewrite_backups()
+
+
+def test_a_copy_is_known_before_its_first_byte(vault: Vault, tmp_path: Path) -> None:
+    """A copy that could not be written is registered all the same, so no erasure is complete until it is or is forgotten.
+
+    Written after all, it keeps its id.
+    """
+    barred = tmp_path / "barred"
+    barred.touch()
+    with pytest.raises(BackupUnreachable):
+        vault.backup(barred / "copy")
+    [(place, known)] = vault.backups().items()
+    assert barred / "copy" == place
+    with pytest.raises(BackupUnreachable, match="--forget"):
+        vault.rewrite_backups()
+    barred.unlink()
+    assert known == vault.backup(barred / "copy")
+    assert [known] == vault.rewrite_backups()
 
 
 def test_a_backup_has_a_place_of_its_own(vault: Vault, tmp_path: Path) -> None:
