@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -28,7 +27,6 @@ from shared.vault.backup import reach
 from shared.world import RealWorld, within
 
 UNANSWERED = "B006"
-WORD_CHARS = 3  #: shorter words of a name stand in many sentences
 
 
 def erase(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -40,8 +38,10 @@ def erase(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         if vault is None:
             raise Unknown("a person of this name")
         name = sys.stdin.readline().strip() if args.person == "-" else args.person
-        _refuse_reason(args.reason, name)
-        person = (await _people(vault, world.entropy).find(name)).hex()
+        people = _people(vault, world.entropy)
+        found = await people.find(name)
+        await people.refuse_names(found, args.reason)
+        person = found.hex()
         async with operator(loaded, terminal.note) as bus:
             news = asyncio.Queue[Delivery]()
             await bus.subscribe(PersonErased.pattern(bus.env), news.put_nowait)
@@ -154,16 +154,6 @@ async def _completed(
         found = f"the erasure was ordered at ({answer.index}, {answer.offset}) and is not complete after {wait_s:g} s"
         todo = "it goes on by itself; look at `vault list` for a backup that cannot be reached"
         raise Unreachable(f"{found}: {todo}") from None
-
-
-def _refuse_reason(reason: str, person: str) -> None:
-    """Refuse a reason that names the person: the log keeps it for ever."""
-    words = [word for word in re.findall(r"\w+", person.casefold()) if len(word) >= WORD_CHARS]
-    said = set(re.findall(r"\w+", reason.casefold()))
-    if person.casefold() in reason.casefold() or said.intersection(words):
-        raise Refused(
-            Refusal("B002", "the reason names the person, and it stays in the log for ever: say why, not who")
-        )
 
 
 def _vault(loaded: Loaded) -> Vault | None:

@@ -19,6 +19,9 @@ from shared.subjects.privacy import EraseRequest, ErasureOrdered, PersonErased
 from shared.vault import People, Unknown, people_of, simulated_people
 from shared.world import SimWorld, World
 
+#: Who asks, in the product's own words: they name nobody, even if somebody of this name is enrolled.
+ROLES = frozenset({"operator"})
+
 
 class ErasureDelayed(Fault):
     """An ordered erasure could not be carried out yet: a backup is away, or the vault does not open. It is repeated."""
@@ -49,8 +52,12 @@ class VaultOrgan(Organ):
         return VaultOrgan(self.people)
 
     async def on_erase(self, asked: EraseRequest) -> list[ErasureOrdered]:
-        """Order the erasure of a person who has a key. Raises Erased or Unknown where nothing is left to erase."""
-        await self.people.require(_pseudonym(asked.person))
+        """Order the erasure of a person who has a key. Raises Erased or Unknown where nothing is left to erase.
+
+        The order stays in the log for ever, so it is Refused B002 where its words name anybody.
+        """
+        role = () if asked.by in ROLES else (asked.by,)
+        await self.people.refuse_names(_pseudonym(asked.person), asked.reason, *role)
         return [ErasureOrdered(asked.person, asked.reason, asked.by)]
 
     async def on_ordered(self, ordered: ErasureOrdered, at: Position) -> list[PersonErased]:

@@ -6,26 +6,33 @@ from typing import Annotated
 
 import msgspec
 
+from shared.constant import constant
 from shared.message import Decision, Request
 from shared.subjects.system import Decided
 
-Reason = Annotated[str, msgspec.Meta(max_length=200)]
+MAX_ERASE_REASON_CHARS = constant(200, "characters", "X-12")
+MAX_ERASE_BY_CHARS = constant(128, "characters", "X-12")
+Reason = Annotated[str, msgspec.Meta(max_length=MAX_ERASE_REASON_CHARS)]
+Role = Annotated[str, msgspec.Meta(max_length=MAX_ERASE_BY_CHARS)]
 
 
-class EraseRequest(Request, subject="privacy.vault.erase.request", reply=Decided):
-    """Erase a person. Whoever asks looks the pseudonym up in the vault: no name ever travels."""
+class EraseRequest(Request, subject="privacy.vault.erase.request", reply=Decided, confidential=True):
+    """Erase a person. Whoever asks looks the pseudonym up in the vault: no name ever travels.
+
+    Words that name anybody the vault knows are refused, and like everything confidential they are kept nowhere.
+    """
 
     person: str  #: the pseudonym, 32 hexadecimal digits
     reason: Reason  #: stays in the log for ever, so it says nothing about the person
-    by: str  #: in which role it was asked for
+    by: Role  #: in which role it was asked for, never who
 
 
 class ErasureOrdered(Decision, subject="privacy.vault.event.{person}.erasure_ordered"):
     """A person's key, salts and name are about to be destroyed; from here on it is finished whatever crashes."""
 
     person: str  #: the pseudonym
-    reason: str
-    by: str
+    reason: Reason
+    by: Role
 
 
 class PersonErased(Decision, subject="privacy.vault.event.{person}.erased"):

@@ -19,6 +19,7 @@ from shared.errors import KeyFault, Refusal, Refused
 from shared.keys.files import Entropy, draw
 from shared.personal import PSEUDONYM_BYTES, Personal
 from shared.vault.aead import KEY_BYTES, close, unclose
+from shared.vault.naming import refuse_names
 from shared.vault.port import Erased, Unknown, Unopenable
 from shared.vault.store import Slot, Store
 
@@ -102,6 +103,18 @@ class People:
     async def require(self, person: bytes) -> None:
         """Raise Erased or Unknown unless this person has a key."""
         await self._known(person)
+
+    async def refuse_names(self, person: bytes, *said: str) -> None:
+        """Refuse texts that the log would keep and that name this person, or anybody else who is enrolled, as B002.
+
+        Raises Erased or Unknown where this person has no key.
+        """
+        own = (await self._known(person)).name
+        store = await self.store()
+        with store.hold():
+            others = store.names("name")
+        for text in said:
+            refuse_names(text, own, others)
 
     async def erase(self, person: bytes, index: int, offset: int) -> list[str]:
         """Destroy a person's key and name, as ordered at this position, here and in every copy; return the copies' ids.

@@ -169,6 +169,42 @@ def test_whoever_comes_back_is_somebody_else(opened: Open) -> None:
     run(body())
 
 
+@pytest.mark.parametrize(
+    ("said", "allowed"),
+    [
+        ("she asked for it", True),
+        ("as King James asked", False),  # a word of her own name
+        ("ADA-AUGUSTA", False),
+        ("\uff21da", False),  # the same letter, wide
+        ("for AdaAugusta King of Lovelace", False),
+        ("Bunsen, R., asked", True),  # of another's name not all
+        ("Mr. robert_bunsen asked", False),
+        ("Zoe\u0308 asked", False),  # written with a mark of its own
+        ("al asked", True),  # too short a name to be told from a word
+        ("\u5e94\u674e\u96f7\u8981\u6c42", False),  # two letters of a script without spaces
+    ],
+)
+def test_what_the_log_keeps_names_nobody(opened: Open, said: str, allowed: bool) -> None:  # noqa: FBT001 - a case
+    """A text with any word of a person's own name, or with the whole name of anybody else, is refused as B002."""
+
+    async def body() -> None:
+        keys = opened()
+        ada, *_ = [
+            await keys.seal(name, "-")
+            for name in ("Ada Augusta King", "Robert Bunsen", "Zo\u00eb", "Al", "\u674e\u96f7")
+        ]
+        if allowed:
+            await opened().refuse_names(ada.person, "-", said)
+        else:
+            with pytest.raises(Refused, match="say why, not who") as found:
+                await opened().refuse_names(ada.person, "-", said)
+            assert "Ada" not in str(found.value)
+        with pytest.raises(Unknown):
+            await opened().refuse_names(bytes(16), said)
+
+    run(body())
+
+
 def test_nobody_is_erased_by_mistake(opened: Open) -> None:
     """A pseudonym without a key is unknown: there is nothing to erase, and nothing is written."""
 

@@ -37,7 +37,13 @@ from shared.keys import CHEAP
 from shared.log.tree import root_of
 from shared.message import Message, lookup
 from shared.personal import Personal
-from shared.subjects.privacy import EraseRequest, ErasureOrdered, PersonErased
+from shared.subjects.privacy import (
+    MAX_ERASE_BY_CHARS,
+    MAX_ERASE_REASON_CHARS,
+    EraseRequest,
+    ErasureOrdered,
+    PersonErased,
+)
 from shared.subjects.system import DeadLetter, Decided
 from shared.vault import Erased, PersonKeys, Vault, erasures, open_vault
 from shared.vault.aead import unclose
@@ -330,6 +336,37 @@ def test_a_reason_may_not_name_the_person(story: Story) -> None:
         check=False,
     )
     assert (done.code, done.out) == (piped.returncode, piped.stdout), "a name need not stand on the command line"
+
+
+def test_the_vault_orders_no_erasure_that_names_anybody(story: Story) -> None:
+    """Asked past the command, the organ refuses a reason or a role that names somebody or is too long.
+
+    Nothing of it is in the log or in a dead letter.
+    """
+    person = story.his.person.hex()
+
+    async def ask() -> None:
+        people = Desk.build(story.loaded.settings, RealWorld("dev")).keys
+        await people.seal("Emmy Noether", "Erlangen")
+        async with story.living(desk=False) as (_, _, bus):
+            dead, count = Heard(), len([v async for v in bus.replay()])
+            await bus.subscribe(DeadLetter.pattern(bus.env), dead)
+            for reason, by in (
+                (f"{BOB} asked for it", "operator"),
+                ("Bunsen!", "operator"),
+                ("as asked", f"{BOB}, {HIS}"),
+                ("not Emmy Noether", "operator"),
+                ("x" * (MAX_ERASE_REASON_CHARS + 1), "operator"),
+                ("as asked", "x" * (MAX_ERASE_BY_CHARS + 1)),
+            ):
+                answer = await bus.request(EraseRequest(person, reason, by))
+                assert isinstance(answer, Refusal)
+                assert "B002" == answer.code
+            letters = [decode(DeadLetter, delivery.data) for delivery in await dead.at_least(2)]
+            assert [(b"", "B002")] * 2 == [(letter.data, letter.code) for letter in letters]
+            assert count == len([v async for v in bus.replay()])
+
+    asyncio.run(ask())
 
 
 def test_an_erasure_waits_for_a_backup_that_is_away(story: Story) -> None:

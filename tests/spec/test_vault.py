@@ -298,7 +298,7 @@ def test_a_backup_that_is_away_is_told(vault: Vault, tmp_path: Path) -> None:
 
 
 def test_a_copy_is_known_before_its_first_byte(vault: Vault, tmp_path: Path) -> None:
-    """A copy that could not be written is registered all the same, so no erasure is complete until it is or is forgotten.
+    """A copy that could not be written is registered all the same: no erasure is complete until it is, or is forgotten.
 
     Written after all, it keeps its id.
     """
