@@ -10,6 +10,7 @@ from organs.witness.service import LOOPBACK, serve
 from organs.witness.witness import Fork, Witness
 from shared.config import Settings
 from shared.constant import constant
+from shared.errors import StorageFault
 from shared.home import place
 from shared.journal import record
 from shared.keys import Signer
@@ -75,7 +76,11 @@ class WitnessOrgan(Organ):
         return [_told(fork)] if fork is not None else []
 
     async def on_tick(self, tick: Tick) -> list[ForkSeen]:
-        """Say which forks were shown over HTTP since the last beat."""
+        """Say which forks were shown over HTTP since the last beat; what earlier ones said has left by now."""
+        try:
+            self.witness.remember_told()
+        except StorageFault as fault:
+            record(self.name, "witness_stuck", detail=str(fault))
         told: list[ForkSeen] = []
         while self.witness.forks:  # threads of the service may add to it meanwhile
             told.append(_told(self.witness.forks.pop(0)))

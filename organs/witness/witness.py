@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from organs.witness.memory import WitnessMemory
 from shared.constant import constant
 from shared.errors import StorageFault
+from shared.journal import record
 from shared.keys import Signer
 from shared.log.checkpoint import Checkpoint
 from shared.log.note import COSIGNATURE, BadNote, Note, NoteKey, check_name, cosign
@@ -21,22 +22,29 @@ from shared.log.tree import BadProof, root_of_hashes, verify_consistency
 from shared.log.witness import SIZE_TYPE, TEXT_TYPE, AddCheckpoint, Answer
 
 HEARD_NOTES = constant(1_024, "checkpoints", "X-12")
-FORKS = constant(64, "forks", "X-12")
+FORKS = constant(64, "forks of one log", "X-12")
 
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """Two notes that one log's key signed and that cannot both be true: the same size, another root."""
+    """Two notes that one log's key signed and that cannot both be true: the same size, another root.
+
+    `roots` tells it from other forks of this log, however often and by whatever notes it is shown.
+    """
 
     origin: str
     size: int
     first: str
     second: str
+    roots: str
 
 
 @dataclass
 class Witness:
-    """Cosigns under one name with one key, for the logs whose keys it was given. Safe to call from many threads."""
+    """Cosigns under one name with one key, for the logs whose keys it was given. Safe to call from many threads.
+
+    Each fork is told once, and of one log so many as FORKS: one of them proves as much as all of them.
+    """
 
     name: str
     signer: Signer
@@ -45,6 +53,8 @@ class Witness:
     now_s: Callable[[], int]
     forks: list[Fork] = field(default_factory=list[Fork])  #: found and not yet told; who tells them takes them away
     _heard: OrderedDict[tuple[str, int], str] = field(default_factory=OrderedDict[tuple[str, int], str])
+    _known: dict[str, list[str]] = field(default_factory=dict[str, list[str]])  #: forks by their roots, by origin
+    _unkept: set[str] = field(default_factory=set[str])  #: origins of which the memory does not hold all that is known
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -72,7 +82,7 @@ class Witness:
             return self._judged(asked, note, checkpoint)
 
     def hear(self, raw: str) -> Fork | None:
-        """Compare a checkpoint that was shown elsewhere with what was cosigned; return the contradiction, if it is one.
+        """Compare a checkpoint that was shown elsewhere with what was cosigned; return a contradiction not yet told.
 
         What no trusted key signed proves nothing and is passed over.
         """
@@ -88,12 +98,26 @@ class Witness:
             self._keep(checkpoint, str(note))
             return self._fork(checkpoint, str(note))
 
+    def remember_told(self) -> None:
+        """Remember which forks were told, so that no later start tells them again. StorageFault; nothing is lost then.
+
+        To be called once what was found before has left: a crash in between repeats it rather than hide it.
+        """
+        if not self._unkept:
+            return
+        with self.memory.alone():
+            waiting = {fork.roots for fork in self.forks}
+            for origin in sorted(self._unkept):
+                told = [roots for roots in self._known[origin] if roots not in waiting]
+                self.memory.remember(_forks_of(origin), "\n".join(told))
+            self._unkept = {fork.origin for fork in self.forks}
+
     def _judged(self, asked: AddCheckpoint, note: Note, checkpoint: Checkpoint) -> Answer:
         """Answer a well-formed request of a trusted log, nobody else being judged meanwhile."""
         known = self._cosigned(checkpoint.origin)
         last = known or Checkpoint(checkpoint.origin, 0, root_of_hashes([]))
         fork = self._fork(checkpoint, str(note))
-        if fork is not None and fork not in self.forks and len(self.forks) < FORKS:
+        if fork is not None:
             self.forks.append(fork)
         if asked.old != last.size or (checkpoint.size == last.size and checkpoint.root != last.root):
             return Answer(409, SIZE_TYPE, f"{last.size}\n".encode())
@@ -128,11 +152,30 @@ class Witness:
         return False
 
     def _fork(self, checkpoint: Checkpoint, raw: str) -> Fork | None:
-        """Return the contradiction between a signed checkpoint and one of its size that was seen before."""
-        seen = self._heard.get((checkpoint.origin, checkpoint.size))
+        """Return the contradiction between a signed checkpoint and one of its size seen before, the first time only."""
+        origin, size = checkpoint.origin, checkpoint.size
+        seen = self._heard.get((origin, size))
         if seen is None or Note.parse(seen).text == checkpoint.text:
             return None
-        return Fork(checkpoint.origin, checkpoint.size, seen, raw)
+        pair = sorted(found.root.hex() for found in (Checkpoint.parse(Note.parse(seen).text), checkpoint))
+        fork = Fork(origin, size, seen, raw, " ".join([str(size), *pair]))
+        known = self._known_of(origin)
+        if fork.roots in known or len(known) >= FORKS:
+            return None
+        known.append(fork.roots)
+        self._unkept.add(origin)
+        return fork
+
+    def _known_of(self, origin: str) -> list[str]:
+        """Return which forks of a log are known; where the memory of that cannot be read they are told once more."""
+        if origin not in self._known:
+            try:
+                raw = self.memory.recall(_forks_of(origin)) or ""
+            except StorageFault as fault:
+                record("witness", "witness_stuck", detail=str(fault))
+                raw = ""
+            self._known[origin] = raw.splitlines()[:FORKS]
+        return self._known[origin]
 
     def _keep(self, checkpoint: Checkpoint, raw: str) -> None:
         self._heard.setdefault((checkpoint.origin, checkpoint.size), raw)
@@ -146,6 +189,11 @@ def _check_goes_on(last: Checkpoint, checkpoint: Checkpoint, proof: Sequence[byt
         verify_consistency(last.size, checkpoint.size, proof, last.root, checkpoint.root)
     elif proof:
         raise BadProof("every tree begins with the empty one; a proof of that has no hashes")
+
+
+def _forks_of(origin: str) -> str:
+    """Return the name under which a memory keeps the forks of a log; no origin holds the end of a line."""
+    return f"{origin}\nforks"
 
 
 def _no(status: int, why: str) -> Answer:

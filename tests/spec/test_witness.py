@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from organs.witness import FolderMemory, MemoryMemory, Witness, WitnessMemory, serve
 from organs.witness.service import REQUESTS_AT_ONCE
+from organs.witness.witness import FORKS
 from shared.errors import ConfigFault, InUse, StorageFault
 from shared.keys import LocalSigner
 from shared.log.checkpoint import Checkpoint, open_checkpoint
@@ -246,6 +247,58 @@ def test_what_the_bus_shows_is_compared() -> None:
     assert (8, tree.note, tree.forked(3).note) == (fork.size, fork.first, fork.second)
     again = witness(one.memory).hear(tree.forked(3).note)
     assert fork == again, "after a restart too"
+
+
+@pytest.mark.spec("X-04", "X-12")
+def test_a_fork_is_told_once(memory: WitnessMemory) -> None:
+    """However often one fork is shown, over HTTP or on the bus and freshly signed, it is one fork; another is one more.
+
+    A witness that starts again on what it remembers says nothing of those that were told.
+    """
+    tree, one = Tree(LOG, 9), witness(memory)
+    forks = [tree.forked(at) for at in (4, 6)]
+    assert 200 == one.add_checkpoint(tree.ask(0)).status
+    for turn in range(20):
+        for fork in forks:
+            again = str(fork.checkpoint.signed(LOG, TIME_S + turn))
+            assert 409 == one.add_checkpoint(bytes(AddCheckpoint(9, (), again))).status
+            assert None is one.hear(again)
+        assert ([fork.note for fork in forks] if turn == 0 else []) == [fork.second for fork in one.forks]
+        one.forks.clear()
+    one.remember_told()
+    after = witness(memory)
+    for fork in forks:
+        assert 409 == after.add_checkpoint(fork.ask(9)).status
+        assert None is after.hear(fork.note)
+    assert after.hear(tree.forked(7).note) is not None
+    assert [] == after.forks
+
+
+@pytest.mark.spec("X-04", "X-12")
+def test_a_log_that_forks_without_end_is_told_of_so_often(memory: WitnessMemory) -> None:
+    """Of one log so many forks are told and no more, and what is remembered of them has a bound."""
+    tree, one = Tree(LOG, 3), witness(memory)
+    assert 200 == one.add_checkpoint(tree.ask(0)).status
+    for turn in range(FORKS + 20):
+        assert 409 == one.add_checkpoint(Tree(LOG).grow(3, f"other {turn}").ask(3)).status
+    assert FORKS == len(one.forks)
+    one.forks.clear()
+    one.remember_told()
+    assert None is witness(memory).hear(Tree(LOG).grow(3, "one more").note)
+
+
+@pytest.mark.spec("X-07")
+def test_a_lost_memory_of_forks_tells_them_again(tmp_path: Path) -> None:
+    """What was told and cannot be read any more is told again: a fork is never passed over for it."""
+    tree, one = Tree(LOG, 9), witness(FolderMemory(tmp_path))
+    assert 200 == one.add_checkpoint(tree.ask(0)).status
+    before = set(tmp_path.iterdir())
+    assert one.hear(tree.forked(4).note) is not None
+    one.remember_told()
+    [kept] = set(tmp_path.iterdir()) - before
+    for damage in (b"", b"\xff\xfe", b"nonsense\n"):
+        kept.write_bytes(damage)
+        assert witness(FolderMemory(tmp_path)).hear(tree.forked(4).note) is not None
 
 
 # Over HTTP
