@@ -114,6 +114,11 @@ CODES = _codes(
     ("A004", "BAD_CALENDAR", "A calendar or an authority answered with something that is no answer."),
     ("A005", "BAD_TOKEN", "The time-stamp token does not verify for this digest and this authority."),
     (
+        "A006",
+        "TOO_MANY_WAITING",
+        "So many digests wait for a Bitcoin block that no further one is taken; nothing of the request is kept.",
+    ),
+    (
         "S001",
         "NOT_A_DIGEST",
         "An artifact is named by its BLAKE3 digest, 64 lower-case hexadecimal digits, and by nothing else.",

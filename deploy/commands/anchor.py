@@ -57,8 +57,7 @@ def stamp(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
     async def main() -> Exit:
         async with operator(loaded, terminal.note) as bus:
-            await _asked(bus, AnchorRequest(digest, name))
-            status = await _asked(bus, AnchorStatusRequest(digest))
+            status = await _asked(bus, AnchorRequest(digest, name))
         proof = next((one.proof for one in status.proofs if one.method == "ots"), b"")
         if out is not None and proof:
             write_private(out, proof)

@@ -21,7 +21,7 @@ from organs.anchor.state import State, judge, minimum_of, require
 from organs.anchor.store import FileProofStore, MemoryProofStore
 from shared.config import Settings
 from shared.constant import constant
-from shared.errors import Fault, Refused, Unreachable
+from shared.errors import Fault, Refusal, Refused, Unreachable
 from shared.journal import record as journal
 from shared.part.organ import Log, Organ
 from shared.subjects.anchor import AnchorAdvanced, AnchorProof, AnchorRequest, AnchorStatus, AnchorStatusRequest
@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 MAX_SENT_BYTES = constant(16_384, "bytes", "X-12")
 UNHEARD_S = constant(60.0, "s", "COL-05")
+MAX_WAITING_DIGESTS = constant(2_000, "digests", "X-12")
 MAX_BY_CHARS = constant(1_000, "characters", "X-12")
 
 
@@ -61,6 +62,8 @@ class AnchorOrgan(Organ):
         self._checkpointed_s = float("-inf")
         self._anchored_size = self._own_words = 0  #: so far it is to be anchored; what of the rest we said ourselves
         self._newest: tuple[bytes, str] | None = None  #: the newest checkpoint, until it is anchored
+        self._waiting = set[str]()  #: digests that no block is known of yet
+        self._asked_s: dict[bytes, float] = {}  #: when somebody asked lately, by digest
         self._said: dict[str, tuple[State, float]] = {}  #: what the log was told lately, by record
 
     @classmethod
@@ -91,21 +94,36 @@ class AnchorOrgan(Organ):
     async def open(self, log: Log) -> None:
         await self.ports.store.open()
         await self.ports.own.open()
+        for record in await self._all():
+            self._note(record)
 
     # Hearing
 
-    async def on_anchor(self, request: AnchorRequest) -> list[AnchorAdvanced]:
-        """Anchor a digest and decide on where its proofs stand; a second request improves what can be improved."""
-        return [self._say(record) for record in await self.anchor(request.digest, request.what)]
+    async def on_anchor(self, request: AnchorRequest) -> list[AnchorAdvanced | AnchorStatus]:
+        """Anchor a digest, decide on what is new about it, and answer how it stands. Refused A006.
+
+        A repeat improves what can be improved, though nobody outside is asked again at once; it decides nothing else.
+        """
+        digest, now = request.digest, self.world.elapsed_s()
+        self._asked_s = {one: at for one, at in self._asked_s.items() if now < at + UNHEARD_S}
+        found = list[Record]()
+        if digest not in self._asked_s:
+            await self._check_room(digest)
+            found = await self.anchor(digest, request.what)
+            self._asked_s[digest] = now
+        return [*(self._say(record) for record in found if self._is_news(record)), await self._status(digest)]
 
     async def on_status(self, request: AnchorStatusRequest) -> AnchorStatus:
         """Say how a digest is anchored, with proofs small enough to send."""
-        records = [await self.kept.find(request.digest.hex(), method) for method in METHODS]
+        return await self._status(request.digest)
+
+    async def _status(self, digest: bytes) -> AnchorStatus:
+        records = [await self.kept.find(digest.hex(), method) for method in METHODS]
         known = [record for record in records if record is not None]
         best = max((record.worth for record in known), default=State.NONE)
         enough = require(best, self.minimum) is None
         proofs = [await self._shown(record) for record in known]
-        return AnchorStatus(request.digest, best.word, self.minimum.word, enough, proofs)
+        return AnchorStatus(digest, best.word, self.minimum.word, enough, proofs)
 
     async def on_advanced(self, decision: AnchorAdvanced) -> None:
         """Note what the log holds by now."""
@@ -212,7 +230,23 @@ class AnchorOrgan(Organ):
         for objection in judged.objections:
             journal(self.name, "anchor_failed", detail=str(objection))
         by = " ".join(judged.by)[:MAX_BY_CHARS]
-        return await self.kept.keep(proof.message.hex(), "ots", what, judged.state, by, write_detached(proof))
+        kept = await self.kept.keep(proof.message.hex(), "ots", what, judged.state, by, write_detached(proof))
+        self._note(kept)
+        return kept
+
+    def _note(self, record: Record) -> None:
+        """Count a digest among those that wait, or no more."""
+        if record.method == "ots" and record.worth < State.BITCOIN_UNCHECKED:
+            self._waiting.add(record.digest)
+        elif record.method == "ots":
+            self._waiting.discard(record.digest)
+
+    async def _check_room(self, digest: bytes) -> None:
+        """Raise Refused A006 where a new digest is one too many. Our own checkpoints come once per interval anyway."""
+        if len(self._waiting) >= MAX_WAITING_DIGESTS and await self.kept.find(digest.hex(), "ots") is None:
+            found = f"{len(self._waiting)} digests wait, at most {MAX_WAITING_DIGESTS} may"
+            todo = "configure calendars that can be reached, or anchor one digest over many"
+            raise Refused(Refusal("A006", f"{found}: {todo}"))
 
     async def _tried(self, asking: Awaitable[T]) -> T | None:
         """Return what somebody outside answers; None, and a line, where nothing of use came."""

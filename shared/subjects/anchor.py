@@ -7,20 +7,12 @@ from typing import Annotated, Literal
 import msgspec
 
 from shared.message import Decision, Reply, Request
-from shared.subjects.system import Decided
 
 Sha256 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 #: OpenTimestamps (a path to a Bitcoin block) or RFC 3161 (a signed token of a time-stamp authority).
 Method = Literal["ots", "rfc3161"]
 #: How much an anchor is worth, the least first; organs/anchor/state.py says what each means.
 StateName = Literal["none", "pending_local", "pending", "bitcoin_unchecked", "verified"]
-
-
-class AnchorRequest(Request, subject="organs.anchor.stamp.request", reply=Decided):
-    """Anchor the SHA-256 digest of something; asked again, what can be improved is improved and decided again."""
-
-    digest: Sha256
-    what: Annotated[str, msgspec.Meta(max_length=200)]  #: what the digest is of, in words: `checkpoint 1200`
 
 
 class AnchorAdvanced(Decision, subject="organs.anchor.event.{digest}.advanced"):
@@ -58,6 +50,16 @@ class AnchorStatus(Reply, subject="organs.anchor.status.reply"):
     minimum: StateName
     enough: bool
     proofs: list[AnchorProof]
+
+
+class AnchorRequest(Request, subject="organs.anchor.stamp.request", reply=AnchorStatus):
+    """Anchor the SHA-256 digest of something; the answer says how it stands now.
+
+    Asked again, the state is answered; what can be improved is improved, and only what came further is decided.
+    """
+
+    digest: Sha256
+    what: Annotated[str, msgspec.Meta(max_length=200)]  #: what the digest is of, in words: `checkpoint 1200`
 
 
 class AnchorStatusRequest(Request, subject="organs.anchor.status.request", reply=AnchorStatus):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,6 +18,7 @@ from organs.anchor.authorities import LocalAuthority, SimAuthority
 from organs.anchor.bitcoin import FileHeaders, Headers, NoHeaders, OneHeader, check_header, parse_header
 from organs.anchor.calendars import HttpCalendar, LocalCalendar, SimCalendar
 from organs.anchor.kept import Kept, Record
+from organs.anchor.organ import MAX_WAITING_DIGESTS, UNHEARD_S
 from organs.anchor.ots import (
     SHA256,
     Bitcoin,
@@ -38,7 +39,7 @@ from shared.config import load
 from shared.errors import ConfigFault, Exit, Refused, StorageFault, Unreachable
 from shared.part import Part
 from shared.subjects.anchor import AnchorAdvanced, AnchorRequest, AnchorStatus, AnchorStatusRequest
-from shared.subjects.system import Decided, Tick
+from shared.subjects.system import Tick
 from shared.world import RealWorld, SimWorld, World, simulate
 from tests import calendars
 from tests.commands import Home
@@ -230,9 +231,20 @@ def tick(world: World) -> Tick:
     return Tick("anchor", world.boot, 1, world.now_ns() // 1_000_000)
 
 
-def states(said: list[AnchorAdvanced]) -> dict[str, str]:
+def states(said: Sequence[AnchorAdvanced | AnchorStatus]) -> dict[str, str]:
     """What was decided, by method."""
-    return {one.method: one.state for one in said}
+    return {one.method: one.state for one in decided(said)}
+
+
+def decided(said: Sequence[AnchorAdvanced | AnchorStatus]) -> list[AnchorAdvanced]:
+    """The decisions among what was said."""
+    return [one for one in said if isinstance(one, AnchorAdvanced)]
+
+
+def stands(said: Sequence[AnchorAdvanced | AnchorStatus]) -> dict[str, str]:
+    """What was answered, by method."""
+    [status] = [one for one in said if isinstance(one, AnchorStatus)]
+    return {proof.method: proof.state for proof in status.proofs}
 
 
 Body: TypeAlias = Callable[[SimWorld], Coroutine[Any, Any, None]]
@@ -256,7 +268,7 @@ def test_offline_everything_stays_with_us() -> None:
         await part.open(NoLog())
         for _ in range(5):
             said = await part.on_anchor(AnchorRequest(DIGEST, "a test"))
-            assert {"ots": "pending_local", "rfc3161": "pending_local"} == states(said)
+            assert {"ots": "pending_local", "rfc3161": "pending_local"} == stands(said)
             await world.sleep(INTERVAL_S)
             await part.on_tick(tick(world))
         status = await part.on_status(AnchorStatusRequest(DIGEST))
@@ -267,16 +279,92 @@ def test_offline_everything_stays_with_us() -> None:
 
 @pytest.mark.spec("COL-05")
 def test_a_repeated_request_changes_nothing() -> None:
-    """Asked again, the organ keeps the very proof it has, and decides on the same digests."""
+    """Asked again, however often, the organ keeps the very proof it has, answers how it stands, and decides nothing."""
 
     async def body(world: SimWorld) -> None:
         part = organ(world)
         await part.open(NoLog())
-        first = await part.on_anchor(AnchorRequest(DIGEST, "a test"))
-        assert first == await part.on_anchor(AnchorRequest(DIGEST, "another name for it"))
+        *first, status = await part.on_anchor(AnchorRequest(DIGEST, "a test"))
+        assert ["ots", "rfc3161"] == [one.method for one in decided(first)]
+        for _ in range(50):
+            assert [status] == await part.on_anchor(AnchorRequest(DIGEST, "another name for it"))
+        for one in decided(first):
+            await part.on_advanced(one)
+        await world.sleep(UNHEARD_S)
+        assert [status] == await part.on_anchor(AnchorRequest(DIGEST, "a test"))
+        after = organ(world.fork("later"), store=part.ports.store)
+        await after.open(NoLog())
+        assert [status] == await after.on_anchor(AnchorRequest(DIGEST, "a test"))
         kept = part.ports.store
         assert isinstance(kept, MemoryProofStore)
         assert 2 == len(await kept.names("proofs")) == len(await kept.names("anchors"))
+
+    play(body)
+
+
+@pytest.mark.spec("COL-05", "X-12")
+def test_a_repeated_request_asks_nobody_at_once() -> None:
+    """Asked again within a minute the organ asks no calendar; later it does, and decides on what came further only."""
+
+    class Counting(SimCalendar):
+        submitted = 0
+
+        async def submit(self, digest: bytes) -> Timestamp:
+            """Count, and promise from the third time on."""
+            self.submitted += 1
+            if self.submitted < 3:
+                raise Unreachable("nobody is there")
+            return await super().submit(digest)
+
+    async def body(world: SimWorld) -> None:
+        public = Counting(world.fork("outside"))
+        part = organ(world, public)
+        await part.open(NoLog())
+        for turn, state in enumerate(("pending_local", "pending_local", "pending")):
+            for repeat in range(5):
+                said = await part.on_anchor(AnchorRequest(DIGEST, "a test"))
+                assert state == stands(said)["ots"]
+                if turn or repeat:
+                    assert ({"ots": "pending"} if (turn, repeat) == (2, 0) else {}) == states(said)
+                for one in decided(said):
+                    await part.on_advanced(one)
+            assert turn + 1 == public.submitted
+            await world.sleep(UNHEARD_S)
+
+    play(body)
+
+
+@pytest.mark.spec("COL-05", "X-12")
+def test_so_many_digests_may_wait() -> None:
+    """A new digest beyond the bound is refused as A006 and leaves nothing; a known one is answered, a checkpoint kept.
+
+    What waited before a restart is counted after it, and what a block is known of is counted no more.
+    """
+
+    async def body(world: SimWorld) -> None:
+        store, public = MemoryProofStore(), SimCalendar(world.fork("outside"))
+        first = organ(world, public, store=store)
+        await first.open(NoLog())
+        for n in range(MAX_WAITING_DIGESTS - 1):
+            proof = write_detached(timestamp(n.to_bytes(32, "big"), [Pending("https://a")]))
+            await first.kept.keep(f"{n:064x}", "ots", "a test", State.PENDING, "", proof)
+        part = organ(world.fork("later"), public, store=store)
+        await part.open(NoLog())
+        assert 2 == len(states(await part.on_anchor(AnchorRequest(DIGEST, "the last"))))
+        kept = len(store.kept)
+        for _ in range(2):
+            with pytest.raises(Refused, match="A006"):
+                await part.on_anchor(AnchorRequest(HELLO, "one more"))
+        assert kept == len(store.kept)
+        assert "pending" == stands(await part.on_anchor(AnchorRequest(DIGEST, "the last")))["ots"]
+        await world.sleep(UNHEARD_S)
+        part.remember(hashlib.sha256(b"checkpoint").digest(), "checkpoint 1")
+        assert "checkpoint 1" in {one.what for one in await part.on_tick(tick(world))}
+        await world.sleep(2 * UNHEARD_S)
+        for digest in (DIGEST, hashlib.sha256(b"checkpoint").digest()):
+            said = await part.on_anchor(AnchorRequest(digest, "a test"))
+            assert "bitcoin_unchecked" == stands(said)["ots"]
+        assert 2 == len(states(await part.on_anchor(AnchorRequest(HELLO, "one more"))))
 
     play(body)
 
@@ -290,7 +378,7 @@ def test_a_digest_advances_and_the_log_hears_of_each_step_once() -> None:
         await part.open(NoLog())
         said = await part.on_anchor(AnchorRequest(DIGEST, "a test"))
         assert {"ots": "pending", "rfc3161": "pending_local"} == states(said)
-        for one in said:
+        for one in decided(said):
             await part.on_advanced(one)
         heard = list[AnchorAdvanced]()
         for _ in range(200):
@@ -314,7 +402,7 @@ def test_what_the_log_did_not_hear_is_said_again() -> None:
         store = MemoryProofStore()
         part = organ(world, store=store)
         await part.open(NoLog())
-        lost = await part.on_anchor(AnchorRequest(DIGEST, "a test"))
+        lost = decided(await part.on_anchor(AnchorRequest(DIGEST, "a test")))
         assert [] == await part.on_tick(tick(world))
         await world.sleep(61)
         assert lost == await part.on_tick(tick(world))
@@ -383,7 +471,7 @@ def test_a_state_never_falls_back() -> None:
         poorer = write_detached(timestamp(HELLO, [Pending("https://a")]))
         kept = await without.kept.keep(HELLO.hex(), "ots", "hello", State.PENDING, "https://a", poorer)
         assert ("verified", len(PROOF)) == (kept.state, kept.proof_bytes)
-        assert "verified" == states(await without.on_anchor(AnchorRequest(HELLO, "hello")))["ots"]
+        assert "verified" == stands(await without.on_anchor(AnchorRequest(HELLO, "hello")))["ots"]
 
     play(body)
 
@@ -642,8 +730,8 @@ def test_an_organism_anchors_on_a_real_server(tmp_path: Path) -> None:
 
     async def life(living: Living) -> None:
         answer = await living.operator.request(AnchorRequest(DIGEST, "a test"), 30.0)
-        assert isinstance(answer, Decided)
-        assert f".anchor.event.{DIGEST.hex()}.advanced" in answer.subject_of_event
+        assert isinstance(answer, AnchorStatus)
+        assert (DIGEST, "pending_local") == (answer.digest, answer.state)
         await asked(living, DIGEST, "pending_local")
         async with calendars.calendar() as server:
             outside.append(HttpCalendar(server.url, RealWorld("dev")))
@@ -675,7 +763,7 @@ def test_settings_choose_who_is_asked(tmp_path: Path) -> None:
             await part.open(NoLog())
             said = await part.on_anchor(AnchorRequest(DIGEST, "a test"))
             assert {("ots", "pending", server.url), ("rfc3161", "pending", url)} == {
-                (one.method, one.state, one.by) for one in said
+                (one.method, one.state, one.by) for one in decided(said)
             }
             status = await part.on_status(AnchorStatusRequest(DIGEST))
             assert ("pending", "pending", True) == (status.state, status.minimum, status.enough)
@@ -689,8 +777,9 @@ def test_an_organism_anchors_in_a_simulation() -> None:
     """With its simulated ports the organ does the same under simulated time."""
 
     async def life(living: Living) -> None:
-        answer = await living.operator.request(AnchorRequest(DIGEST, "a test"))
-        assert isinstance(answer, Decided)
+        for _ in range(3):
+            answer = await living.operator.request(AnchorRequest(DIGEST, "a test"))
+            assert isinstance(answer, AnchorStatus)
         await living.world.sleep(600)
         status = await living.operator.request(AnchorStatusRequest(DIGEST))
         assert isinstance(status, AnchorStatus)
