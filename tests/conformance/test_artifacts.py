@@ -19,13 +19,14 @@ from itertools import count, pairwise
 from pathlib import Path
 from typing import IO, Protocol
 
+import msgspec
 import pytest
 from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from organs.artifacts import Artifact, ArtifactStore, FolderStore, MemoryStore, S3Store, check, folder, has, read
-from organs.artifacts.port import CHUNK_BYTES
+from organs.artifacts.port import CHUNK_BYTES, verified
 from organs.artifacts.s3 import Bucket
 from organs.artifacts.sigv4 import Account
 from shared.errors import Damaged, Exit, Refused, StorageFault
@@ -401,6 +402,26 @@ def test_damage_is_found_on_reading(where: Place, how: str) -> None:
         assert Exit.TAMPERED == Damaged.exit
 
     asyncio.run(body())
+
+
+@pytest.mark.spec("ILL-05", "COL-08")
+@pytest.mark.parametrize("broken", ["blake3", "sha256"])
+def test_each_digest_alone_finds_a_forgery(broken: str) -> None:
+    """Bytes with the right size and one right digest are Damaged by the other: whoever breaks one hash has nothing.
+
+    Both digests right, they pass.
+    """
+
+    async def gather(known: Artifact) -> bytes:
+        return b"".join([piece async for piece in verified(pieces(b"forged!"), known)])
+
+    forged = Artifact(blake3(b"forged!").hexdigest(), hashlib.sha256(b"forged!").hexdigest(), 7, MEDIA)
+    genuine = Artifact(blake3(b"genuine").hexdigest(), hashlib.sha256(b"genuine").hexdigest(), 7, MEDIA)
+    # a collision found in one hash: of that one the forged bytes have the genuine digest
+    collided = msgspec.structs.replace(genuine, **{broken: getattr(forged, broken)})
+    assert b"forged!" == asyncio.run(gather(forged))
+    with pytest.raises(Damaged, match="restore it from a copy"):
+        asyncio.run(gather(collided))
 
 
 @pytest.mark.spec("ILL-05")
