@@ -1,4 +1,4 @@
-"""The notary organ: the log in, tiles and signed checkpoints out. It alone holds the log's key."""
+"""The notary organ: the log in, tiles and signed checkpoints out. It alone signs checkpoints."""
 
 from __future__ import annotations
 
