@@ -54,7 +54,7 @@ class NotaryOrgan(Organ):
     ) -> None:
         self.shelf, self.world, self.cosigners, self.beside = shelf, world, cosigners, beside
         self.trouble = ""  #: why nothing is signed, empty while all is well
-        self._opened = False
+        self._holds = self._opened = False
         self._signed_at_s = world.elapsed_s()
         self._patrolled, self._patrolled_at_s = 0, -SIGN_S  #: the next entry to compare, and when one was
         self._asked: Checkpoint | None = None  #: the last one witnesses were asked about, and when
@@ -80,6 +80,8 @@ class NotaryOrgan(Organ):
 
     async def open(self, log: OwnLog) -> None:
         """Go on after the last checkpoint; Inconsistent if the log does not hold what it commits to."""
+        self.shelf.hold()
+        self._holds = True
         self.log = log
         signer = own_key(log)
         former, second = await self._former_keys(), self.beside(signer) if self.beside else None
@@ -94,8 +96,15 @@ class NotaryOrgan(Organ):
 
     async def close(self) -> None:
         """Sign what is left, so that a drained log is signed whole; nothing where it contradicts what was signed."""
-        if not self._opened:
-            return
+        try:
+            if self._opened:
+                await self._end()
+        finally:
+            if self._holds:
+                self.shelf.release()
+                self._holds = False
+
+    async def _end(self) -> None:
         try:
             await self._mend()
             await self._check_end()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from pathlib import Path
 from typing import Protocol
 
 from shared.config import Settings
-from shared.files import private_folder, write_private
+from shared.errors import InUse
+from shared.files import open_private, private_folder, write_private
 from shared.home import place
 from shared.log.store import FolderTiles, MemoryTiles
 from shared.log.tiles import TileKeeper
 
 MEMORY = "last-checkpoint"
+LOCK = "LOCK"
 
 
 class Shelf(Protocol):
@@ -19,6 +23,14 @@ class Shelf(Protocol):
 
     @property
     def tiles(self) -> TileKeeper: ...
+
+    def hold(self) -> None:
+        """Keep every other notary off this shelf until `release` or the process's end; InUse where one holds it."""
+        ...
+
+    def release(self) -> None:
+        """Let the shelf go; nothing happens where it is not held."""
+        ...
 
     def recall(self) -> str | None:
         """Return the last signed checkpoint's note, None before the first."""
@@ -45,15 +57,31 @@ class FolderShelf:
     def __init__(self, tiles: Path, memory: Path) -> None:
         self.tiles = FolderTiles(tiles)
         self._memory = memory
+        self._held: int | None = None  #: the open file that carries the lock
 
     @classmethod
     def of(cls, settings: Settings) -> FolderShelf:
         """Return the shelf of an environment."""
         return cls(tiles_folder(settings), notary_folder(settings))
 
+    def hold(self) -> None:
+        private_folder(self._memory)
+        descriptor = open_private(self._memory / LOCK, os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise InUse(f"another notary signs on {self._memory}; one alone may, so stop it first") from None
+        self._held = descriptor
+
+    def release(self) -> None:
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
     def recall(self) -> str | None:
         path = self._memory / MEMORY
-        return path.read_text() if path.exists() else None
+        return path.read_text("utf-8", "replace") if path.exists() else None
 
     def remember(self, note: str) -> None:
         private_folder(self._memory)
@@ -66,6 +94,12 @@ class MemoryShelf:
     def __init__(self) -> None:
         self.tiles = MemoryTiles()
         self.note: str | None = None
+
+    def hold(self) -> None:
+        """Nothing: nobody else has this memory."""
+
+    def release(self) -> None:
+        """Nothing."""
 
     def recall(self) -> str | None:
         return self.note

@@ -18,7 +18,7 @@ from organs.notary.notary import SCRUBBED_TILES
 from shared.bus import Bus, Draft
 from shared.envelope import KeyBook, leaf_of
 from shared.envelope.keybook import Key
-from shared.errors import StorageFault
+from shared.errors import InUse, StorageFault
 from shared.keys import LocalSigner
 from shared.log.checkpoint import Checkpoint, open_checkpoint
 from shared.log.entry import Entry
@@ -70,6 +70,12 @@ class Trapped:
     def tiles(self) -> TileKeeper:
         """Itself: tiles are put through the trap."""
         return self
+
+    def hold(self) -> None:
+        """Nobody else is there."""
+
+    def release(self) -> None:
+        """Nobody else is there."""
 
     def recall(self) -> str | None:
         """What the inner shelf recalls."""
@@ -509,6 +515,29 @@ def test_damaged_tiles_are_made_again(damage: str, running: bool) -> None:  # no
             assert "" == organ.trouble
         assert size == bench.signed()
         assert len(full) / 2 < SCRUBBED_TILES
+
+    on_a_bench(play_sim, body)
+
+
+@pytest.mark.spec("X-04", "X-10")
+def test_one_notary_alone_holds_a_shelf(tmp_path: Path) -> None:
+    """A second notary on a folder is refused by name and takes nothing from the first; after its end it may start."""
+
+    async def body(bench: Bench) -> None:
+        places = (tmp_path / "tiles", tmp_path / "memory")
+        bench.shelf = FolderShelf(*places)
+        await bench.write(5)
+        await bench.notarise()
+        first = bench.runner
+        for shelf in (bench.shelf, FolderShelf(*places)):
+            bench.shelf = shelf
+            with pytest.raises(InUse, match=f"another notary signs on {places[1]}"):
+                await bench.notarise()
+            bench.here.runners.pop()
+        await bench.until(bench.signed)
+        bench.runner = first
+        await bench.stop()
+        await bench.notarise()
 
     on_a_bench(play_sim, body)
 
