@@ -24,7 +24,10 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
     "message_garbled": ("warning", "The bus delivered a subject, reply or header that is no text; it was dropped."),
     "link_lost": ("warning", "A connection to the bus was lost; it reconnects by itself."),
     "link_back": ("info", "A connection to the bus is up again."),
-    "log_inconsistent": ("error", "The notary signs nothing: the log contradicts what was signed; `detail` says how."),
+    "log_inconsistent": (
+        "error",
+        "The notary signs nothing: the log contradicts what was signed, or its key ended; `detail` says how.",
+    ),
     "tiles_made_again": ("warning", "The notary's tiles were lost or damaged, and were made again from the log."),
     "views_dropped": (
         "warning",

@@ -63,6 +63,10 @@ class TilesLost(Inconsistent):
     """Tiles are missing or are not what was signed; they can be made again from the log."""
 
 
+class KeyEnded(Inconsistent):
+    """The log says that this notary's key may not sign so many entries: it was replaced or revoked."""
+
+
 def last_signed(shelf: Shelf, publics: Collection[bytes]) -> tuple[Checkpoint, str] | None:
     """Return the last checkpoint that one of our keys signed, and its note; None where nothing ever was.
 
@@ -170,8 +174,16 @@ class Notary:
     def sign(self, book: KeyBook, time_s: int) -> Checkpoint | None:
         """Sign the tree as it stands and publish it; None while the log knows no such key, or a later epoch.
 
-        The order makes a crash harmless: tiles first, then the signature is remembered, then others see it.
+        KeyEnded where the key was replaced or revoked. The order makes a crash harmless: tiles first, then the
+        signature is remembered, then others see it.
         """
+        own = book.keys.get(self.signer.key_id)
+        if own is not None and own.last is not None and own.last < self.size:
+            raise KeyEnded(
+                f"the notary's key {own.key_id} was replaced or revoked by entry {own.last} and signs no more than "
+                f"{own.last} entries, there are {self.size}; start the notary again with a key that the log's root "
+                "introduced: `nimmerverse up` makes one where the root's keys are"
+            )
         known = {key.key_id for key in book.log_keys_at(self.size)}
         if book.fingerprint is None or self.signer.key_id not in known or self.size <= max(book.epochs, default=-1):
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import ClassVar
 
 from organs.notary.cosigners import Cosigners
@@ -55,6 +55,7 @@ class NotaryOrgan(Organ):
         self.shelf, self.world, self.cosigners, self.beside = shelf, world, cosigners, beside
         self.trouble = ""  #: why nothing is signed, empty while all is well
         self._holds = self._opened = False
+        self._unsaid: list[Checkpointed | NotaryRefused] = []  #: what a refused request could not carry
         self._signed_at_s = world.elapsed_s()
         self._patrolled, self._patrolled_at_s = 0, -SIGN_S  #: the next entry to compare, and when one was
         self._asked: Checkpoint | None = None  #: the last one witnesses were asked about, and when
@@ -126,14 +127,14 @@ class NotaryOrgan(Organ):
             await self._check_end()
             await self._patrol()
             said = await self._read()
-            if self.world.elapsed_s() - self._signed_at_s >= SIGN_S:
+            if self.trouble or self.world.elapsed_s() - self._signed_at_s >= SIGN_S:
                 said += await self._sign()
             self.notary.settle()
         except Inconsistent as finding:
-            return self._refuse(str(finding))
+            return self._with_unsaid(self._refuse(str(finding)))
         self.trouble = ""
         self._ask_witnesses()
-        return list(said)
+        return self._with_unsaid(said)
 
     async def on_proof(self, request: ProofRequest) -> list[Proof | Checkpointed | NotaryRefused] | Refusal:
         """Return the proof file of one entry under the last checkpoint; what nobody signed yet is signed for it."""
@@ -146,7 +147,10 @@ class NotaryOrgan(Organ):
                 proof = self.notary.prove(request.index)
             return [*said, Proof(request.index, str(proof))]
         except Refused as no:
-            return no.refusal
+            self._unsaid += said
+            if not self.trouble:
+                return no.refusal
+            return Refusal(no.refusal.code, f"{no.refusal.detail}, and nothing more is signed: {self.trouble}")
 
     async def _sign_for(self, index: int) -> list[Checkpointed | NotaryRefused]:
         """Sign now, although it is not time, because somebody wants the proof of an entry; at most once a second."""
@@ -264,6 +268,11 @@ class NotaryOrgan(Organ):
             return []
         record(self.name, "log_inconsistent", detail=reason)
         return [NotaryRefused(self.notary.signed.size if self.notary.signed else 0, reason)]
+
+    def _with_unsaid(self, said: Sequence[Checkpointed | NotaryRefused]) -> list[Checkpointed | NotaryRefused]:
+        """Return what is to be said, behind what a refused request could not carry."""
+        whole, self._unsaid = [*self._unsaid, *said], []
+        return whole
 
     def _ask_witnesses(self) -> None:
         """Begin to ask for cosignatures of the last checkpoint, beside the organ's work; later again."""

@@ -14,22 +14,25 @@ from typing import Any
 import pytest
 
 from organs.notary import FolderShelf, Inconsistent, MemoryShelf, Notary, NotaryOrgan, Shelf
-from organs.notary.notary import SCRUBBED_TILES
+from organs.notary.notary import SCRUBBED_TILES, KeyEnded
 from shared.bus import Bus, Draft
 from shared.envelope import KeyBook, leaf_of
 from shared.envelope.keybook import Key
-from shared.errors import InUse, StorageFault
+from shared.errors import InUse, Refusal, StorageFault
 from shared.keys import LocalSigner
 from shared.log.checkpoint import Checkpoint, open_checkpoint
 from shared.log.entry import Entry
 from shared.log.note import cosign
 from shared.log.tiles import CHECKPOINT, TileKeeper, Tiles
 from shared.log.tree import consistency_proof, leaf_hashes, root_of, root_of_hashes, sha256, verify_consistency
-from shared.subjects.log import Checkpointed, NotaryRefused
+from shared.subjects.keys import KeyRevoked
+from shared.subjects.log import Checkpointed, NotaryRefused, ProofRequest
 from shared.world import new_id
 from tests.commands import ROOT, Home, Living
 from tests.faults.notary_program import Hasty
+from tests.forge import epoch, revoked, roots, signer
 from tests.ground import ENV, LOG, Founded, Ground, NatsGround, Noted, SimGround, play_nats, play_sim, until
+from tests.logs import NOTARY, told
 from tests.parts import Heard, Stage, stage
 
 KEY, WITNESS = LocalSigner(bytes([1]) * 32), LocalSigner(bytes([3]) * 32)
@@ -247,6 +250,47 @@ def test_a_line_that_comes_late_turns_nothing_back(tmp_path: Path) -> None:
     assert seen_whole(after) == open_checkpoint(after.recall() or "", KEY.public).checkpoint
 
 
+# Who may sign, and when
+
+
+SECOND = signer("notary's second")
+
+
+@pytest.mark.spec("X-04")
+def test_a_key_signs_from_its_introduction_to_its_end() -> None:
+    """A notary waits while the log does not know its key, and says so once the key was replaced or revoked."""
+    log = told(60)
+    early, late = (Notary(MemoryShelf(), key, ENV) for key in (SECOND, NOTARY))
+    for notary in (early, late):
+        notary.take(log.entries)
+    assert early.sign(log.prefix.keys, 1) is None
+    assert (None, None) == (early.shelf.recall(), early.shelf.tiles.get(CHECKPOINT))
+    assert late.sign(log.prefix.keys, 1) is not None
+    note = late.shelf.recall()
+    assert log.key_event(revoked("notary's"), *roots("ada", "bob")).refusal is None
+    assert late.sign(log.prefix.keys, 2) is not None, "60 entries are still before the end"
+    late.take(log.entries[60:])
+    note = late.shelf.recall()
+    with pytest.raises(KeyEnded, match=f"{NOTARY.key_id} was replaced or revoked by entry 60"):
+        late.sign(log.prefix.keys, 3)
+    assert note == late.shelf.recall()
+
+
+@pytest.mark.spec("X-04", "X-10")
+def test_nothing_is_signed_again_below_a_new_epoch() -> None:
+    """What lies before the entry that names a loss is not signed once more; from it on the new epoch is."""
+    log = told(60)
+    assert log.key_event(epoch(2, 60, 79), *roots("ada", "bob")).refusal is None
+    notary = Notary(MemoryShelf(), NOTARY, ENV)
+    notary.take(log.entries[:60])
+    assert notary.sign(log.prefix.keys, 1) is None
+    assert notary.shelf.recall() is None
+    notary.take(log.entries[60:])
+    signed = notary.sign(log.prefix.keys, 1)
+    assert signed is not None
+    assert (61, "2") == (signed.size, signed.origin.rpartition("/")[2])
+
+
 # On a bus
 
 
@@ -262,6 +306,8 @@ def play(request: pytest.FixtureRequest, tmp_path: Path) -> Play:
 class Bench:
     """A log that is written to, a notary on it that signs at every beat, and what it says."""
 
+    founded: Founded
+
     def __init__(self, ground: Ground, here: Stage, signer: LocalSigner, desk: Bus, ear: Bus) -> None:
         self.ground, self.here, self.signer, self.desk, self.ear = ground, here, signer, desk, ear
         self.refused, self.said = Heard(), Heard()
@@ -275,6 +321,7 @@ class Bench:
         notary = await founded.introduce("notary", f"{ENV}.trial.notary.event.>")
         desk = Bus(ground.world, await ground.wire("desk"), "desk", "1", [await founded.introduce("desk")])
         bench = cls(ground, here, notary, desk, await here.asker("ear"))
+        bench.founded = founded
         await bench.ear.subscribe(NotaryRefused.pattern(ENV), bench.refused)
         await bench.ear.subscribe(Checkpointed.pattern(ENV), bench.said)
         return bench
@@ -286,11 +333,11 @@ class Bench:
         for start in range(0, count, 50):
             await self.desk.append_many(drafts[start : start + 50])
 
-    async def notarise(self) -> NotaryOrgan:
+    async def notarise(self, simulated_beat_s: float = 11.0) -> NotaryOrgan:
         """Start a notary on the shelf."""
         world = Hasty(ENV) if isinstance(self.ground, NatsGround) else self.here.world("notary")
         organ = NotaryOrgan(self.shelf, world)
-        beat_s = 0.01 if isinstance(self.ground, NatsGround) else 11.0
+        beat_s = 0.01 if isinstance(self.ground, NatsGround) else simulated_beat_s
         self.runner = await self.here.carry(organ, [self.signer], beat_s=beat_s)
         return organ
 
@@ -515,6 +562,86 @@ def test_damaged_tiles_are_made_again(damage: str, running: bool) -> None:  # no
             assert "" == organ.trouble
         assert size == bench.signed()
         assert len(full) / 2 < SCRUBBED_TILES
+
+    on_a_bench(play_sim, body)
+
+
+@pytest.mark.spec("X-04", "X-12")
+def test_a_notary_whose_key_is_revoked_says_so_once(play: Play) -> None:
+    """After its key's end a running notary names the key once, and tells whoever asks for a proof; it signs nothing."""
+
+    async def body(bench: Bench) -> None:
+        await bench.write(5)
+        organ = await bench.notarise()
+        size = await bench.size()
+        await bench.until(lambda: bench.signed() == size)
+        await bench.founded.root.append(
+            Draft(KeyRevoked("root", bench.signer.key_id, None, "lost"), new_id(bench.ground.world))
+        )
+        await bench.write(50)
+        await bench.until(lambda: bench.refused.all)
+        note = bench.shelf.recall()
+        reason = f"key {bench.signer.key_id} was replaced or revoked by entry {size}"
+        assert reason in organ.trouble
+        assert reason.encode() in bench.refused.all[0].data
+        await bench.ground.world.sleep(2 if isinstance(bench.ground, SimGround) else 0.05)
+        refusal = await organ.on_proof(ProofRequest(size + 20))
+        assert isinstance(refusal, Refusal)
+        assert "B013" == refusal.code
+        assert reason in refusal.detail
+        assert not isinstance(await organ.on_proof(ProofRequest(2)), Refusal), "what was signed stays proven"
+        await bench.write(5)
+        await bench.ground.world.sleep(60 if isinstance(bench.ground, SimGround) else 0.2)
+        await bench.stop()
+        assert (1, note) == (len(bench.refused.all), bench.shelf.recall())
+        assert size == bench.signed()
+
+    on_a_bench(play, body)
+
+
+@pytest.mark.spec("X-04", "X-12")
+def test_an_ended_key_that_a_proof_finds_is_said_once() -> None:
+    """What a request found between two signatures is said at the next beat, and stays true at those that follow."""
+
+    async def body(bench: Bench) -> None:
+        await bench.write(5)
+        organ = await bench.notarise(1.0)
+        size = await bench.size()
+        await bench.ground.world.sleep(2)
+        assert not isinstance(await organ.on_proof(ProofRequest(size - 1)), Refusal)
+        await bench.founded.root.append(
+            Draft(KeyRevoked("root", bench.signer.key_id, None, "lost"), new_id(bench.ground.world))
+        )
+        await bench.ground.world.sleep(2)  # a request may ask for a signature, and none is due by itself yet
+        assert isinstance(await organ.on_proof(ProofRequest(size)), Refusal)
+        for _ in range(30):
+            await bench.ground.world.sleep(1)
+            assert "was replaced or revoked" in organ.trouble
+        assert 1 == len(bench.refused.all)
+
+    on_a_bench(play_sim, body)
+
+
+@pytest.mark.spec("X-04", "X-12")
+def test_a_proof_that_finds_the_tail_gone_says_so() -> None:
+    """Asked for a proof between two beats, the notary finds the tail gone, answers so, and says it once at the beat."""
+
+    async def body(bench: Bench) -> None:
+        await bench.write(20)
+        organ = await bench.notarise()
+        size = await bench.size()
+        await bench.until(lambda: bench.signed() == size)
+        note = bench.shelf.recall()
+        await bench.ground.world.sleep(2)
+        await bench.ground.remove(LOG, size - 1)
+        refusal = await organ.on_proof(ProofRequest(size))
+        assert isinstance(refusal, Refusal)
+        gone = f"the log has {size - 1} entries, {size} were read: its tail is gone"
+        assert f"nothing more is signed: {gone}" in refusal.detail
+        assert [] == bench.refused.all
+        await bench.until(lambda: bench.refused.all)
+        await bench.ground.world.sleep(60)
+        assert (1, note) == (len(bench.refused.all), bench.shelf.recall())
 
     on_a_bench(play_sim, body)
 
