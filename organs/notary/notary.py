@@ -7,11 +7,12 @@ by name, and signs nothing more until what it is shown fits again.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from organs.notary.ports import Shelf
 from shared.constant import constant
 from shared.envelope import KeyBook, leaf_of
+from shared.envelope.keybook import NOTARY_PART
 from shared.errors import LogFault, Refusal, Refused
 from shared.keys import Signer
 from shared.log.checkpoint import Checkpoint, open_checkpoint, origin_of
@@ -27,6 +28,7 @@ from shared.log.tree import (
     leaf_hash,
     leaf_hashes,
     root_of_hashes,
+    verify_consistency,
     verify_inclusion,
 )
 from shared.part.organ import OwnLog
@@ -67,17 +69,26 @@ class KeyEnded(Inconsistent):
     """The log says that this notary's key may not sign so many entries: it was replaced or revoked."""
 
 
-def last_signed(shelf: Shelf, publics: Collection[bytes]) -> tuple[Checkpoint, str] | None:
-    """Return the last checkpoint that one of our keys signed, and its note; None where nothing ever was.
+def remembered(shelf: Shelf) -> Checkpoint | None:
+    """Return the checkpoint that the shelf remembers, whoever signed it; Inconsistent where it is damaged."""
+    note = shelf.recall()
+    try:
+        return None if note is None else Checkpoint.parse(Note.parse(note).text)
+    except BadNote as bad:
+        raise Inconsistent(f"the notary's memory is damaged ({bad}); restore it from a backup") from bad
 
-    It is remembered and published apart from each other, so that one can be lost; the larger counts. Inconsistent where
-    either is not ours, or the two contradict each other.
+
+def last_signed(shelf: Shelf, public: bytes, book: KeyBook) -> tuple[Checkpoint, str] | None:
+    """Return the last checkpoint that a key of ours signed while it might, and its note; None where nothing ever was.
+
+    It is remembered and published apart from each other, so that one can be lost; the larger counts, once it is shown
+    to go on from the other. Inconsistent where either is not ours, or the two contradict each other.
     """
-    remembered, published = shelf.recall(), shelf.tiles.get(CHECKPOINT)
-    memory = _ours(remembered, publics)
-    shown = _ours(published, publics)
-    if memory is None and (remembered is not None or (published is not None and shown is None)):
-        where = "notary's memory" if remembered is not None else "published checkpoint"
+    noted, published = shelf.recall(), shelf.tiles.get(CHECKPOINT)
+    memory = _ours(noted, public, book)
+    shown = _ours(published, public, book)
+    if memory is None and (noted is not None or (published is not None and shown is None)):
+        where = "notary's memory" if noted is not None else "published checkpoint"
         raise Inconsistent(
             f"the {where} is damaged or signed by a key that is not this log's; restore it from a backup. Nothing is "
             "signed until then, because nobody can say what was signed before"
@@ -92,7 +103,8 @@ def last_signed(shelf: Shelf, publics: Collection[bytes]) -> tuple[Checkpoint, s
 class Notary:
     """Owns the tiles and the log's key. Single-threaded: its organ calls it from one task.
 
-    `former` are the public keys by which this log was signed before; `second`, if there is one, signs beside the first.
+    `book` says by which keys this log might be signed at which size; without it, by `signer` alone. `second`, if there
+    is one, signs beside the first.
     """
 
     def __init__(
@@ -100,7 +112,7 @@ class Notary:
         shelf: Shelf,
         signer: Signer,
         env: str,
-        former: Collection[bytes] = (),
+        book: KeyBook | None = None,
         second: SecondSigner | None = None,
     ) -> None:
         self.shelf, self.signer, self.env, self.second = shelf, signer, env, second
@@ -110,14 +122,14 @@ class Notary:
         self._scrubbed = 0  #: the next full tile to look at
         self._replaced: list[str] = []  #: partial tiles that the next checkpoint does not need
         self._obsolete: list[str] = []  #: partial tiles that the last one does not need
-        publics = {signer.public, *former}
-        last = last_signed(shelf, publics)
+        last = last_signed(shelf, signer.public, book or KeyBook())
         self.writer = TileWriter(shelf.tiles)
         if last is None:
             return
         self.signed, self.note = last
         self.writer = self._resumed(self.signed)
-        if _ours(shelf.recall(), publics) != last:  # lost, or put back from a backup
+        if shelf.recall() != self.note:  # lost, or put back from a backup
+            self._hold_step(self.signed)
             shelf.remember(self.note)
         self.settle()
 
@@ -174,8 +186,8 @@ class Notary:
     def sign(self, book: KeyBook, time_s: int) -> Checkpoint | None:
         """Sign the tree as it stands and publish it; None while the log knows no such key, or a later epoch.
 
-        KeyEnded where the key was replaced or revoked. The order makes a crash harmless: tiles first, then the
-        signature is remembered, then others see it.
+        KeyEnded where the key was replaced or revoked; Inconsistent where another notary signed beside this one. The
+        order makes a crash harmless: tiles first, then the signature is remembered, then others see it.
         """
         own = book.keys.get(self.signer.key_id)
         if own is not None and own.last is not None and own.last < self.size:
@@ -188,6 +200,12 @@ class Notary:
         if book.fingerprint is None or self.signer.key_id not in known or self.size <= max(book.epochs, default=-1):
             return None
         assert not self._torn, "a torn tree is mended before anything is signed"
+        noted = remembered(self.shelf)
+        if noted is not None and noted.size > self.size:
+            raise Inconsistent(
+                f"the notary's memory holds {noted.size} entries, {self.size} would be signed: another notary signs on "
+                "this shelf, or the memory was replaced; let one notary alone sign, and start it again"
+            )
         self._replaced += self.writer.seal()
         checkpoint = Checkpoint(
             origin_of(self.env, book.fingerprint, book.epoch_at(self.size)), self.size, self.writer.root()
@@ -195,6 +213,8 @@ class Notary:
         signed = checkpoint.signed(self.signer, time_s)
         if self.second is not None:
             signed = signed.with_lines([sign_second(checkpoint.origin, checkpoint, self.second, time_s)])
+        if noted != self.signed:
+            self._hold_step(checkpoint)
         note = str(signed)
         self.shelf.remember(note)
         self.signed, self.note = checkpoint, note
@@ -203,8 +223,11 @@ class Notary:
         return checkpoint
 
     def settle(self) -> None:
-        """Let readers see the last checkpoint if they do not yet; the partial tiles it makes obsolete go."""
-        if self.signed is None:
+        """Let readers see the last checkpoint if they do not yet; the partial tiles it makes obsolete go.
+
+        Nothing happens where the memory holds another one: an older one would turn back what readers saw.
+        """
+        if self.signed is None or remembered(self.shelf) not in (None, self.signed):
             return
         if self.shelf.tiles.get(CHECKPOINT) != self.note.encode():
             self.shelf.tiles.put(CHECKPOINT, self.note.encode())
@@ -217,8 +240,7 @@ class Notary:
 
         The memory is asked too: witnesses answer late, and another notary may have gone on from this one's shelf.
         """
-        remembered = (self.shelf.recall() or "").partition("\n\n")[0] + "\n"
-        if self.signed != checkpoint or remembered != checkpoint.text or not lines:
+        if self.signed != checkpoint or remembered(self.shelf) != checkpoint or not lines:
             return
         note = Note.parse(self.note)
         new = {(line.name, line.key_id) for line in lines}
@@ -259,6 +281,20 @@ class Notary:
             raise TilesLost(f"the tiles prove nothing of entry {index}: {bad}") from bad
         return ProofFile(index, tuple(path), self.note)
 
+    def _hold_step(self, new: Checkpoint) -> None:
+        """Raise TilesLost unless the tiles prove that what is remembered is the beginning of a checkpoint."""
+        old = remembered(self.shelf)
+        if old is None or old.size == 0:
+            return
+        try:
+            proof = consistency_proof(Tiles(self.shelf.tiles, new.size).node, old.size, new.size)
+            verify_consistency(old.size, new.size, proof, old.root, new.root)
+        except (BadProof, LogFault) as bad:
+            raise TilesLost(
+                f"the tiles do not prove that {new.size} entries go on from the {old.size} in the notary's memory, "
+                f"which another notary may have signed: {bad}"
+            ) from bad
+
     def _resumed(self, last: Checkpoint) -> TileWriter:
         tiles, begun = Tiles(self.shelf.tiles, last.size), last.size - last.size % WIDTH
         try:
@@ -291,10 +327,23 @@ def _wrong_with(tiles: Tiles, tile: int) -> str:
     return ""
 
 
-def _ours(raw: bytes | str | None, publics: Collection[bytes]) -> tuple[Checkpoint, str] | None:
-    """Return the checkpoint of a note that one of these keys signed, None where none did or there is no note."""
-    for public in publics if raw is not None else ():
+def _ours(raw: bytes | str | None, public: bytes, book: KeyBook) -> tuple[Checkpoint, str] | None:
+    """Return the checkpoint of a note that our key or a former one signed, None where none did or there is no note.
+
+    Inconsistent where only keys did that might not sign so many entries any more, or not yet. A key of ours that the
+    log does not know might sign any size: what a cut log forgot is told apart by its entries.
+    """
+    keys = {key.public: key for key in book.keys.values() if key.part == NOTARY_PART}
+    wrong = ""
+    for one in {public, *keys} if raw is not None else ():
         with contextlib.suppress(BadNote):
-            found = open_checkpoint(raw or b"", public)
-            return found.checkpoint, str(found.note)
+            found = open_checkpoint(raw or b"", one)
+            if one not in keys or keys[one].valid_at(found.checkpoint.size):
+                return found.checkpoint, str(found.note)
+            wrong = f"a checkpoint of {found.checkpoint.size} entries is signed by the key {keys[one].key_id}"
+    if wrong:
+        raise Inconsistent(
+            f"{wrong}, which was not entitled to that many: somebody else has this key. Keep a copy of the tiles' "
+            "folder and of the notary's, then restore both from a backup; nothing is signed until then"
+        )
     return None

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from organs.notary.cosigners import Cosigners
-from organs.notary.notary import Inconsistent, Notary, TilesLost, last_signed
+from organs.notary.notary import Inconsistent, Notary, TilesLost, last_signed, remembered
 from organs.notary.ports import FolderShelf, MemoryShelf, Shelf
 from organs.notary.witnesses import HttpPost
 from shared.config import Settings
 from shared.constant import constant
-from shared.envelope import leaf_of
+from shared.envelope import KeyBook, leaf_of
 from shared.envelope.keybook import NOTARY_PART
 from shared.errors import KeyFault, LogFault, Refusal, Refused, StorageFault
 from shared.journal import record
@@ -85,14 +85,18 @@ class NotaryOrgan(Organ):
         self._holds = True
         self.log = log
         signer = own_key(log)
-        former, second = await self._former_keys(), self.beside(signer) if self.beside else None
+        second = self.beside(signer) if self.beside else None
+        book = await self._keys()
+        last = last_signed(self.shelf, signer.public, book)
+        if last is not None:
+            await self._hold_published(last[0])
         try:
-            self.notary = Notary(self.shelf, signer, log.env, former, second)
+            self.notary = Notary(self.shelf, signer, log.env, book, second)
         except TilesLost:
-            await self._make_tiles_again({signer.public, *former})
-            self.notary = Notary(self.shelf, signer, log.env, former, second)
+            assert last is not None, "only what was signed can be lost"
+            await self._make_tiles_again(last[0])
+            self.notary = Notary(self.shelf, signer, log.env, book, second)
         await self._check_end()
-        self._publics = {signer.public, *former}
         self._opened = True
 
     async def close(self) -> None:
@@ -143,7 +147,7 @@ class NotaryOrgan(Organ):
             try:
                 proof = self.notary.prove(request.index)
             except LogFault:  # the tiles were damaged since the start
-                await self._make_tiles_again(self._publics)
+                await self._make_tiles_again(self.notary.signed)
                 proof = self.notary.prove(request.index)
             return [*said, Proof(request.index, str(proof))]
         except Refused as no:
@@ -223,13 +227,23 @@ class NotaryOrgan(Organ):
         self._patrolled = self.notary.compare(self._patrolled, found)
         self._patrolled_at_s = self.world.elapsed_s()  # only now: what contradicts is looked at again at the next beat
 
-    async def _former_keys(self) -> set[bytes]:
-        """Return every public key that signed this log's checkpoints before, as the log says."""
+    async def _keys(self) -> KeyBook:
+        """Return the keys that the log knows by now."""
         newest = await self.log.newest()
-        if newest is None:
-            return set()
-        book = await self.log.keys_until(newest.index)
-        return {key.public for key in book.keys.values() if key.part == NOTARY_PART}
+        return KeyBook() if newest is None else await self.log.keys_until(newest.index)
+
+    async def _hold_published(self, last: Checkpoint) -> None:
+        """Hold that the log leads to a checkpoint that the memory does not hold, before it becomes the memory."""
+        noted = remembered(self.shelf)
+        if noted == last:
+            return
+        writer = TileWriter(NoTiles())
+        for known in (last,) if noted is None else (noted, last):
+            if await self._write_tiles(writer, known.size) != known.root:
+                raise Inconsistent(
+                    f"the log does not have the root that was signed at {known.size} entries, and what is published "
+                    f"({last.size} entries) is more than the notary remembers: it is not this log's"
+                )
 
     async def _mend(self) -> None:
         """Take up a broken append, and look at some tiles; those that are damaged are made again from the log."""
@@ -237,14 +251,12 @@ class NotaryOrgan(Organ):
             self.notary.scrub()
             self.notary.mend()
         except TilesLost:
-            await self._make_tiles_again(self._publics)
+            await self._make_tiles_again(self.notary.signed)
             self.notary.mend()
 
-    async def _make_tiles_again(self, publics: Collection[bytes]) -> None:
+    async def _make_tiles_again(self, signed: Checkpoint | None) -> None:
         """Make lost or damaged tiles from the log, after holding that it has the root that was signed."""
-        last = last_signed(self.shelf, publics)
-        assert last is not None, "only what was signed can be lost"
-        signed, _ = last
+        assert signed is not None, "only what was signed can be lost"
         if await self._write_tiles(TileWriter(NoTiles()), signed.size) != signed.root:
             raise Inconsistent(f"neither the tiles nor the log have the root that was signed at {signed.size} entries")
         await self._write_tiles(TileWriter(self.shelf.tiles), signed.size)
@@ -289,7 +301,7 @@ class NotaryOrgan(Organ):
         self._complete = len(lines) >= len(cosigners.urls)
         try:
             self.notary.add_lines(signed, lines)
-        except StorageFault as fault:  # the checkpoint stands without them
+        except (StorageFault, Inconsistent) as fault:  # the checkpoint stands without them
             record(self.name, "witness_failed", url="", detail=str(fault))
 
 

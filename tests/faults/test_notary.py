@@ -15,6 +15,7 @@ import pytest
 
 from organs.notary import FolderShelf, Inconsistent, MemoryShelf, Notary, NotaryOrgan, Shelf
 from organs.notary.notary import SCRUBBED_TILES, KeyEnded
+from organs.notary.ports import MEMORY
 from shared.bus import Bus, Draft
 from shared.envelope import KeyBook, leaf_of
 from shared.envelope.keybook import Key
@@ -30,7 +31,7 @@ from shared.subjects.log import Checkpointed, NotaryRefused, ProofRequest
 from shared.world import new_id
 from tests.commands import ROOT, Home, Living
 from tests.faults.notary_program import Hasty
-from tests.forge import epoch, revoked, roots, signer
+from tests.forge import Log, epoch, revoked, roots, rotated, signer
 from tests.ground import ENV, LOG, Founded, Ground, NatsGround, Noted, SimGround, play_nats, play_sim, until
 from tests.logs import NOTARY, told
 from tests.parts import Heard, Stage, stage
@@ -196,8 +197,13 @@ def test_without_memory_somebody_elses_checkpoint_is_no_beginning(tmp_path: Path
     assert mine is not None
     with pytest.raises(Inconsistent, match="notary's memory is damaged or signed by a key"):
         Notary(shelf, LocalSigner(bytes([2]) * 32), ENV)
-    assert 812 == Notary(shelf, LocalSigner(bytes([2]) * 32), ENV, {KEY.public}).size, "a key that was rotated"
+    assert 812 == Notary(shelf, LocalSigner(bytes([2]) * 32), ENV, BOOK).size, "a key that was rotated"
     shelf.remember(mine.replace("\n812\n", "\n811\n"))
+    with pytest.raises(Inconsistent, match="notary's memory is damaged"):
+        Notary(shelf, KEY, ENV)
+    shutil.rmtree(tmp_path / "memory")
+    (tmp_path / "memory").mkdir(mode=0o700)
+    (tmp_path / "memory" / MEMORY).write_bytes(b"\xff\xfe")
     with pytest.raises(Inconsistent, match="notary's memory is damaged"):
         Notary(shelf, KEY, ENV)
     shutil.rmtree(tmp_path / "memory")
@@ -253,7 +259,62 @@ def test_a_line_that_comes_late_turns_nothing_back(tmp_path: Path) -> None:
 # Who may sign, and when
 
 
+def shelf_of(log: Log, key: LocalSigner, count: int | None = None) -> MemoryShelf:
+    """The shelf of a notary that signed the beginning of a log with a key."""
+    shelf = MemoryShelf()
+    notary = Notary(shelf, key, ENV)
+    notary.take(log.entries[:count])
+    book = KeyBook()
+    book.fingerprint = log.prefix.keys.fingerprint
+    book.keys[key.key_id] = Key(key.key_id, key.public, "notary", "host", (), 0)
+    assert notary.sign(book, 1) is not None
+    return shelf
+
+
+def handed_over(size: int) -> Log:
+    """A log whose notary's key was replaced by its last entry."""
+    log = told(size - 1)
+    assert log.key_event(rotated("notary's", "notary's second"), NOTARY, source="notary").refusal is None
+    return log
+
+
 SECOND = signer("notary's second")
+
+
+@pytest.mark.spec("X-04", "X-10")
+@pytest.mark.parametrize("size", [30, 41, 50])
+@pytest.mark.parametrize("remembers", [True, False], ids=["with its memory", "without"])
+def test_what_a_former_key_signed_later_is_refused(size: int, remembers: bool) -> None:  # noqa: FBT001
+    """A checkpoint by a replaced key counts up to the replacement; a larger one stops the notary, untouched."""
+    log = handed_over(41)
+    shelf, other = shelf_of(log, SECOND), shelf_of(told(size), NOTARY)
+    note = shelf.recall() if remembers else None
+    shelf.tiles, shelf.note = other.tiles, note
+    published = shelf.tiles.get(CHECKPOINT)
+    expected = (
+        f"of {size} entries is signed by the key {NOTARY.key_id}, which was not entitled"
+        if size > 40
+        else "the tiles of the last checkpoint"
+        if remembers
+        else None
+    )
+    if expected is None:
+        assert size == Notary(shelf, SECOND, ENV, log.prefix.keys).size
+        return
+    with pytest.raises(Inconsistent, match=expected):
+        Notary(shelf, SECOND, ENV, log.prefix.keys)
+    assert (note, published) == (shelf.recall(), shelf.tiles.get(CHECKPOINT))
+
+
+@pytest.mark.spec("X-04", "X-10")
+def test_a_larger_checkpoint_has_to_go_on_from_the_memory() -> None:
+    """A published checkpoint of our own key that the tiles do not lead to from the memory is not taken for it."""
+    log = handed_over(41)
+    shelf, other = shelf_of(log, SECOND), shelf_of(told(50), SECOND)
+    shelf.tiles, note = other.tiles, shelf.recall()
+    with pytest.raises(Inconsistent, match="do not prove that 50 entries go on from the 41 in the notary's memory"):
+        Notary(shelf, SECOND, ENV, log.prefix.keys)
+    assert note == shelf.recall()
 
 
 @pytest.mark.spec("X-04")
@@ -289,6 +350,54 @@ def test_nothing_is_signed_again_below_a_new_epoch() -> None:
     signed = notary.sign(log.prefix.keys, 1)
     assert signed is not None
     assert (61, "2") == (signed.size, signed.origin.rpartition("/")[2])
+
+
+# Two on one shelf
+
+
+@pytest.mark.spec("X-04", "X-10")
+def test_a_second_notary_turns_nothing_back(tmp_path: Path) -> None:
+    """Of two notaries on one shelf the one that is behind signs nothing and publishes nothing."""
+    shelf = shelved(tmp_path, 200)
+    behind = Notary(shelf, KEY, ENV)
+    newest = Notary(shelved(tmp_path, 300), KEY, ENV)
+    behind.settle()
+    assert newest.note.encode() == shelf.tiles.get(CHECKPOINT)
+    behind.take(ALL[200:256])
+    with pytest.raises(Inconsistent, match="memory holds 300 entries, 256 would be signed: another notary"):
+        behind.sign(BOOK, 2)
+    assert newest.note == shelf.recall()
+    behind.take(ALL[256:310])
+    assert behind.sign(BOOK, 3) is not None, "it goes on from what the other signed"
+
+
+@pytest.mark.spec("X-04", "X-10")
+@pytest.mark.parametrize("size", [300, 812])
+def test_a_second_notary_signs_no_second_history(tmp_path: Path, size: int) -> None:
+    """A notary that read other entries than those behind the memory does not sign beside it."""
+    shelf = shelved(tmp_path, 200)
+    behind = Notary(shelf, KEY, ENV)
+    note = shelved(tmp_path, 300).recall()
+    behind.take(entries(size, "other")[200:])
+    with pytest.raises(Inconsistent, match=f"do not prove that {size} entries go on from the 300"):
+        behind.sign(BOOK, 2)
+    assert note == shelf.recall()
+
+
+@pytest.mark.spec("X-04", "X-10")
+def test_a_memory_that_is_damaged_meanwhile_is_not_written_over(tmp_path: Path) -> None:
+    """A running notary whose memory turned into nonsense publishes and signs nothing until it is put right."""
+    shelf = shelved(tmp_path, 200)
+    notary, note = Notary(shelf, KEY, ENV), shelf.recall()
+    assert note is not None
+    shelf.remember("nonsense")
+    notary.take(ALL[200:300])
+    for deed in (notary.settle, lambda: notary.sign(BOOK, 2)):
+        with pytest.raises(Inconsistent, match=r"notary's memory is damaged .*; restore it from a backup"):
+            deed()
+    assert "nonsense" == shelf.recall()
+    shelf.remember(note)
+    assert notary.sign(BOOK, 3) is not None
 
 
 # On a bus
@@ -562,6 +671,88 @@ def test_damaged_tiles_are_made_again(damage: str, running: bool) -> None:  # no
             assert "" == organ.trouble
         assert size == bench.signed()
         assert len(full) / 2 < SCRUBBED_TILES
+
+    on_a_bench(play_sim, body)
+
+
+def other_tree(bench: Bench, size: int) -> MemoryShelf:
+    """The shelf of somebody who has this notary's key and another history."""
+    shelf, book = MemoryShelf(), KeyBook()
+    book.fingerprint = "f" * 64
+    book.keys[bench.signer.key_id] = Key(bench.signer.key_id, bench.signer.public, "notary", "host", (), 0)
+    notary = Notary(shelf, bench.signer, ENV)
+    notary.take(entries(size, "other"))
+    assert notary.sign(book, 1) is not None
+    return shelf
+
+
+@pytest.mark.spec("X-04", "X-10")
+@pytest.mark.parametrize("remembers", [True, False], ids=["with its memory", "without"])
+@pytest.mark.parametrize(("more", "why"), [(-2, "does not have the root"), (5, "is missing")])
+def test_a_log_has_to_lead_to_what_is_published(remembers: bool, more: int, why: str) -> None:  # noqa: FBT001
+    """A larger checkpoint by our key in the published place stops the start where the log has no such root."""
+
+    async def body(bench: Bench) -> None:
+        await bench.write(5)
+        await bench.notarise()
+        await bench.until(bench.signed)
+        await bench.stop()
+        assert isinstance(bench.shelf, MemoryShelf)
+        if not remembers:
+            bench.shelf.note = None
+        await bench.write(20)
+        note = bench.shelf.recall()
+        bench.shelf.tiles = other_tree(bench, await bench.size() + more).tiles
+        with pytest.raises(Inconsistent, match=why):
+            await bench.notarise()
+        bench.here.runners.pop()
+        assert note == bench.shelf.recall()
+
+    on_a_bench(play_sim, body)
+
+
+@pytest.mark.spec("X-04", "X-10")
+def test_a_log_has_to_lead_to_the_memory_too() -> None:
+    """A memory of another history stops the start, although the log leads to the larger one that is published."""
+
+    async def body(bench: Bench) -> None:
+        await bench.write(5)
+        await bench.notarise()
+        await bench.until(bench.signed)
+        await bench.stop()
+        note = other_tree(bench, 3).recall()
+        assert note is not None
+        bench.shelf.remember(note)
+        with pytest.raises(Inconsistent, match="does not have the root that was signed at 3 entries"):
+            await bench.notarise()
+        bench.here.runners.pop()
+        assert note == bench.shelf.recall()
+
+    on_a_bench(play_sim, body)
+
+
+@pytest.mark.spec("X-04", "X-10")
+@pytest.mark.parametrize("tiles", ["whole", "lost"])
+def test_an_older_memory_is_caught_up_where_the_log_leads_to_it(tiles: str) -> None:
+    """A memory that was put back from a backup becomes what is published, tiles or no tiles, once the log agrees."""
+
+    async def body(bench: Bench) -> None:
+        await bench.write(5)
+        await bench.notarise()
+        await bench.until(bench.signed)
+        old = bench.shelf.recall()
+        await bench.write(300)
+        size = await bench.size()
+        await bench.until(lambda: bench.signed() == size)
+        await bench.stop()
+        newest = bench.shelf.recall()
+        assert isinstance(bench.shelf, MemoryShelf)
+        assert old is not None
+        bench.shelf.remember(old)
+        if tiles == "lost":
+            bench.shelf.tiles.remove("tile")
+        organ = await bench.notarise()
+        assert (newest, size) == (bench.shelf.recall(), organ.notary.size)
 
     on_a_bench(play_sim, body)
 
