@@ -441,6 +441,8 @@ class _Audit:
     def _follows(self, loss: EpochStarted, old: Checkpoint | None) -> None:
         """Hold an epoch to the checkpoint it names: the log's own, of an earlier epoch, over the entries before it."""
         first, why = loss.first_missing, ""
+        if not loss.old_checkpoint:  # none had been signed
+            return
         if old is None:
             why = "that is no checkpoint"
         elif old.size > loss.last_missing + 1 or _epoch_of(old) >= loss.epoch:

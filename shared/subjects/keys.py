@@ -76,6 +76,6 @@ class EpochStarted(Decision, subject="system.keys.event.{scope}.epoch"):
     epoch: int
     first_missing: int
     last_missing: int
-    old_checkpoint: str  #: the newest note of an earlier epoch that is at hand
+    old_checkpoint: str  #: the newest note of an earlier epoch that is at hand; empty where none had been signed
     proof: list[bytes]  #: RFC 6962 consistency of the entries below `first_missing` and those of `old_checkpoint`
     reason: str

@@ -396,6 +396,7 @@ def test_an_epoch_goes_on_from_the_checkpoint_it_names() -> None:
         (begun(true, 30), old, proof, Exit.OK),
         (begun(true, 30), earlier, proof_of(true, 20, 30), Exit.OK),
         (begun(true, 30), earlier, proof, Exit.TAMPERED),
+        (begun(true, 30), "", [], Exit.OK),
         (begun(true, 30), "a note", [], Exit.TAMPERED),
         (begun(true, 30), old, [], Exit.TAMPERED),
         (begun(true, 30), old, proof[:-1], Exit.TAMPERED),

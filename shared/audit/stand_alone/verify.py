@@ -1100,6 +1100,8 @@ class Audit:
     def follows(self, loss: dict[str, Any]) -> None:
         """Hold an epoch to the checkpoint it names: the log's own, of an earlier epoch, over the entries before it."""
         why, index = "", loss["index"]
+        if not loss["old_checkpoint"]:  # none had been signed
+            return
         try:
             old = Checkpoint(loss["old_checkpoint"].encode())
             if old.origin not in self.names()[: loss["epoch"] - 1] or old.size > loss["last_missing"] + 1:
