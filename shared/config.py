@@ -132,7 +132,7 @@ class Settings(BaseModel):
     pkcs11_token: TokenLabel = Field(None, description="Label of the token at pkcs11_module.")
     pkcs11_pin_file: File = Field(None, description="File with the user PIN of the token, readable by this user alone.")
     pkcs11_keys: KeyNames = Field(
-        None, description="Keys that live on the token, for instance `root,log`; every other one is in the keyring."
+        None, description="Keys that live on the token, for instance `root,notary`; every other one is in the keyring."
     )
     signing_keys: File = Field(
         None, description="TOML file of the parts whose keys a signing proxy holds: NAME = public key, 64 hex digits."
