@@ -16,6 +16,7 @@ from organs.notary import Cosigners, HttpPost, NotaryOrgan, Post, SimPost
 from organs.notary.cosigners import WITNESS_S
 from organs.notary.ports import MemoryShelf, tiles_folder
 from organs.witness import MemoryMemory, Witness, WitnessOrgan, serve
+from shared.codec import decode
 from shared.config import load
 from shared.errors import Exit, Unreachable
 from shared.home import Keys, Running
@@ -293,10 +294,17 @@ async def _cosigned_and_forked(trial: Cosigned, living: Living) -> None:
     notary = living.organism.runners["notary"]
     signer = notary.bus.signers[0]
     assert isinstance(signer, LocalSigner)
-    other = Tree(signer, seen, plain.name)
-    await notary.bus.emit(Checkpointed(plain.name, seen, other.checkpoint.root, other.note))
+    other, another = Tree(signer, seen, plain.name), Tree(signer, seen - 1, plain.name).grow(1, "another")
+    for _ in range(3):
+        await notary.bus.emit(Checkpointed(plain.name, seen, other.checkpoint.root, other.note))
     await _until(living, lambda: heard.all)
-    assert 1 == len(heard.all)
+    for turn in range(3):
+        assert 409 == trial.witness.witness.add_checkpoint(other.ask(seen)).status
+        assert 409 == trial.witness.witness.add_checkpoint(another.ask(seen)).status
+        await _until(living, lambda: len(heard.all) > 1)
+        await living.world.sleep(0.2 * turn)
+    assert {other.note, another.note} == {decode(ForkSeen, told.data).second for told in heard.all}
+    assert 2 == len(heard.all)
 
 
 async def _until(living: Living, true: Callable[[], object]) -> None:
