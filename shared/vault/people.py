@@ -100,10 +100,6 @@ class People:
             raise Unknown("a person of this name")
         return pseudonym
 
-    async def require(self, person: bytes) -> None:
-        """Raise Erased or Unknown unless this person has a key."""
-        await self._known(person)
-
     async def refuse_names(self, person: bytes, *said: str) -> None:
         """Refuse texts that the log would keep and that name this person, or anybody else who is enrolled, as B002.
 
