@@ -43,12 +43,16 @@ class Inconsistent(LogFault):
 async def hold_to(log: OwnLog, shelf: Shelf, *, empty: bool = False) -> None:
     """Raise Inconsistent unless the log still holds what was signed last, as far as its end can tell.
 
-    Asked before anything is written to a log: what was lost must be named first. `empty`: it has no stream at all.
+    Asked before anything is written to a log: what was lost must be named first. `empty`: it has no stream at all. What
+    is remembered and what is published are kept apart, so that one can be lost; the larger counts.
     """
-    note = shelf.recall()
-    if note is None:
+    sizes = list[int]()
+    for note in (shelf.recall(), shelf.tiles.get(CHECKPOINT)):
+        with contextlib.suppress(BadNote):  # the notary itself says what is wrong with a damaged one
+            sizes += [] if note is None else [Checkpoint.parse(Note.parse(note).text).size]
+    if not sizes:
         return
-    size = Checkpoint.parse(Note.parse(note).text).size
+    size = max(sizes)
     newest = None if empty else await log.newest()
     entries = 0 if newest is None else newest.index + 1
     way = "restore a backup with `nimmerverse audit restore DIR --reason TEXT`"
