@@ -23,7 +23,7 @@ from organs.notary.ports import MEMORY
 from shared.bus.nats import NatsWire
 from shared.config import Loaded, Settings
 from shared.errors import ConfigFault, LogFault, StorageFault
-from shared.files import private_folder, storing, write_private
+from shared.files import private_folder, storing, sync_folder, write_private
 from shared.home import place
 from shared.log.checkpoint import Checkpoint
 from shared.log.note import Note
@@ -65,7 +65,9 @@ async def back_up(loaded: Loaded, folder: Path) -> Made:
         draft / "manifest.json", json.dumps(facts | {"entries": entries, "version": VERSION, "files": files}, indent=1)
     )
     with storing(folder):
+        sync_tree(draft)
         draft.rename(folder)
+        sync_folder(folder.parent)
     return Made(folder, entries, signed, size)
 
 
@@ -101,7 +103,7 @@ def _copy_tiles(settings: Settings, draft: Path) -> int:
             continue
         FolderTiles(draft / "tiles").put(CHECKPOINT, note)
         private_folder(draft / "notary")
-        write_private(draft / "notary" / MEMORY, note.decode())
+        write_private(draft / "notary" / MEMORY, _newer(note.decode(), shelf.recall()))
         return size
     raise LogFault("the tiles changed too fast to be copied, or some are missing; see `nimmerverse audit verify`")
 
@@ -119,10 +121,25 @@ def tiles_of(tiles: Tiles) -> Iterator[tuple[str, bytes]]:
         level += 1
 
 
+def sync_tree(folder: Path) -> None:
+    """Have every file below a folder, and every name, on disk when this returns."""
+    for path in (*folder.rglob("*"), folder):
+        if not path.is_symlink() and (path.is_file() or path.is_dir()):
+            sync_folder(path)
+
+
 def digest_of(path: Path) -> dict[str, Any]:
     """Return a file's size and SHA-256 as a manifest has them."""
     with path.open("rb") as file:
         return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _newer(published: str, remembered: str | None) -> str:
+    """Return what the notary remembers where it is newer: it remembers before it publishes."""
+    if remembered is None:
+        return published
+    sizes = [Checkpoint.parse(Note.parse(note).text).size for note in (published, remembered)]
+    return remembered if sizes[1] > sizes[0] else published
 
 
 def _all_of(written: int, chunk: bytes) -> None:
