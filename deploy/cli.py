@@ -369,6 +369,7 @@ COMMANDS: dict[str, Described | Group] = {
                 (
                     _option("folder", type=Path, nargs="?", help="a backup; without one the log goes on as it is"),
                     _option("--reason", required=True, help="why, as the log will say"),
+                    _option("--checkpoint", type=Path, metavar="FILE", help="the newest that a witness or auditor has"),
                 ),
             ),
         },

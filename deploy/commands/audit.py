@@ -62,13 +62,23 @@ def backup(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 def restore(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Put a backup in the log's place, or go on after a loss."""
-    done = finish(go_back(loaded, None if args.folder is None else args.folder.absolute(), args.reason))
+    folder = None if args.folder is None else args.folder.absolute()
+    done = finish(go_back(loaded, folder, args.reason, args.checkpoint))
     told = {"entries": done.entries, "epoch": done.epoch, "missing": done.missing, "kept": str(done.kept or "")}
     lost = (
         f"entries {done.missing[0]} to {done.missing[1]} are named as missing" if done.missing else "nothing is missing"
     )
     kept = f"; what was replaced lies in {done.kept}" if done.kept else ""
-    terminal.give(told, f"the log goes on with {done.entries} entries in epoch {done.epoch}; {lost}{kept}")
+    notes = ""
+    if done.unknown:
+        notes += (
+            "\nwhat followed the backup is unknown, more than that may be missing: if a witness or an auditor has a "
+            "checkpoint, give the same command again with --checkpoint FILE before the next start"
+        )
+    if done.unread:
+        notes += f"\nthe replaced log could not be read, what it held unsigned is not named: {done.unread}"
+    text = f"the log goes on with {done.entries} entries in epoch {done.epoch}; {lost}{kept}{notes}"
+    terminal.give(told | {"unknown": done.unknown, "unread": done.unread}, text)
     return Exit.OK
 
 
