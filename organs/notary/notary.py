@@ -46,12 +46,15 @@ async def hold_to(log: OwnLog, shelf: Shelf, *, empty: bool = False) -> None:
     Asked before anything is written to a log: what was lost must be named first. `empty`: it has no stream at all. What
     is remembered and what is published are kept apart, so that one can be lost; the larger counts.
     """
-    sizes = list[int]()
-    for note in (shelf.recall(), shelf.tiles.get(CHECKPOINT)):
-        with contextlib.suppress(BadNote):  # the notary itself says what is wrong with a damaged one
-            sizes += [] if note is None else [Checkpoint.parse(Note.parse(note).text).size]
-    if not sizes:
+    notes = [note for note in (shelf.recall(), shelf.tiles.get(CHECKPOINT)) if note is not None]
+    if not notes:
         return
+    sizes = list[int]()
+    for note in notes:
+        with contextlib.suppress(BadNote):  # one may be damaged: the notary itself says so
+            sizes.append(Checkpoint.parse(Note.parse(note).text).size)
+    if not sizes:
+        raise Inconsistent("what was signed last cannot be read, so nobody can say how long the log was; give a backup")
     size = max(sizes)
     newest = None if empty else await log.newest()
     entries = 0 if newest is None else newest.index + 1
