@@ -88,7 +88,7 @@ async def restore(loaded: Loaded, backup: Path | None, reason: str, checkpoint: 
         staged = home / RESTORING
         shutil.rmtree(staged, ignore_errors=True)
         if backup is not None:
-            _copy_keys(backup, home, copied)
+            _copy_keys(backup, settings, copied)
         async with _server(settings, staged if backup is not None else home) as wire:
             if backup is not None:
                 await put_back(wire.client, json.loads((backup / "log" / "told.json").read_text()), _chunks(backup))
@@ -286,10 +286,15 @@ def _chunks(backup: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def _copy_keys(backup: Path, home: Path, copied: list[Path]) -> None:
+def _copy_keys(backup: Path, settings: Settings, copied: list[Path]) -> None:
     """Bring the keys of a backup to a home that has none, and tell in `copied` what was brought."""
+    home = place(settings)
     if (home / "keys").exists():
         return
+    if settings.passphrase_credential is None and not settings.passphrase_path.exists():
+        raise ConfigFault(
+            f"there is no {settings.passphrase_path}: put the passphrase of the backup's keys there first"
+        )
     for name in reversed(COPIED):  # the keyring last: what a restore that was cut off left is brought again
         if not (backup / name).exists() or (home / name).exists():
             continue

@@ -320,6 +320,43 @@ def test_acknowledged_entries_of_the_replaced_log_are_named(grown: Crime, tmp_pa
 
 
 @pytest.mark.spec("X-04", "X-07")
+def test_a_restore_cut_off_between_two_moves_still_names_what_was_acknowledged(grown: Crime, tmp_path: Path) -> None:
+    """Killed when the old log was aside and the new one not yet in its place, the same command reads the one aside."""
+    crime = copy_of(grown, tmp_path / "home")
+    crime.home.held("audit", "backup", str(tmp_path / "backup"))
+    size, longer = entries_of(tmp_path / "backup"), unsigned(crime, 500, 5)
+    aside, staged = crime.home.folder / ENV / "replaced-1", crime.home.folder / ENV / "restoring"
+    aside.mkdir(mode=0o700)
+    crime.server.rename(aside / "nats")
+    (staged / "nats").mkdir(mode=0o700, parents=True)
+    told = restored(crime, str(tmp_path / "backup"), "--reason", "a power cut")
+    assert (2, [size, longer - 1]) == (told["epoch"], told["missing"])
+
+
+@pytest.mark.spec("X-04")
+def test_a_new_machine_without_the_passphrase_is_told_to_bring_it(kept: tuple[Crime, Path], tmp_path: Path) -> None:
+    """No passphrase is made up for keys that it could not open."""
+    crime, backup = kept
+    machine = new_machine(crime, tmp_path / "new")
+    (machine.home.folder / "passphrase").unlink()
+    refused = machine.home.run("audit", "restore", str(backup), "--reason", "a fire")
+    assert (int(Exit.CONFIG), False) == (refused.code, (machine.home.folder / "passphrase").exists())
+    assert "put the passphrase of the backup's keys there first" in refused.sentence
+
+
+@pytest.mark.spec("X-04")
+def test_what_was_signed_and_cannot_be_read_is_not_taken_for_nothing(kept: tuple[Crime, Path]) -> None:
+    """Where neither memory nor published checkpoint can be read nothing starts; a backup goes on in a new epoch."""
+    crime, backup = kept
+    for path in ("tiles/checkpoint", "notary/last-checkpoint"):
+        (crime.home.folder / ENV / path).write_text("gone")
+    refused = crime.home.run("up", "--part", "organs.notary")
+    assert "what was signed last cannot be read" in refused.sentence
+    told = restored(crime, str(backup), "--reason", "why")
+    assert (2, True) == (told["epoch"], told["unknown"])
+
+
+@pytest.mark.spec("X-04", "X-07")
 def test_a_replaced_log_that_cannot_be_read_is_said(grown: Crime, tmp_path: Path) -> None:
     """Where the log that is replaced cannot be read, the command says that what it held unsigned is not named."""
     crime = copy_of(grown, tmp_path / "home")
