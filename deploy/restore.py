@@ -25,14 +25,14 @@ from typing import Any
 from deploy.backup import COPIED, FORMAT, digest_of, sync_tree
 from deploy.embedded import Account, FolderLock, Identity, NatsServer, StorageLimits
 from deploy.host import HOST_OWNER, ROOT
-from deploy.signed import Claim, NotThatLog, claims_on, hold_to_tiles, is_signed
+from deploy.signed import Claim, NotThatLog, claims_on, goes_on_from, hold_to_tiles, is_signed
 from deploy.snapshot import SNAPSHOT_CHUNK_BYTES, put_back
 from organs.notary.ports import notary_folder, tiles_folder
 from shared.audit import LiveSource, Options, Report, verify
 from shared.bus import Bus, Draft
 from shared.bus.nats import NatsWire, connect
 from shared.config import Loaded, Settings
-from shared.errors import ConfigFault, Fault
+from shared.errors import ConfigFault, Exit, Fault
 from shared.files import private_folder, storing, sync_folder
 from shared.home import Keys, Running, place
 from shared.keys import Signer, load_or_create
@@ -120,9 +120,9 @@ async def _go_on(wire: NatsWire, settings: Settings, asked: _Asked) -> Restored:
         return Restored(entries, epoch, None if named is None else (named["index"], named["last_missing"]))
     missing, assumed = (entries, max(end - 1, entries)), epoch + 1
     bus.signers = [_root(bus, settings, world)]
-    signed = max(claims, key=lambda claim: claim.age).note if claims else ""
+    signed, proof = await goes_on_from(bus, claims, entries)
     reason = asked.reason + (f" (what followed the backup of {entries} entries is unknown)" if unknown else "")
-    started = EpochStarted(KEYS_ENTITY, assumed, missing[0], missing[1], signed, reason)
+    started = EpochStarted(KEYS_ENTITY, assumed, missing[0], missing[1], signed, proof, reason)
     await bus.append(Draft(started, new_id(world)))
     return Restored(entries + 1, assumed, missing, unknown=unknown)
 
@@ -161,7 +161,8 @@ async def _judged(bus: Bus, against: Sequence[str] = ()) -> Report:
     notes = tuple(note.encode() for note in against)
     options = Options(mode="links", against=notes) if notes else Options()
     report = await verify(LiveSource(bus.entries, "the restored log"), options)
-    if not report.integrity.ok or report.missing is not None or not report.fingerprint:
+    gone = report.missing is not None and report.completeness.exit is not Exit.LOST
+    if not report.integrity.ok or gone or not report.fingerprint:
         why = report.integrity.detail or report.completeness.detail
         raise NotThatLog(f"the log to go on with does not hold: {why}; nothing was changed")
     return report

@@ -8,7 +8,7 @@ log's key makes it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from shared.log.checkpoint import Checkpoint, open_checkpoint, origin_of
 from shared.log.note import BadNote, Note
 from shared.log.store import FolderTiles
 from shared.log.tiles import CHECKPOINT, Tiles
-from shared.log.tree import leaf_hashes
+from shared.log.tree import consistency_proof, leaf_hashes, nodes_of, root_from
 
 Kept = Literal["home", "backup", "given"]
 
@@ -120,6 +120,26 @@ async def hold_to_tiles(bus: Bus, claim: Claim, end: int) -> bool:
                 raise NotThatLog(f"entry {entry.index} is not the one that was signed; restore another backup instead")
         start += len(read)
     return True
+
+
+async def goes_on_from(bus: Bus, claims: Sequence[Claim], entries: int) -> tuple[str, list[bytes]]:
+    """Return the newest note that these entries can be shown to go on from, and the proof; an empty one if none can.
+
+    What goes beyond them is shown by its own tiles, what does not by the entries.
+    """
+    hashes = list[bytes]()
+    while len(hashes) < entries:
+        hashes += leaf_hashes([leaf_of(entry) for entry in await bus.entries(len(hashes))])
+    node = nodes_of(hashes[:entries])
+    for claim in sorted(claims, key=lambda claim: claim.age, reverse=True):
+        size = claim.checkpoint.size
+        if not is_signed(claim, bus.prefix.keys):
+            continue
+        if 0 < size <= entries and root_from(node, size) == claim.checkpoint.root:
+            return claim.note, consistency_proof(node, size, entries)
+        if size > entries and claim.tiles is not None and await hold_to_tiles(bus, claim, entries):
+            return claim.note, consistency_proof(Tiles(claim.tiles, size).node, entries, size)
+    return "", []
 
 
 def _notes(

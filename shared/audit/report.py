@@ -100,7 +100,9 @@ class Report:
         self.integrity.object(code, f"entry {bad.index} (seq {bad.seq}): {bad.reason}")
 
     def gone(self, first: int, last: int, why: str) -> None:
-        """Record that a range of entries is missing."""
+        """Record that a range of entries is missing; that weighs more than a loss that the log names."""
+        if self.completeness.exit is Exit.LOST:
+            self.completeness, self.missing = Judged(), None
         if self.missing is None:
             self.missing = (first, last)
         which = f"entry {first} is" if first == last else f"entries {first} to {last} are"

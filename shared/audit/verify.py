@@ -414,7 +414,8 @@ class _Audit:
         if claim.origin not in {origin_of(env, fingerprint, e) for e in range(1, len(book.epochs) + 2)}:
             raise _OtherLog(f"the checkpoint is of {claim.origin}, the entries of {origin_of(env, fingerprint, 1)}")
         trouble = f"the log knows no key that may sign {claim.size} entries"
-        for key in book.log_keys_at(claim.size):
+        ends = (loss.first_missing for loss, _ in self.losses if loss.epoch > _epoch_of(claim))
+        for key in book.log_keys_at(min([claim.size, *ends])):  # what ended it later stands in what was lost, or after
             try:
                 opened = open_checkpoint(raw, key.public, claim.origin, self.options.witnesses)
             except BadNote as bad:

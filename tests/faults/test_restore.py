@@ -103,7 +103,10 @@ def test_an_older_backup_starts_a_new_epoch_that_names_the_gap(kept: tuple[Crime
     go_on(crime, 1000, 3)
     after = _note(crime.home.folder / "dev" / "tiles")
     assert (before.origin + "/2", before.origin) == (after.origin, _note(Path(told["kept"]) / "tiles").origin)
-    found = crime.verdict("--against", str(last))
+    known = crime.verdict("--against", str(last))
+    assert (int(Exit.LOST), [size, before.size - 1]) == (known["exit"], known["missing"])
+    assert "cannot show" not in known["completeness"]["detail"]
+    found = crime.verdict()
     assert 0 == found["exit"], found
     [epoch] = found["epochs"]
     assert (2, size, before.size - 1, "the disk died") == (
@@ -254,8 +257,10 @@ def test_a_new_machine_names_what_a_witness_knows_was_signed(kept: tuple[Crime, 
     assert (2, [size, crime.signed - 1], False) == (told["epoch"], told["missing"], told["unknown"])
     go_on(machine, 3000, 12)
     assert crime.signed < signed_size(machine.home.folder)
-    found = machine.verdict("--against", str(last))
+    found = machine.verdict()
     assert (0, [2]) == (found["exit"], [epoch["epoch"] for epoch in found["epochs"]]), found
+    known = machine.verdict("--against", str(last))
+    assert (int(Exit.LOST), [size, crime.signed - 1]) == (known["exit"], known["missing"])
 
 
 @pytest.mark.spec("X-04", "X-07")

@@ -26,13 +26,28 @@ from shared.audit.stand_alone import verify as stand_alone
 from shared.audit.zipped import write_zip
 from shared.envelope import leaf_of
 from shared.errors import Exit
+from shared.keys import LocalSigner
 from shared.log import Entry
 from shared.log.checkpoint import Checkpoint
 from shared.log.note import COSIGNATURE, Note, NoteKey, cosign
 from shared.log.store import MemoryTiles
 from shared.log.tiles import TileWriter, bundle, unbundle
 from shared.log.tree import consistency_proof, leaf_hash, nodes_of
-from tests.forge import ADA, BOB, CYD, KEYS_LANE, PLAIN, Log, epoch, genesis, introduced, roots, signer, subject_of
+from tests.forge import (
+    ADA,
+    BOB,
+    CYD,
+    KEYS_LANE,
+    PLAIN,
+    Log,
+    epoch,
+    genesis,
+    introduced,
+    roots,
+    rotated,
+    signer,
+    subject_of,
+)
 from tests.logs import NOTARY, NOW_S, SIGNED_S, kept, told
 
 pytestmark = pytest.mark.spec("X-04", "X-12", "X-13")
@@ -55,10 +70,12 @@ class Made:
             return {name: zipped.read(name) for name in zipped.namelist()}
 
 
-def made_of(log: Log, *, signed_s: int = SIGNED_S, indices: list[int] | None = None) -> Made:
+def made_of(
+    log: Log, *, signed_s: int = SIGNED_S, indices: list[int] | None = None, notary: LocalSigner = NOTARY
+) -> Made:
     """The bundle of a log, made from its folder."""
     with tempfile.TemporaryDirectory() as folder:
-        store = Snapshot(kept(log, Path(folder), signed_s=signed_s).tiles)
+        store = Snapshot(kept(log, Path(folder), signed_s=signed_s, notary=notary).tiles)
         report = asyncio.run(verify(FolderSource(store, "the folder")))
         file = io.BytesIO()
         write_bundle(file, store, report, [("anchors/one.ots", b"proof")], indices)
@@ -413,6 +430,17 @@ def test_an_epoch_goes_on_from_the_checkpoint_it_names() -> None:
         if exit_code is not Exit.OK:
             assert report.first_bad is not None
             assert 30 == report.first_bad.index
+
+
+def test_a_key_that_ended_after_a_loss_had_signed_before_it() -> None:
+    """The log's key is changed after the loss, below the size it had signed: its old checkpoint is still its own."""
+    old = made_of(told(40)).members["checkpoint"]
+    log = after_a_loss(begun(told(40), 30), old.decode(), proof_of(told(40), 30, 40))
+    changed = rotated("notary's", "notary's second")
+    assert log.key_event(changed, signer("notary's"), source="notary").refusal is None
+    made = made_of(log, notary=signer("notary's second"))
+    assert Exit.OK is both(made.raw, made.fingerprint).exit
+    assert Exit.LOST is both(made.raw, made.fingerprint, against=(old,)).exit
 
 
 def test_an_old_checkpoint_does_not_cover_a_rewritten_log() -> None:

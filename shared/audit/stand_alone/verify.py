@@ -910,7 +910,10 @@ class Report:
         self.object("integrity", code, f"entry {index}: {why}")
 
     def gone(self, first: int, last: int, why: str) -> None:
-        """Name a range of entries that is missing."""
+        """Name a range of entries that is missing; that weighs more than a loss that the log names."""
+        if self.objections.get("completeness", (0,))[0] == LOST:
+            del self.objections["completeness"]
+            self.missing = None
         self.missing = self.missing or (first, last)
         self.object("completeness", INCOMPLETE, f"entries {first} to {last} are missing: {why}")
 
@@ -1088,9 +1091,11 @@ class Audit:
         """When one of the log's own keys signed a checkpoint, and how many witnesses; BadNote where no key did."""
         assert self.reader is not None
         trouble = "the log knows no key that may sign it"
+        later = [loss["index"] for loss in self.reader.epochs if claim.origin in self.names()[: loss["epoch"] - 1]]
+        at = min([claim.size, *later])  # of what was lost beyond, the keys at the end of what remains
         for key in self.reader.keys.values():
-            last = claim.size if key["last"] is None else key["last"]
-            if key["part"] == "notary" and key["first"] <= claim.size <= last:
+            last = at if key["last"] is None else key["last"]
+            if key["part"] == "notary" and key["first"] <= at <= last:
                 try:
                     return claim.signed_by(key["public"]), claim.cosigned(self.wanted.witnesses)
                 except BadNote as bad:
