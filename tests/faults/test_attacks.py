@@ -132,6 +132,16 @@ def test_a_stream_whose_folder_is_gone_misses_everything(crime: Crime) -> None:
     assert f"no server has the stream {LOG}" in found["completeness"]["detail"]
 
 
+@pytest.mark.spec("X-04", "X-07")
+def test_tiles_that_are_gone_are_made_again(crime: Crime) -> None:
+    """Every tile removed, the checkpoint with them: the next start makes them again from the log, and goes on."""
+    tiles = crime.home.folder / ENV / "tiles"
+    shutil.rmtree(tiles)
+    go_on(crime, 1000, 3)
+    found = crime.verdict()
+    assert (int(Exit.OK), True) == (found["exit"], found["signed"] > crime.signed)
+
+
 @pytest.mark.spec("X-04", "BIZ-18")
 def test_reordered_events_are_named(crime: Crime) -> None:
     """Two events of different lanes that changed places are tampering, at the first of them."""
