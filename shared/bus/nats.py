@@ -189,8 +189,18 @@ class NatsWire:
             await pull.close()
         with suppress(Unreachable):  # the link went down while closing: nothing is left that could be flushed
             await self._flush()
-        with suppress(OSError):  # the link broke under the last bytes: closed all the same
-            await self.client.close()
+        try:
+            with suppress(OSError):  # the link broke under the last bytes: closed all the same
+                await self.client.close()
+        finally:
+            await self._end_reconnecting()
+
+    async def _end_reconnecting(self) -> None:
+        """End what reconnects: nats-py cancels it once, which `wait_for` may swallow, and then it goes on for ever."""
+        task = self.client._reconnection_task  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the version is pinned
+        while task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait((task,), timeout=RECONNECT_S)
 
     async def on_error(self, error: Exception) -> None:
         """Learn what the server refused; nats-py reports it here alone, in lower case."""

@@ -50,6 +50,28 @@ def client_of(wire: Wire) -> Client:
 
 
 @pytest.mark.spec("X-07")
+def test_closing_ends_what_reconnects(play: Play) -> None:
+    """A wire that is closed while the client reconnects leaves nothing behind, even if a cancellation is swallowed."""
+
+    async def body(ground: NatsGround) -> None:
+        wire = await ground.wire("desk")
+        client = client_of(wire)
+
+        async def stubborn() -> None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            await asyncio.Event().wait()
+
+        task = client._reconnection_task = asyncio.create_task(stubborn())
+        await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            await wire.close()
+        assert task.done()
+
+    play(body)
+
+
+@pytest.mark.spec("X-07")
 def test_appends_resolve_when_the_server_is_killed(play: Play) -> None:
     """When the server is killed with appends in flight each of them resolves; none is lost, none is stored twice.
 
