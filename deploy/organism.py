@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
 from deploy.host import HOST_OWNER, ROOT, STEWARD, Host
 from deploy.load import BUILT_IN, ON_REQUEST
 from deploy.roots import read_roots
-from organs.notary import hold_to
+from organs.notary import Inconsistent, hold_to
 from organs.steward import NeedsFreshKey, StewardOrgan
 from shared.bus import Bus, at_work
 from shared.config import Loaded
 from shared.errors import KeyFault
-from shared.home import Keys
+from shared.files import write_private
+from shared.home import Keys, place
 from shared.keys import Signer
 from shared.part import Part, Runner, declaration, grant_request
 from shared.part.grant import endorse
@@ -47,7 +49,9 @@ class Organism:
         bus = Bus(world, wire, STEWARD, StewardOrgan.version, [signer])
         shelf = self.host.shelf
         if shelf is not None:
-            await hold_to(bus, shelf, empty=await self.host.ground.subjects_of(bus.log) is None)
+            empty = await self.host.ground.subjects_of(bus.log) is None
+            await hold_to(bus, shelf, empty=empty)
+            await self._hold_to_begun(bus, empty=empty)
         root = Bus(world, wire, ROOT, StewardOrgan.version, root_signers)
         self.steward = StewardOrgan(self.host.ground, self.host.door, bus, root)
         if not root_signers:
@@ -55,6 +59,8 @@ class Organism:
             bus.signers = [signer := self.host.signer(STEWARD, HOST_OWNER)]
         own = needs_of_steward(self.settings.env, self.host.nkey(STEWARD), signer)
         self.fingerprint = await self.steward.prepare(roots, threshold, own)
+        if shelf is not None and not self._begun.exists():
+            write_private(self._begun, self.fingerprint + "\n")
         await self.steward.record_start(self.loaded, VERSION)
         self.runners[STEWARD] = Runner(self.steward, bus, handshake=False)
         await self.runners[STEWARD].start()
@@ -85,6 +91,19 @@ class Organism:
         runner = await runner_for(self.host, part, self.settings.beat_ms / 1000, world_name)
         await runner.start()
         return runner
+
+    @property
+    def _begun(self) -> Path:
+        """Where a home remembers which log was begun in it, apart from the log and from what was signed of it."""
+        return place(self.settings) / "begun"
+
+    async def _hold_to_begun(self, bus: Bus, *, empty: bool) -> None:
+        """Raise Inconsistent where a log was begun here and there is none: never is another put in its place."""
+        if self._begun.exists() and (empty or await bus.newest() is None):
+            raise Inconsistent(
+                f"the log that was begun here as {self._begun.read_text().strip()} is gone; restore a backup with "
+                f"`nimmerverse audit restore DIR --reason TEXT`, or remove {self._begun} to begin another log"
+            )
 
     def _roots(self) -> tuple[list[RootKey], int, list[Signer]]:
         """Return the log's roots, how many owners must agree, and those of the root keys that this host holds.

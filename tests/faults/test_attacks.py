@@ -133,6 +133,19 @@ def test_a_stream_whose_folder_is_gone_misses_everything(crime: Crime) -> None:
 
 
 @pytest.mark.spec("X-04", "X-07")
+def test_no_other_log_is_begun_in_the_place_of_one_that_is_gone(crime: Crime) -> None:
+    """The log removed with everything that was signed of it: no start begins another under the same genesis."""
+    home = crime.home.folder / ENV
+    for name in ("nats", "notary", "tiles"):
+        shutil.rmtree(home / name)
+    for words in (("up", "--part", "organs.notary"), ("ask", "1+1")):
+        refused = crime.home.run(*words)
+        assert int(Exit.FAILED) == refused.code
+        assert f"the log that was begun here as {crime.trust} is gone" in refused.sentence
+    assert not (home / "tiles" / "checkpoint").exists()
+
+
+@pytest.mark.spec("X-04", "X-07")
 def test_tiles_that_are_gone_are_made_again(crime: Crime) -> None:
     """Every tile removed, the checkpoint with them: the next start makes them again from the log, and goes on."""
     tiles = crime.home.folder / ENV / "tiles"
