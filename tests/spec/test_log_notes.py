@@ -223,11 +223,13 @@ def test_a_keys_kind_is_in_its_id() -> None:
     assert (4, 4) == (len(plain.key_id), len(timed.key_id))
 
 
-def test_a_kind_that_is_not_verified_here_counts_for_nothing() -> None:
-    """A witness of a kind that is not verified here never counts as having signed, and its line harms nothing."""
+def test_a_second_kind_that_does_not_verify_discredits_the_note() -> None:
+    """A line in the name of an ML-DSA witness counts for nothing without its key, and with it must verify."""
     key = NoteKey("pq.example", ML_DSA_44, bytes(1312))
     note = SIGNED.with_lines([NoteSignature(key.name, key.key_id, bytes(2428))])
-    assert () == open_checkpoint(str(note), LOG.public, ORIGIN, (key,)).witnesses
+    assert () == open_checkpoint(str(note), LOG.public, ORIGIN).witnesses
+    with pytest.raises(BadNote, match=r"pq\.example .* does not verify"):
+        open_checkpoint(str(note), LOG.public, ORIGIN, (key,))
 
 
 @pytest.mark.parametrize(

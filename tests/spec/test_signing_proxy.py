@@ -189,7 +189,7 @@ def test_a_flood_is_bounded_and_disturbs_nobody_else() -> None:
     ("code", "change"),
     [
         ("R001", {"ttlms": 60_001}),
-        ("R001", {"ttlms": 0}),
+        ("R005", {"ttlms": 0}),
         ("R001", {"time": "2025-06-01T00:00:00.000Z"}),
         ("R001", {"time": "2126-01-01T00:00:00.000Z"}),
         ("R007", {"source": "clerk"}),

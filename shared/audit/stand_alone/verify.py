@@ -735,8 +735,8 @@ def verifier_key(text: str) -> tuple[str, int, bytes]:
     kind, public = (raw[0] if raw else 0), raw[1:]
     if not raw or parts[1] != key_id_of(checked_name(parts[0]), kind, public).hex():
         raise BadNote(f"{text[:60]!r} is no verifier key")
-    if kind in {1, 4} and len(public) != 32:
-        raise BadNote(f"the verifier key of {parts[0]} has not 32 bytes")
+    if kind not in {1, 4} or len(public) != 32:
+        raise BadNote(f"the verifier key of {parts[0]} is no Ed25519 key of 32 bytes, and no other kind is known here")
     return parts[0], kind, public
 
 
