@@ -7,7 +7,7 @@ import random
 import sys
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,7 +99,7 @@ class Siege:
             self.organism.end()
             self.organism = self.stack.enter_context(self.home.up())
         else:
-            server(self.organism.pid, victim).kill()
+            kill_server(self.organism.pid, victim)
         self.killed[victim] += 1
 
     async def _judge(self) -> None:
@@ -139,13 +139,18 @@ class Siege:
         assert [] == [table for table in compared if table.live != table.rebuilt]
 
 
-def server(organism: int, name: str) -> psutil.Process:
-    """The embedded server's own process: the first of its name below the organism's, once one runs."""
+def kill_server(organism: int, name: str) -> None:
+    """Kill the embedded server itself: the first of its name below the organism's, once one runs.
+
+    A start that fails by itself, as one does that meets what the last kill left, may be gone before it is killed.
+    """
     give_up = time.monotonic() + PATIENCE_S
     while time.monotonic() < give_up:
-        named = [process for process in family(organism) if process.name() == name]
-        if named:
-            return min(named, key=lambda process: (process.create_time(), process.pid))
+        with suppress(psutil.NoSuchProcess):
+            named = [process for process in family(organism) if process.name() == name]
+            if named:
+                min(named, key=lambda process: (process.create_time(), process.pid)).kill()
+                return
     raise AssertionError(f"no {name} runs")
 
 

@@ -19,7 +19,7 @@ from shared.home import Keys, Running
 from shared.keys.sealed import CHEAP
 from shared.world import RealWorld
 from tests.commands import Home, Living
-from tests.faults.test_kill_everything import PROGRAM, server
+from tests.faults.test_kill_everything import PROGRAM, kill_server
 from tests.ground import until
 
 STYLES = {"w-single": "single", "w-batch": "batch", "w-sealed": "sealed"}
@@ -78,7 +78,7 @@ class Storm:
             self.projector.end()
             self._project()
         elif victim == "postgres":
-            server(self.organism.pid, "postgres").kill()
+            kill_server(self.organism.pid, "postgres")
         else:
             rebuild = self.stack.enter_context(self.home.living("views", "rebuild"))
             await asyncio.sleep(3 * chance.random())  # somewhere between its start and its end
