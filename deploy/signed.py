@@ -20,7 +20,7 @@ from shared.config import Settings
 from shared.envelope import KeyBook, leaf_of
 from shared.errors import Exit, LogFault
 from shared.home import place
-from shared.log.checkpoint import Checkpoint, open_checkpoint, origin_of
+from shared.log.checkpoint import Checkpoint, epoch_of, open_checkpoint, origin_of
 from shared.log.note import BadNote, Note
 from shared.log.store import FolderTiles
 from shared.log.tiles import CHECKPOINT, Tiles
@@ -69,7 +69,7 @@ def claims_on(settings: Settings, backup: Path | None, given: str | None, book: 
             if where == "home":  # a damaged one says nothing
                 continue
             raise NotThatLog(f"the checkpoint of the {where} one cannot be read: {bad}; nothing was changed") from None
-        signed_in = _epoch_of(checkpoint.origin, env, fingerprint)
+        signed_in = epoch_of(checkpoint.origin, env, fingerprint)
         if signed_in is None and not sure:
             continue
         if signed_in is None:
@@ -155,10 +155,3 @@ def _notes(
             yield where, note or "", shelf.tiles, folder not in aside
     if given is not None:
         yield "given", given, None, True
-
-
-def _epoch_of(origin: str, env: str, fingerprint: str) -> int | None:
-    """Return the epoch that a checkpoint's origin names; None where it is another log's."""
-    first = origin_of(env, fingerprint, 1)
-    later = origin.removeprefix(f"{first}/")
-    return 1 if origin == first else int(later) if later != origin and later.isdecimal() else None

@@ -19,9 +19,10 @@ from typing import Annotated, BinaryIO, Literal
 import msgspec
 from msgspec import Meta
 
+from shared.audit.reading import Options
 from shared.audit.report import Bad, Judged, Report
 from shared.audit.source import FolderSource, Stored, read_leaf
-from shared.audit.verify import Options, verify, verify_chosen
+from shared.audit.verify import verify, verify_chosen
 from shared.audit.zipped import BrokenBundle, read_zip
 from shared.errors import Exit, LogFault
 from shared.log.tiles import HEIGHT, WIDTH, Tiles, tile_path, unbundle

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from shared.audit.evidence import events_of
+from shared.audit.reading import Options
 from shared.audit.report import Report
 from shared.audit.source import Source
-from shared.audit.verify import Options, verify
+from shared.audit.verify import verify
 from shared.envelope import Verdict, leaf_of
 from shared.errors import Exit
 from shared.log.entry import Entry

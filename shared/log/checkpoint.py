@@ -76,6 +76,16 @@ def origin_of(env: str, fingerprint: str, epoch: int) -> str:
     return f"nimmerverse/{env}/{fingerprint[:32]}" + (f"/{epoch}" if epoch > 1 else "")
 
 
+def epoch_of(origin: str, env: str, fingerprint: str) -> int | None:
+    """Return the epoch of that log which a name is of; None for any other name."""
+    first = origin_of(env, fingerprint, 1)
+    if origin == first:
+        return 1
+    number = origin.removeprefix(f"{first}/")
+    epoch = int(number) if _SIZE.fullmatch(number) else 0
+    return epoch if origin == origin_of(env, fingerprint, epoch) != first else None
+
+
 def log_keys(origin: str, public: bytes) -> tuple[NoteKey, NoteKey]:
     """Return the log's verifier keys: for the note, and for the cosignature that carries the time."""
     return NoteKey(origin, ED25519, public), NoteKey(origin, COSIGNATURE, public)

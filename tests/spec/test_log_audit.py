@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from shared.audit.evidence import check_proof
+from shared.audit.reading import Options
 from shared.audit.source import FolderSource
 from shared.audit.stand_alone import verify as stand_alone
-from shared.audit.verify import Options, verify
+from shared.audit.verify import verify
 from shared.envelope import fingerprint_of, leaf_of
 from shared.envelope.keybook import NOTARY_PART
 from shared.errors import Exit
