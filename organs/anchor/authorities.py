@@ -186,12 +186,12 @@ async def _openssl(*arguments: str) -> None:
         raise ConfigFault("there is no openssl on the path, which RFC 3161 tokens need; install it") from None
     try:
         _, said = await within(OPENSSL_S, child.communicate())
-    except BaseException as error:
-        child.kill()
-        await child.wait()
-        if isinstance(error, TimeoutError):
-            raise Unreachable(f"openssl {arguments[0]} {arguments[1]} took more than {OPENSSL_S} s") from error
-        raise
+    except TimeoutError as error:
+        raise Unreachable(f"openssl {arguments[0]} {arguments[1]} took more than {OPENSSL_S} s") from error
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
     if child.returncode != 0:
         raise _OpensslSaysNo(f"openssl {arguments[0]} {arguments[1]}: {_reason(said.decode(errors='replace'))}")
 

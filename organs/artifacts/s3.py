@@ -16,7 +16,7 @@ import html
 import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -203,12 +203,15 @@ class S3Store:
         if found is None:
             raise Unreachable(f"{self.bucket.server.name} began no upload in parts; look at its log")
         upload = {"uploadId": html.unescape(found[1].decode())}
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._give_up, key, upload)
             await self._upload_parts(spool, key, upload, max(size, -(-a.size // MAX_PARTS)))
-        except BaseException:
-            with suppress(Unreachable, StorageFault, NotPermitted, Refused):
-                await self._ask("DELETE", key, upload)
-            raise
+            undo.pop_all()
+
+    async def _give_up(self, key: str, upload: Mapping[str, str]) -> None:
+        """Have the server forget what it has of an upload in parts."""
+        with suppress(Unreachable, StorageFault, NotPermitted, Refused):
+            await self._ask("DELETE", key, upload)
 
     async def _upload_parts(self, spool: _Spool, key: str, upload: Mapping[str, str], size: int) -> None:
         """Send every part, its own SHA-256 signed, and have them joined."""
