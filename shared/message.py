@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal, dataclass_transform
+from typing import Annotated, Any, ClassVar, Literal, dataclass_transform
 
 import msgspec
 from msgspec import inspect as schema
@@ -24,7 +24,8 @@ EVENT_TOKEN = constant("event", "token", "X-01")
 EVENT_TOKENS = constant(5, "tokens", "X-01")
 
 Kind = Literal["signal", "request", "reply", "decision"]
-Stream = Literal["log", "traces"]
+Ppm = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]  #: a share, in millionths
+Stream = Literal["log", "traces", "transitions"]
 
 _SUBJECT = re.compile(r"[a-z][a-z0-9_-]*(\.([a-z0-9_-]+|\{[a-z_]+\})){2,}")
 _ENV = re.compile(r"[a-z][a-z0-9_-]*")
@@ -52,6 +53,7 @@ class _MessageMeta(msgspec.StructMeta):
         owners: int = 1,
         ttl_ms: int | None = None,
         confidential: bool = False,
+        urgent: bool = False,
         **options: Any,  # noqa: ANN401 - msgspec's own keywords
     ) -> type:
         options.setdefault("frozen", True)
@@ -62,7 +64,7 @@ class _MessageMeta(msgspec.StructMeta):
             declared.template, declared.tokens = subject, tuple(subject.split("."))
             declared.stream = "log" if declared.kind == "decision" else stream
             declared.reply, declared.requires_scores, declared.owners = reply, requires_scores, owners
-            declared.confidential = confidential
+            declared.confidential, declared.urgent = confidential, urgent
             if ttl_ms is not None:
                 declared.ttl_ms = ttl_ms
             _register(declared)
@@ -82,6 +84,7 @@ class Message(msgspec.Struct, metaclass=_MessageMeta):
     ttl_ms: ClassVar[int] = constant(60_000, "ms", "BIZ-01")
     has_float: ClassVar[bool] = False
     confidential: ClassVar[bool] = False  #: carries personal data in the open: never kept, quoted or dead-lettered
+    urgent: ClassVar[bool] = False  #: a signal that a nerve sends before what it decides is logged
 
     def subject(self, env: str) -> str:
         """Return the full subject of this message in `env`."""
@@ -101,11 +104,43 @@ class Signal(Message):
     kind: ClassVar[Kind] = "signal"
 
 
-class Wave(Signal):
-    """What a cell feels: a domain, a confidence and a meaning, with what it cost to feel it (NIM-03)."""
+class AnyWave(Signal):
+    """Any wave of any cell, by what all waves have: an organ that hears this hears every wave of its environment.
+
+    It has no subject of its own; the runner makes it of what arrives, also of classes that this process does not know.
+    """
+
+    template: ClassVar[str] = "*.*.*.wave"
+    tokens: ClassVar[tuple[str, ...]] = ("*", "*", "*", "wave")
+
+    source: str  #: its subject without environment and `.wave`; the server lets nobody else publish there
+    wave_id: bytes
+    taken_ms: int  #: by its header, or when it came
+    domain: str
+    confidence_ppm: Ppm
+    content: str
+    cost_ulf: int
+    polarity: Literal[-1, 1] = 1
+    direction_cdeg: int | None = None
+    beat: int = 0
+
+
+class _Felt(Signal, kw_only=True):
+    """What a wave says besides its meaning, in fields of their own: a cosine cannot tell a thing from its opposite."""
+
+    polarity: Literal[-1, 1] = 1  #: -1 says that what the domain names is *not* so
+    direction_cdeg: int | None = None  #: where, in hundredths of a degree clockwise from straight ahead
+    beat: int = 0  #: of the cell's own clock; 0 where it answered a message
+
+
+class Wave(_Felt):
+    """What a cell feels: a domain, a confidence and a meaning, with what it cost to feel it (NIM-03).
+
+    Its subject is `domain.service.detail.wave`; without the last token it names the wave's *source*.
+    """
 
     domain: str
-    confidence_ppm: int
+    confidence_ppm: Ppm
     content: str
     cost_ulf: int
 
@@ -227,7 +262,9 @@ def _check_place(cls: type[Message], name: str) -> None:
         raise DeclarationError(
             f"{name}: only a request or reply on a fixed subject may carry personal data in the open; seal it"
         )
-    if cls.stream == "traces" and cls.tokens[2][0] == "{":
+    if cls.urgent and cls.kind != "signal":
+        raise DeclarationError(f"{name}: only a signal goes out before the log has what it rests on")
+    if cls.stream in ("traces", "transitions") and cls.tokens[2][0] == "{":
         raise DeclarationError(
             f"{name}: the third token of a traced subject is fixed, or its stream would overlap the log's; "
             f"found {cls.template!r}"

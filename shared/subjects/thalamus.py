@@ -1,0 +1,70 @@
+"""Where attention goes: what is handled low, what is escalated, and what that may cost."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from shared.message import Decision, Signal
+
+Mode = Literal["IDLE", "ALERT", "FOCUSED", "REFLEX", "DIALOGUE", "OVERWHELMED", "SETTLE"]
+Why = Literal["weight", "novel_input", "ambiguous_input", "contextual_anomaly", "asked"]
+
+
+class AttentionChanged(Signal, subject="nervous.thalamus.attention", stream="transitions"):
+    """What the organism attends to, from its open gates and its reflexes."""
+
+    mode: Mode
+    before: Mode
+    open_gates: tuple[str, ...]
+    balance_ulf: int
+    beat: int  #: of 30 seconds
+    at_ms: int
+
+
+class Routed(Signal, subject="nervous.thalamus.routed.{domain}", stream="transitions"):
+    """A verified signal is handled low: at tier 0, 1 or 2."""
+
+    domain: str
+    signal: bytes
+    tier: int
+    why: Why
+    cost_ulf: int
+    at_ms: int
+
+
+class Escalated(Decision, subject="nervous.thalamus.event.{mind}.escalated"):
+    """An organ (tier 3), cognition (4) or a person (5) is woken for this, at this price (NIM-07)."""
+
+    mind: str  #: whose budget pays
+    tier: int
+    why: Why
+    domain: str
+    signal: bytes  #: what it is about
+    content: str
+    cost_ulf: int
+    balance_ulf: int  #: after it
+    beat: int
+
+
+class Withheld(Decision, subject="nervous.thalamus.event.{mind}.withheld"):
+    """What should have been escalated was not, for the budget of this beat does not carry it."""
+
+    mind: str
+    tier: int
+    why: Why
+    domain: str
+    signal: bytes
+    cost_ulf: int
+    left_ulf: int  #: what that tier still had
+    beat: int
+
+
+class BeatClosed(Decision, subject="nervous.thalamus.event.{mind}.beat"):
+    """The account of one beat of 30 seconds: what it spent, by measurement, what it earned, and the balance."""
+
+    mind: str
+    beat: int
+    spent_ulf: int
+    earned_ulf: int
+    balance_ulf: int
+    escalations: int
