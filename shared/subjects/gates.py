@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from shared.message import Decision, Ppm, Reply, Request, Signal
+from shared.message import Decision, Reply, Request, Signal
 from shared.subjects.system import Decided
 
 GateState = Literal["CLOSED", "STABLE", "OPEN"]
