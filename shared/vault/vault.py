@@ -167,8 +167,8 @@ class Vault:
             known = self.get("backup", str(folder))
             if known is None:
                 self._refuse_place(folder)
-                known = draw(self.entropy, _COPY_ID_BYTES)
-                self.put("backup", str(folder), known + _ORDERED)
+                known = draw(self.entropy, _COPY_ID_BYTES) + _ORDERED
+                self.put("backup", str(folder), known)
             if not known.endswith(_WRITTEN):
                 copy_to(self.folder, self._generation.folder, folder)
                 self.put("backup", str(folder), known[:_COPY_ID_BYTES] + _WRITTEN)

@@ -279,6 +279,16 @@ def test_a_backup_follows_its_vault(vault: Vault, tmp_path: Path) -> None:
     assert files_of(vault.folder) == files_of(copy)
 
 
+@pytest.mark.parametrize("last", [0, 1, 255])
+def test_a_backup_is_written_whatever_its_id(last: int, tmp_path: Path) -> None:
+    """A new copy is written also where its drawn id ends in the byte by which written copies are marked."""
+    made = Vault.create(tmp_path / "vault", PASS, lambda size: ENTROPY(size - 1) + bytes([last]), CHEAP)
+    copy = tmp_path / "copy"
+    assert made.backup(copy).endswith(f"{last:02x}")
+    assert [f"{last:02x}"] == [known[-2:] for known in made.backups().values()]
+    assert files_of(copy) == {name: data for name, data in files_of(made.folder).items() if name in files_of(copy)}
+
+
 def test_a_backup_that_is_away_is_told(vault: Vault, tmp_path: Path) -> None:
     """A copy that is missing, empty or another vault's stops a rewrite by name, until it is forgotten."""
     copy, away = tmp_path / "copy", tmp_path / "away"
