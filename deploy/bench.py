@@ -17,7 +17,7 @@ from typing import Protocol
 from nats.aio.client import Client
 
 from deploy.embedded import Account, Identity, NatsServer
-from organs.steward.ports import NatsGround, log_config, traces_config
+from organs.steward.ports import TRACE_AGE_S, NatsGround, kept_config, log_config
 from shared.bus import Bus, Draft, Writer
 from shared.bus.nats import NatsWire, connect
 from shared.codec import encode
@@ -59,7 +59,8 @@ class Bench:
     async def prepare(self) -> None:
         """Create the log and its genesis, and one bus per writer with a key of its own."""
         await NatsGround(self.client).create_stream(log_config(self.world.env))
-        await NatsGround(self.client).create_stream(traces_config("RAW", ["raw.>"]) | {"persist_mode": "default"})
+        raw = kept_config("RAW", ["raw.>"], TRACE_AGE_S) | {"persist_mode": "default"}
+        await NatsGround(self.client).create_stream(raw)
         root = Bus(self.world, await self._wire("root"), ROOT_PART, "1", [self.root])
         genesis = Genesis(
             KEYS_ENTITY, [RootKey(self.root.key_id, self.root.public, "bench")], 1, one_host=True, streams=[]

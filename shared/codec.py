@@ -98,6 +98,25 @@ def decode_any(cls: type[M], raw: bytes) -> tuple[M, bool]:
     return message, True
 
 
+def decode_loosely(cls: type[M], raw: bytes) -> M:
+    """Return the fields that `cls` has of a signal whose own class nobody here needs to know; others are passed over.
+
+    The bytes must be canonical as everywhere: Refused B002, B003. JSON is read as `decode_any` does.
+    """
+    if len(raw) > MAX_MESSAGE_BYTES:
+        raise Refused(Refusal("B003", f"found {len(raw)} bytes, at most {MAX_MESSAGE_BYTES} are allowed"))
+    try:
+        if raw[:1] == b"{":
+            return cast("M", _json_decoder(cls).decode(raw))
+        canonical = _pack(_decoder(dict[str, Any]).decode(raw)) == raw
+        found = _decoder(cls).decode(raw)
+    except (*_UNREADABLE, *_UNWRITABLE) as error:
+        raise Refused(Refusal("B002", f"{cls.__name__}: {str(error)[:MAX_REASON_CHARS]}")) from None
+    if not canonical:
+        raise Refused(Refusal("B002", f"{cls.__name__}: the bytes are readable but not canonical"))
+    return cast("M", found)
+
+
 def _has_float(cls: type[Any]) -> bool:
     return issubclass(cls, Message) and cls.has_float
 

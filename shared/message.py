@@ -24,6 +24,7 @@ EVENT_TOKEN = constant("event", "token", "X-01")
 EVENT_TOKENS = constant(5, "tokens", "X-01")
 
 Kind = Literal["signal", "request", "reply", "decision"]
+MessageId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 Ppm = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]  #: a share, in millionths
 Stream = Literal["log", "traces", "transitions"]
 
@@ -114,7 +115,7 @@ class AnyWave(Signal):
     tokens: ClassVar[tuple[str, ...]] = ("*", "*", "*", "wave")
 
     source: str  #: its subject without environment and `.wave`; the server lets nobody else publish there
-    wave_id: bytes
+    wave_id: MessageId
     taken_ms: int  #: by its header, or when it came
     domain: str
     confidence_ppm: Ppm
@@ -143,6 +144,18 @@ class Wave(_Felt):
     confidence_ppm: Ppm
     content: str
     cost_ulf: int
+
+
+class AnyWaveFields(msgspec.Struct, frozen=True):
+    """What every wave has, in whatever order; other fields are its class's own."""
+
+    domain: str
+    confidence_ppm: Ppm
+    content: str
+    cost_ulf: int
+    polarity: Literal[-1, 1] = 1
+    direction_cdeg: int | None = None
+    beat: int = 0
 
 
 class Request(Message):
@@ -192,6 +205,12 @@ def lookup(subject: str) -> type[Message] | None:
     return found
 
 
+def is_wave(subject: str) -> bool:
+    """Say whether a full subject is shaped like a wave's: env.domain.service.detail.wave."""
+    tokens = subject.split(".")
+    return len(tokens) == len(AnyWave.tokens) + 1 and tokens[-1] == AnyWave.tokens[-1]
+
+
 def lane_of(subject: str) -> str | None:
     """Return the lane of a decision's full subject, or None when it is not shaped like one."""
     return subject.rsplit(".", 1)[0] if _is_event(tuple(subject.split(".")[1:])) else None
@@ -237,6 +256,8 @@ def _register(cls: type[Message]) -> None:
                 f"{name}: field {field!r} would hide what every message class says of itself; rename it"
             )
     _check_place(cls, name)
+    if issubclass(cls, Wave) and (len(cls.tokens) != len(AnyWave.tokens) or cls.tokens[-1] != AnyWave.tokens[-1]):
+        raise DeclarationError(f"{name}: the subject of a wave is domain.service.detail.wave, found {template!r}")
     if cls.kind == "request" and cls.reply is None:
         raise DeclarationError(f"{name}: a request declares its reply class")
     has_float = _check_types(cls, name)

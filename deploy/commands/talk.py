@@ -14,7 +14,7 @@ from deploy.commands.task import finish
 from deploy.terminal import Terminal
 from shared.bus import Bus, Delivery
 from shared.bus.bus import ERROR_CODE
-from shared.bus.wire import INBOX, stream_name
+from shared.bus.wire import INBOX, Kept, stream_name
 from shared.codec import decode, decode_any
 from shared.config import Loaded
 from shared.envelope import covers
@@ -152,7 +152,8 @@ def dead(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 async def _traces(bus: Bus, pattern: str, part: str, terminal: Terminal) -> Exit:
     """Print the kept signals of one part, oldest first."""
-    streams = await _trace_streams(bus, part) if NAME.fullmatch(part) else []
+    kinds: tuple[Kept, ...] = ("traces", "transitions")
+    streams = [each for kind in kinds for each in await _kept(bus, kind, part)] if NAME.fullmatch(part) else []
     if not streams:
         raise Refused(
             Refusal("B001", f"{bus.env} keeps no traces of {part!r}; a part that traces and ran here has some")
@@ -169,11 +170,11 @@ async def _traces(bus: Bus, pattern: str, part: str, terminal: Terminal) -> Exit
     return Exit.OK
 
 
-async def _trace_streams(bus: Bus, part: str) -> list[str]:
+async def _kept(bus: Bus, kind: Kept, part: str) -> list[str]:
     """Return the streams that keep a part's signals: none is ever changed, so later subjects have one more."""
     found: list[str] = []
     while True:
-        stream = stream_name("traces", bus.env, part) + (f"_{len(found) + 1}" if found else "")
+        stream = stream_name(kind, bus.env, part) + (f"_{len(found) + 1}" if found else "")
         try:
             await bus.wire.last(stream, ">")
         except Unreachable:

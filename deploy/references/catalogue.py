@@ -9,15 +9,15 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import shared.subjects
 from deploy.load import BUILT_IN, ON_REQUEST, find_part
 from organs.steward import StewardOrgan
 from organs.steward.ports import dead_config, log_config
-from shared.bus.wire import stream_name
-from shared.message import Decision, Message, Reply, Request, lookup, registered
+from shared.bus.wire import Kept, stream_name
+from shared.message import AnyWave, Decision, Message, Reply, Request, Wave, lookup, registered
 from shared.part import Declaration, declaration
 from shared.subjects.system import GrantRequest, Tick
 
@@ -76,9 +76,12 @@ def catalogue() -> list[Subject]:
     declared = parts()
     said = {part.name: says(part) for part in declared}
     heard = {part.name: hears(part) for part in declared}
-    traced = {part.name: _classes(part.traces("env")) for part in declared}
+    kept: dict[Kept, Speech] = {
+        "traces": {part.name: _classes(part.traces("env")) for part in declared},
+        "transitions": {part.name: _classes(part.transitions("env")) for part in declared},
+    }
     return [
-        Subject(cls, _publishers(cls, said, heard), _listeners(cls, heard), _streams(cls, traced))
+        Subject(cls, _publishers(cls, said, heard), _listeners(cls, heard), _streams(cls, kept))
         for cls in message_classes()
     ]
 
@@ -89,9 +92,10 @@ def says(part: Declaration) -> set[type[Message]]:
 
 
 def hears(part: Declaration) -> set[type[Message]]:
-    """Return every class that reaches a part's handlers; a part that hears the whole log hears each decision."""
+    """Return every class that reaches a part's handlers; who hears the whole log, or any wave, hears each of them."""
     logged = [cls for cls in message_classes() if issubclass(cls, Decision)] if part.whole_log else []
-    return {*part.hears, *logged}
+    waves = [cls for cls in message_classes() if issubclass(cls, Wave)] if AnyWave in part.hears else []
+    return {*part.hears, *logged, *waves}
 
 
 def _classes(patterns: Iterable[str]) -> set[type[Message]]:
@@ -116,11 +120,15 @@ def _listeners(cls: type[Message], heard: Speech) -> tuple[str, ...]:
     return (*names, "whoever asked") if issubclass(cls, Reply) else tuple(names)
 
 
-def _streams(cls: type[Message], traced: Speech) -> tuple[str, ...]:
+def _streams(cls: type[Message], kept: Mapping[Kept, Speech]) -> tuple[str, ...]:
     """Return the names of the streams that keep a class."""
-    kept = [c["name"] for c in (log_config(ENV), dead_config(ENV)) if any(_covers(p, cls) for p in c["subjects"])]
-    names = [PART if name == EVERY_PART else name for name in _named(cls, traced)]
-    return (*kept, *(stream_name("traces", ENV, name) for name in names))
+    fixed = [c["name"] for c in (log_config(ENV), dead_config(ENV)) if any(_covers(p, cls) for p in c["subjects"])]
+    own = [
+        stream_name(kind, ENV, PART if name == EVERY_PART else name)
+        for kind, by in kept.items()
+        for name in _named(cls, by)
+    ]
+    return (*fixed, *own)
 
 
 def _covers(pattern: str, cls: type[Message]) -> bool:

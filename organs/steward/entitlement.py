@@ -42,7 +42,7 @@ def objections(asked: GrantRequest, env: str, others: Iterable[GrantRequest], ke
     found += [f"hearing {p}" for p in asked.subscribe if not _may_hear(p, asked.part, env, others)]
     decides = [p for p in asked.publish if _decides(p)]
     found += [f"signing {p}" for p in (*asked.grants, *asked.scored) if p not in decides]
-    found += [f"keeping {p}" for p in asked.traces if p not in asked.publish or p in decides]
+    found += [f"keeping {p}" for p in (*asked.traces, *asked.transitions) if p not in asked.publish or p in decides]
     for durable, filters in asked.consumers.items():
         if durable != asked.part or not all(p == f"{env}.>" or _under(p, env) for p in filters):
             found.append(f"the durable consumer {durable} of {', '.join(filters)}")
@@ -67,7 +67,7 @@ def key_objections(asked: GrantRequest, keys: Iterable[Key]) -> list[str]:
 
 def same_needs(asked: GrantRequest, deployed: GrantRequest) -> bool:
     """Say whether a request asks for exactly what was deployed, whatever keys it comes with."""
-    names = ("version", "publish", "subscribe", "grants", "scored", "consumers", "traces", "answers")
+    names = ("version", "publish", "subscribe", "grants", "scored", "consumers", "traces", "transitions", "answers")
     return all(getattr(asked, name) == getattr(deployed, name) for name in names)
 
 

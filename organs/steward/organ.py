@@ -11,9 +11,18 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from organs.steward.entitlement import key_objections, objections, same_needs
-from organs.steward.ports import Door, Ground, consumer_config, dead_config, log_config, traces_config
+from organs.steward.ports import (
+    TRACE_AGE_S,
+    TRANSITION_AGE_S,
+    Door,
+    Ground,
+    consumer_config,
+    dead_config,
+    kept_config,
+    log_config,
+)
 from shared.bus import Bus, Draft
-from shared.bus.wire import stream_name
+from shared.bus.wire import Kept, stream_name
 from shared.codec import MAX_REASON_CHARS, decode
 from shared.config import Loaded
 from shared.constant import constant
@@ -138,7 +147,8 @@ class StewardOrgan(Organ):
                     StreamsChanged(KEYS_ENTITY, self.bus.log, "consumer", json.dumps(config, sort_keys=True))
                 )
                 await self.ground.create_consumer(self.bus.log, config)
-        await self._keep_traces(asked)
+        await self._keep("traces", TRACE_AGE_S, asked.part, asked.traces)
+        await self._keep("transitions", TRANSITION_AGE_S, asked.part, asked.transitions)
         index = await self._introduce(asked)
         await self.door.admit(asked.part, asked.nkey, asked.publish, asked.subscribe, answers=asked.answers)
         self.granted[asked.part] = asked
@@ -224,15 +234,15 @@ class StewardOrgan(Organ):
 
     # Logging and keys
 
-    async def _keep_traces(self, asked: GrantRequest) -> None:
-        """Make a stream for what the part traces; a stream is never changed, so new subjects get one more."""
-        missing, place = set(asked.traces), 0
+    async def _keep(self, kind: Kept, age_s: int, part: str, subjects: Sequence[str]) -> None:
+        """Make a stream for some of a part's signals; a stream is never changed, so new subjects get one more."""
+        missing, place = set(subjects), 0
         while missing:
             place += 1
-            name = stream_name("traces", self.env, asked.part) + (f"_{place}" if place > 1 else "")
+            name = stream_name(kind, self.env, part) + (f"_{place}" if place > 1 else "")
             kept = await self.ground.subjects_of(name)
             if kept is None:
-                await self._create_stream(traces_config(name, sorted(missing)))
+                await self._create_stream(kept_config(name, sorted(missing), age_s))
                 return
             missing -= set(kept)
 

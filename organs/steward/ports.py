@@ -16,6 +16,7 @@ from shared.errors import StorageFault, Unreachable
 from shared.log.entry import MAX_STORED_BYTES
 
 TRACE_AGE_S = constant(7 * 24 * 3600, "s", "NIM-09")
+TRANSITION_AGE_S = constant(24 * 3600, "s", "NIM-09")
 DEAD_AGE_S = constant(7 * 24 * 3600, "s", "X-12")
 DEAD_LETTERS = constant(10_000, "letters", "X-12")
 ACK_WAIT_S = constant(5, "s", "X-07")
@@ -67,9 +68,9 @@ def dead_config(env: str) -> dict[str, Any]:
     return _base(stream_name("dead", env), [f"{env}.system.dead.letter.>"]) | bounds
 
 
-def traces_config(stream: str, subjects: list[str]) -> dict[str, Any]:
-    """Return the configuration of a part's traces: kept seven days, written without waiting for the disk."""
-    return _base(stream, subjects) | {"max_age": TRACE_AGE_S * 10**9, "discard": "old", "persist_mode": "async"}
+def kept_config(stream: str, subjects: list[str], age_s: int) -> dict[str, Any]:
+    """Return the configuration of a part's kept signals: for so long, written without waiting for the disk."""
+    return _base(stream, subjects) | {"max_age": age_s * 10**9, "discard": "old", "persist_mode": "async"}
 
 
 def _base(name: str, subjects: list[str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ PRIVATE_INBOX = constant("_INBOX_P", "subject prefix", "X-09")
 #: Where whoever answers may publish. A reply subject outside is never written to, whatever a caller names: the server's
 #: own `allow_responses` would let a part write anywhere by naming a reply subject to itself.
 INBOXES = (f"{INBOX}.>", f"{PRIVATE_INBOX}.>")
+Kept = Literal["traces", "transitions"]  #: the streams of a part's own signals
 READ_BATCH = constant(500, "entries", "X-04")
 
 
@@ -108,6 +109,6 @@ def inbox_prefix(identity: str) -> str:
     return f"{PRIVATE_INBOX}.{encode_token(identity)}"
 
 
-def stream_name(kind: Literal["log", "dead", "traces"], env: str, part: str = "") -> str:
+def stream_name(kind: Literal["log", "dead", Kept], env: str, part: str = "") -> str:
     """Return a JetStream stream's name: LOG_dev and DEAD_dev of an environment, TRACES_dev_math_cell of a part."""
     return f"{kind.upper()}_{env}" + (f"_{part}" if part else "")

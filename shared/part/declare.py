@@ -21,7 +21,7 @@ from shared.config import Settings
 from shared.envelope import Verdict
 from shared.errors import Refusal
 from shared.log.entry import Position
-from shared.message import Decision, DeclarationError, Message, Request
+from shared.message import AnyWave, Decision, DeclarationError, Message, Request
 from shared.subjects.signing import SignRequest
 from shared.subjects.system import DeadLetter, Handshake, Heartbeat, Tick
 from shared.world import SimWorld, World
@@ -112,12 +112,16 @@ class Declaration:
         if self.whole_log:
             return {self.name: [f"{env}.>"]}
         heard = [cls.pattern(env) for cls in self.hears if issubclass(cls, Decision)]
-        return {self.name: sorted(heard)} if heard and self.kind == "organ" else {}
+        return {self.name: sorted(heard)} if heard else {}
 
     def traces(self, env: str) -> list[str]:
-        """Return the subjects of this part's own signals that a trace stream keeps for a while."""
+        """Return the subjects of this part's own signals that a trace stream keeps for seven days."""
         own = [cls.pattern(env) for cls in self.says if cls.stream == "traces"]
         return sorted([*own, Heartbeat.pattern(env).replace("*", self.name)])
+
+    def transitions(self, env: str) -> list[str]:
+        """Return the subjects of its signals that are kept for a day."""
+        return sorted(cls.pattern(env) for cls in self.says if cls.stream == "transitions")
 
     def decides(self) -> tuple[type[Decision], ...]:
         """Return the decision classes this part's key may sign."""
@@ -148,16 +152,18 @@ def declaration(part: Part) -> Declaration:
 
 
 def _check_hearing(cls: type[Part], where: str, heard: list[type[Any]]) -> None:
-    """Refuse a class that two handlers hear, one of them deaf, and a decision heard by anyone but an organ."""
+    """Refuse a class that two handlers hear, one of them deaf, and what a part of this kind cannot hear."""
     for c in heard:
         if heard.count(c) > 1:
             raise DeclarationError(f"{where}: two handlers hear {c.__name__}; one of them would never be called")
         if cls.kind == "nerve" and issubclass(c, Message) and c.confidential:
             raise DeclarationError(f"{where}: a nerve keeps what it heard as evidence, it cannot hear {c.__name__}")
-        if cls.kind != "organ" and issubclass(c, Decision | Verdict):
-            raise DeclarationError(
-                f"{where}: a {cls.kind} cannot hear {c.__name__}; organs alone are driven by the log"
-            )
+        if cls.kind == "cell" and issubclass(c, Decision):
+            raise DeclarationError(f"{where}: a cell cannot hear {c.__name__}; nerves and organs are driven by the log")
+        if cls.kind != "organ" and issubclass(c, Verdict):
+            raise DeclarationError(f"{where}: a {cls.kind} cannot hear the whole log; organs alone can")
+        if cls.kind == "nerve" and issubclass(c, AnyWave):
+            raise DeclarationError(f"{where}: a nerve decides from typed evidence; it hears WaveFelt, not any wave")
 
 
 def _check_deciding(cls: type[Part], where: str, decided: list[type[Decision]]) -> None:

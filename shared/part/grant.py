@@ -39,4 +39,5 @@ def grant_request(declared: Declaration, env: str, nkey: str, signer: Signer, ow
         scored=sorted(cls.pattern(env) for cls in decided if cls.requires_scores),
         consumers=declared.consumers(env),
         traces=declared.traces(env),
+        transitions=declared.transitions(env),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from shared.bus import Bus, Delivery, Draft, Receipt
@@ -48,9 +48,7 @@ class Handover:
         handler = self.handlers[type(received.message)]
         self.work.handled += 1
         if self.mind is not None:
-            deciding = self.mind.decide(received.message, received.message_id, received.context)
-            receipts, outputs = await own_code(self.part.name, deciding)
-            answer = await self._publish(handler, received, outputs)
+            receipts, answer = await self._decide(self.mind, handler, received)
             return (
                 _decided(receipts[0])
                 if answer is None and receipts and type(received.message).reply is Decided
@@ -58,6 +56,16 @@ class Handover:
             )
         running = (collect if isinstance(self.part, Cell) else act)(handler.call, received.message)
         return await self._publish(handler, received, await own_code(self.part.name, running))
+
+    async def _decide(self, mind: Mind, handler: Handler, received: Received) -> tuple[list[Receipt], Answer]:
+        """Have a nerve decide, and publish what else it says: what is urgent first, the rest once it is logged."""
+
+        async def ahead(urgent: list[Any]) -> None:
+            await self._publish(replace(handler, name=f"{handler.name} ahead"), received, urgent)
+
+        deciding = mind.decide(received.message, received.message_id, received.context, ahead)
+        receipts, outputs = await own_code(self.part.name, deciding)
+        return receipts, await self._publish(handler, received, outputs)
 
     async def _publish(self, handler: Handler, received: Received, outputs: Iterable[Any]) -> Answer:
         """Publish a handler's outputs in order and return its answer; nothing is published if one is undeclared.
@@ -91,7 +99,7 @@ class Handover:
             raise HandlerFailed(f"{self.part.name} made a {type(output).__name__} that cannot be sent: {no}") from no
 
     async def consume(self, verdict: Verdict) -> None:
-        """Hand one judged entry of the log to an organ; a Fault decides about its redelivery."""
+        """Hand one judged entry of the log to an organ or a nerve; a Fault decides about its redelivery."""
         self.work.handled += 1
         whole = self.handlers.get(cast("type[Message]", Verdict))
         if whole is not None:
@@ -103,6 +111,9 @@ class Handover:
         for offset, event in verdict.admitted():
             message, _ = decode_any(cls, bytes(event.data))
             received = Received(message, event.id, "", Delivery(verdict.entry.subject, b""), as_json=False)
+            if self.mind is not None:
+                await self._decide(self.mind, handler, received)
+                continue
             at = (Position(verdict.entry.index, offset),) if handler.placed else ()
             await self._publish(handler, received, await own_code(self.part.name, act(handler.call, message, *at)))
 

@@ -6,7 +6,9 @@ faster the mind folds what happened and decides again. State evolves while the l
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from shared.bus import Bus, Context, Draft, Receipt
@@ -26,6 +28,7 @@ MAX_ENTITIES = constant(10_000, "entities", "X-12")
 MAX_ROUNDS = constant(50, "rounds", "X-07")
 
 Decided = tuple[list[Receipt], list[Any]]
+Ahead = Callable[[list[Any]], Awaitable[None]]  #: publishes what is urgent
 
 
 class Mind:
@@ -38,6 +41,7 @@ class Mind:
         self._decides = declaration(nerve).decides()
         stem = ".".join(self._decides[0].tokens[:2]) if self._decides else ""
         self._stem = f"{bus.env}.{stem}.{EVENT_TOKEN}." if stem else ""
+        self._deciding = asyncio.Lock()  #: messages and the log's entries come by two ways
         self._unreadable: dict[str, str] = {}  #: why an entity's lane cannot be folded; nothing is decided there
         bus.observers.append(self._evolve)
 
@@ -52,19 +56,24 @@ class Mind:
         """Return the state of an entity, folded from its lane so far."""
         return self.states[entity] if entity in self.states else self.nerve.start()
 
-    async def decide(self, message: Message, message_id: bytes, context: Context) -> Decided:
-        """Decide about one message; return the receipts of its decisions and what else it says."""
-        if isinstance(message, Tick):
-            return await self._about_all(message, message_id, context)
-        entity = self.nerve.entity(message)
-        return await self._about(entity, message, message_id, context) if entity is not None else ([], [])
+    async def decide(self, message: Message, message_id: bytes, context: Context, ahead: Ahead) -> Decided:
+        """Decide about one message; return the receipts of its decisions and what else it says.
 
-    async def _about_all(self, tick: Tick, tick_id: bytes, context: Context) -> Decided:
+        What is urgent is handed to `ahead` before anything is appended, once. One message is decided about at a time.
+        """
+        async with self._deciding:
+            if isinstance(message, Tick):
+                return await self._about_all(message, message_id, context, ahead)
+            entity = self.nerve.entity(message)
+            return await self._about(entity, message, message_id, context, ahead) if entity is not None else ([], [])
+
+    async def _about_all(self, tick: Tick, tick_id: bytes, context: Context, ahead: Ahead) -> Decided:
         """Decide about every entity with a window; trouble with one keeps no other from being looked at."""
         receipts, said, trouble = list[Receipt](), list[Any](), list[Fault | Refused]()
         for entity in sorted(self.windows):
             try:
-                more, outputs = await self._about(entity, tick, derive_event_id(tick_id, entity, "tick", 0), context)
+                one_id = derive_event_id(tick_id, entity, "tick", 0)
+                more, outputs = await self._about(entity, tick, one_id, context, ahead)
             except (Fault, Refused) as failure:
                 trouble.append(failure)
             else:
@@ -74,8 +83,8 @@ class Mind:
             raise trouble[0]
         return receipts, said
 
-    async def _about(self, entity: str, message: Message, message_id: bytes, context: Context) -> Decided:
-        lane = self.lane(entity)
+    async def _about(self, entity: str, message: Message, message_id: bytes, context: Context, ahead: Ahead) -> Decided:
+        lane, hurried = self.lane(entity), False
         if lane not in self.bus.prefix.lanes:
             await self.bus.follow(lane)
         for _ in range(MAX_ROUNDS):
@@ -93,10 +102,14 @@ class Mind:
                 self._remember(entity, after)
                 return [], [outputs]
             decisions = [output for output in outputs if isinstance(output, Decision)]
-            others = [output for output in outputs if not isinstance(output, Decision)]
+            urgent = [output for output in outputs if output.urgent]
+            others = [output for output in outputs if not isinstance(output, Decision) and not output.urgent]
             receipts: list[Receipt] | None = []
+            self._check(decisions, lane)
+            if urgent and not hurried:
+                await ahead(urgent)
+                hurried = True
             if decisions:
-                self._check(decisions, lane)
                 evidence = self._evidence(window, message, message_id, at_ms)
                 drafts = self._drafts(decisions, message, message_id, evidence)
                 receipts = await self.bus.append_at(last, drafts, context)

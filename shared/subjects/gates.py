@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from shared.message import Decision, Reply, Request, Signal
+from shared.message import Decision, MessageId, Reply, Request, Signal
 from shared.subjects.system import Decided
 
 GateState = Literal["CLOSED", "STABLE", "OPEN"]
@@ -17,7 +17,7 @@ class Share(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One wave's share in a collapse."""
 
     source: str
-    wave_id: bytes
+    wave_id: MessageId
     taken_ms: int
     confidence_ppm: int
     similarity_ppm: int
@@ -54,7 +54,7 @@ class ReflexActed(Signal, subject="nervous.gate.reflex.{domain}", stream="traces
     """Act now: sent before it is logged, under a grant that the log holds. `wave_id` makes a repeat a repeat."""
 
     domain: str
-    wave_id: bytes
+    wave_id: MessageId
     confidence_ppm: int
     polarity: int
     direction_cdeg: int | None
@@ -66,7 +66,7 @@ class SignalVerified(Decision, subject="nervous.gate.event.{domain}.verified"):
     """A gate of the virtual garden opened and hands what it knows to the real one, once (NIM-08)."""
 
     domain: str
-    signal: bytes  #: the id of the wave that opened it
+    signal: MessageId  #: the id of the wave that opened it
     confidence_ppm: int  #: the collapse's aggregate
     summary: str
     weight_ppm: int
@@ -89,7 +89,7 @@ class ReflexFired(Decision, subject="nervous.gate.event.{domain}.fired"):
     """A reflex acted; logged after the act."""
 
     domain: str
-    wave_id: bytes
+    wave_id: MessageId
     taken_ms: int
     acted_ms: int
     confidence_ppm: int
@@ -99,17 +99,18 @@ class WeightChanged(Decision, subject="nervous.gate.event.{domain}.weighed"):
     """What became of a signal changed how much its gate is trusted (NIM-06)."""
 
     domain: str
-    signal: bytes
+    signal: MessageId
     outcome: Outcome
     before_ppm: int
     after_ppm: int
+    at_ms: int
 
 
 class OutcomeRequest(Request, subject="nervous.outcome.report.request", reply=Decided):
     """Say what became of a verified signal or a reflex: what was expected, what was found, in the same unit."""
 
     domain: str
-    signal: bytes  #: the signal's own id, or the wave id of a reflex
+    signal: MessageId  #: the signal's own id, or the wave id of a reflex
     expected: int
     found: int
     tolerance: int  #: a difference up to this confirms; up to three times this is partial
@@ -120,7 +121,7 @@ class OutcomeJudged(Decision, subject="nervous.outcome.event.{domain}.judged"):
     """What became of a signal: confirmed, failed or partial; gates learn from it."""
 
     domain: str
-    signal: bytes
+    signal: MessageId
     outcome: Outcome
     expected: int
     found: int

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from shared.constant import constant
-from shared.message import Decision, Ppm, Reply, Request, Signal
+from shared.message import Decision, MessageId, Ppm, Reply, Request, Signal
 
 UNKNOWN = constant(
     "unknown", "region", "NIM-04"
@@ -33,7 +33,7 @@ class WaveFelt(Signal, subject="nervous.meaning.felt.{region}", stream="traces")
 
     region: str
     source: str  #: the wave's subject without environment and `.wave`; the server lets nobody else publish there
-    wave_id: bytes
+    wave_id: MessageId
     taken_ms: int  #: when it was felt, by its own header
     confidence_ppm: Ppm
     similarity_ppm: Ppm

@@ -89,7 +89,8 @@ class GrantRequest(Request, subject="system.steward.grant.request", reply=Grante
     grants: list[str]
     scored: list[str]
     consumers: dict[str, list[str]]  #: durable name → filters on the log
-    traces: list[str]  #: the subjects of its own that are kept for a while
+    traces: list[str]  #: the subjects of its own that are kept for seven days
+    transitions: list[str]  #: and for a day
     endorsement: bytes = b""  #: where keys change: the part's current key signs for the new ones
 
 

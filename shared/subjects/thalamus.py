@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from shared.message import Decision, Signal
+from shared.message import Decision, MessageId, Signal
 
 Mode = Literal["IDLE", "ALERT", "FOCUSED", "REFLEX", "DIALOGUE", "OVERWHELMED", "SETTLE"]
 Why = Literal["weight", "novel_input", "ambiguous_input", "contextual_anomaly", "asked"]
@@ -25,7 +25,7 @@ class Routed(Signal, subject="nervous.thalamus.routed.{domain}", stream="transit
     """A verified signal is handled low: at tier 0, 1 or 2."""
 
     domain: str
-    signal: bytes
+    signal: MessageId
     tier: int
     why: Why
     cost_ulf: int
@@ -39,7 +39,7 @@ class Escalated(Decision, subject="nervous.thalamus.event.{mind}.escalated"):
     tier: int
     why: Why
     domain: str
-    signal: bytes  #: what it is about
+    signal: MessageId  #: what it is about
     content: str
     cost_ulf: int
     balance_ulf: int  #: after it
@@ -53,7 +53,7 @@ class Withheld(Decision, subject="nervous.thalamus.event.{mind}.withheld"):
     tier: int
     why: Why
     domain: str
-    signal: bytes
+    signal: MessageId
     cost_ulf: int
     left_ulf: int  #: what that tier still had
     beat: int

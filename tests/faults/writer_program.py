@@ -106,6 +106,7 @@ class Joined:
             scored=[],
             consumers={},
             traces=[],
+            transitions=[],
         )
 
 

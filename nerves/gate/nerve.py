@@ -1,0 +1,253 @@
+"""The gate nerve: opens a region's gate when several sources agree, acts by reflex where trust was earned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, TypeAlias
+
+import msgspec
+
+from nerves.gate.dynamics import OPEN_PPM, REFRACTORY_MS, WINDOW_MS, Collapse, label, pushed
+from nerves.gate.weights import REFLEX_PPM, faded, learned, seed_of
+from nerves.gate.window import SUMMARY_CHARS, Heard, Window, cosines_ppm
+from shared.constant import constant
+from shared.envelope.admission import CLOCK_SKEW_MS
+from shared.errors import Refusal
+from shared.part import Nerve
+from shared.subjects.gates import (
+    GateReply,
+    GateRequest,
+    GateState,
+    GateTransition,
+    OutcomeJudged,
+    ReflexActed,
+    ReflexFired,
+    ReflexGranted,
+    SignalVerified,
+    WavesCorrelated,
+    WeightChanged,
+)
+from shared.subjects.meaning import WaveFelt
+from shared.subjects.system import Tick
+
+REFLEX_REST_MS = constant(100, "ms", "NIM-06")
+UNRESOLVED = constant(64, "signals", "X-12")
+
+_RESULTS = {"OPEN": "opened", "CLOSED": "closed", "STABLE": "stayed_stable"}
+
+Says: TypeAlias = (
+    GateTransition
+    | WavesCorrelated
+    | ReflexActed
+    | SignalVerified
+    | ReflexGranted
+    | ReflexFired
+    | WeightChanged
+    | GateReply
+)
+
+
+class GateTrust(msgspec.Struct, frozen=True):
+    """What a gate earned; the fold of its own decisions."""
+
+    weight_ppm: int | None = None  #: None while nothing was learned
+    learned_ms: int = 0
+    reflex: bool = False  #: a standing grant is in the log
+    unresolved: tuple[bytes, ...] = ()  #: what it handed on and nobody said what became of
+
+
+class GateNerve(Nerve[GateTrust, Window]):
+    """Waves and outcomes in; transitions, verified signals, reflexes and changed weights out. One gate per region."""
+
+    name: ClassVar[str] = "gate"
+    version: ClassVar[str] = "1.0.0"
+    cost_ulf: ClassVar[int] = constant(500_000, "micro-lifeforce", "NIM-10")
+    unchecked: ClassVar[Mapping[str, str]] = {
+        "rerun": "made-up waves come alone, seconds apart, and open nothing; tests/simulation/test_gates.py re-runs it",
+        "window": "waves come too seldom there to fill it; tests/spec/test_gates.py holds it to its 20",
+    }
+
+    def entity(self, message: WaveFelt | OutcomeJudged | GateRequest | Tick) -> str | None:
+        match message:
+            case Tick():
+                return None
+            case WaveFelt():
+                return message.region
+            case _:
+                return message.domain
+
+    def evolve(
+        self, state: GateTrust, decision: SignalVerified | ReflexGranted | ReflexFired | WeightChanged
+    ) -> GateTrust:
+        match decision:
+            case SignalVerified():
+                return _handed_on(state, decision.signal)
+            case ReflexFired():
+                return _handed_on(state, decision.wave_id)
+            case ReflexGranted():
+                return msgspec.structs.replace(state, reflex=decision.granted)
+            case WeightChanged():
+                left = tuple(signal for signal in state.unresolved if signal != decision.signal)
+                return msgspec.structs.replace(
+                    state, weight_ppm=decision.after_ppm, learned_ms=decision.at_ms, unresolved=left
+                )
+
+    def decide(
+        self, state: GateTrust, window: Window, message: WaveFelt | OutcomeJudged | GateRequest | Tick, now_ms: int
+    ) -> tuple[Window, list[Says] | Refusal]:
+        match message:
+            case WaveFelt():
+                return _felt(state, window, message, now_ms)
+            case OutcomeJudged():
+                return window, _learned(state, message, now_ms)
+            case GateRequest():
+                return window, [*_grant(state, message.domain, now_ms), _look(state, window, message.domain, now_ms)]
+            case Tick():
+                said: list[Says] = []
+                after = _renamed(state, window.aged(now_ms), Collapse(0, 0, 0), (), said)
+                return (Window() if after.quiet(now_ms) else after), said
+
+
+def weight_of(state: GateTrust, domain: str, now_ms: int) -> int:
+    """Return how much a gate is trusted now, in ppm."""
+    seed = seed_of(domain)
+    return seed if state.weight_ppm is None else faded(state.weight_ppm, seed, now_ms - state.learned_ms)
+
+
+def _felt(state: GateTrust, window: Window, felt: WaveFelt, now_ms: int) -> tuple[Window, list[Says] | Refusal]:
+    """Weigh one wave; it may act by reflex, and it may open or close the gate."""
+    if felt.taken_ms > now_ms + CLOCK_SKEW_MS:
+        return window, Refusal("R001", f"felt {felt.taken_ms - now_ms} ms in the future")
+    if now_ms - felt.taken_ms > WINDOW_MS:
+        return window, Refusal("R001", f"felt {now_ms - felt.taken_ms} ms ago, the window is {WINDOW_MS} ms")
+    if window.knows(felt.wave_id):
+        return window, []
+    said: list[Says] = []
+    window = _renamed(state, window.aged(now_ms), Collapse(0, 0, 0), (), said)
+    window, acted = _reflex(state, window, felt, now_ms)
+    window = window.with_wave(felt)
+    counting, collapsed = window.counting(), window.collapsed()
+    moved = msgspec.structs.replace(window, state_ppm=_moved(window, collapsed, now_ms))
+    after = _renamed(state, moved, collapsed, counting, said)
+    if after.label == "OPEN" and window.label != "OPEN":
+        said.append(_verified(felt, collapsed, counting, weight_of(state, felt.region, now_ms)))
+        after = after.opened(now_ms + REFRACTORY_MS)
+    if len({heard.share.source for heard in counting}) > 1:
+        said.append(_correlated(after, collapsed, counting))
+    return after, [*_grant(state, felt.region, now_ms), *acted, *said]
+
+
+def _moved(window: Window, collapsed: Collapse, now_ms: int) -> int:
+    """Return the state after the window's waves were weighed; at rest only a contradiction moves it, downwards."""
+    after = pushed(window.state_ppm, collapsed)
+    if now_ms < window.rests_until_ms:
+        return min(window.state_ppm, after) if collapsed.against_ppm else window.state_ppm
+    return after
+
+
+def _renamed(
+    state: GateTrust, window: Window, collapsed: Collapse, counting: tuple[Heard, ...], said: list[Says]
+) -> Window:
+    """Name the state anew, and say so where it has another name."""
+    now = label(window.state_ppm)
+    if now == window.label:
+        return window
+    said.append(
+        GateTransition(
+            window.domain,
+            window.label,
+            now,
+            window.state_ppm,
+            collapsed.support_ppm,
+            collapsed.against_ppm,
+            weight_of(state, window.domain, window.at_ms),
+            window.at_ms,
+            tuple(heard.share for heard in counting),
+        )
+    )
+    return msgspec.structs.replace(window, label=now)
+
+
+def _reflex(state: GateTrust, window: Window, felt: WaveFelt, now_ms: int) -> tuple[Window, list[Says]]:
+    """Act at once where the log holds a grant; what is sent first is logged after."""
+    if not state.reflex or felt.polarity < 0 or now_ms < window.fired_until_ms:
+        return window, []
+    act = ReflexActed(
+        felt.region,
+        felt.wave_id,
+        felt.confidence_ppm,
+        felt.polarity,
+        felt.direction_cdeg,
+        felt.content[:SUMMARY_CHARS],
+        felt.taken_ms,
+    )
+    fired = ReflexFired(felt.region, felt.wave_id, felt.taken_ms, now_ms, felt.confidence_ppm)
+    return msgspec.structs.replace(window, fired_until_ms=now_ms + REFLEX_REST_MS), [act, fired]
+
+
+def _grant(state: GateTrust, domain: str, now_ms: int) -> list[Says]:
+    """Grant a reflex where trust passed the bound, withdraw it where it fell below; else nothing."""
+    weight = weight_of(state, domain, now_ms)
+    earned = weight > REFLEX_PPM
+    if earned == state.reflex:
+        return []
+    bound = f"{weight} ppm of trust, more than {REFLEX_PPM} is needed"
+    return [ReflexGranted(domain, earned, weight, bound)]
+
+
+def _verified(felt: WaveFelt, collapsed: Collapse, counting: tuple[Heard, ...], weight: int) -> SignalVerified:
+    """Return what the virtual garden hands to the real one."""
+    agreeing = [heard for heard in counting if heard.share.polarity > 0]
+    strongest = max(agreeing, key=lambda heard: (heard.share.confidence_ppm, heard.share.wave_id))
+    directions = {heard.direction_cdeg for heard in agreeing} - {None}
+    return SignalVerified(
+        domain=felt.region,
+        signal=felt.wave_id,
+        confidence_ppm=collapsed.support_ppm,
+        summary=strongest.content,
+        weight_ppm=weight,
+        sources=tuple(sorted({heard.share.source for heard in agreeing})),
+        direction_cdeg=strongest.direction_cdeg if directions else None,
+        ambiguous=all(heard.ambiguous for heard in agreeing),
+        shares=tuple(heard.share for heard in counting),
+    )
+
+
+def _correlated(window: Window, collapsed: Collapse, counting: tuple[Heard, ...]) -> WavesCorrelated:
+    """Return the correlation of the waves that counted: each with each."""
+    result: GateState = window.label
+    return WavesCorrelated(
+        domain=window.domain,
+        result=_RESULTS[result],  # pyright: ignore[reportArgumentType] - the three results
+        first_ms=min(heard.share.taken_ms for heard in counting),
+        last_ms=max(heard.share.taken_ms for heard in counting),
+        shares=tuple(heard.share for heard in counting),
+        matrix_ppm=tuple(cell for row in cosines_ppm(counting) for cell in row),
+        aggregate_ppm=collapsed.value_ppm,
+    )
+
+
+def _learned(state: GateTrust, judged: OutcomeJudged, now_ms: int) -> list[Says] | Refusal:
+    """Change the weight by what became of a signal; only of one that this gate handed on, and once."""
+    if judged.signal not in state.unresolved:
+        return Refusal("B012", f"the gate {judged.domain} handed on no signal {judged.signal.hex()[:32]} that is open")
+    before = weight_of(state, judged.domain, now_ms)
+    after = learned(before, judged.outcome)
+    changed = WeightChanged(judged.domain, judged.signal, judged.outcome, before, after, now_ms)
+    then = msgspec.structs.replace(state, weight_ppm=after, learned_ms=now_ms)
+    return [changed, *_grant(then, judged.domain, now_ms)]
+
+
+def _look(state: GateTrust, window: Window, domain: str, now_ms: int) -> GateReply:
+    now = window.aged(now_ms)
+    return GateReply(
+        domain, label(now.state_ppm), now.state_ppm, weight_of(state, domain, now_ms), state.reflex, len(now.waves)
+    )
+
+
+def _handed_on(state: GateTrust, signal: bytes) -> GateTrust:
+    kept = (*(known for known in state.unresolved if known != signal), signal)[-UNRESOLVED:]
+    return msgspec.structs.replace(state, unresolved=kept)
+
+
+__all__ = ["OPEN_PPM", "GateNerve", "GateTrust", "weight_of"]

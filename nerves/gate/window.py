@@ -1,0 +1,121 @@
+"""What a gate remembers of the last second and a half: its waves, its state, and how long it rests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import isqrt
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from nerves.gate.dynamics import ONE, WINDOW_MS, Collapse, collapse, relaxed
+from shared.constant import constant
+from shared.subjects.gates import GateState, Share
+from shared.subjects.meaning import UNKNOWN, WaveFelt
+
+MAX_WAVES = constant(20, "waves", "NIM-05")
+SUMMARY_CHARS = constant(80, "characters", "NIM-05")
+AMBIGUOUS_PPM = constant(30_000, "ppm", "NIM-07")  # a second region this near to the first is a candidate too
+
+_MIN_VECTORS: Final = 2
+
+
+class Heard(msgspec.Struct, frozen=True, array_like=True):
+    """One wave as the window keeps it; what has opened the gate once stays known, and counts no more."""
+
+    share: Share
+    vector: bytes
+    direction_cdeg: int | None
+    content: str
+    ambiguous: bool
+    used: bool = False
+
+
+class Window(msgspec.Struct, frozen=True):
+    """The gate's working memory; lost in a crash, which relaxes the gate."""
+
+    domain: str = ""
+    state_ppm: int = 0
+    at_ms: int = 0  #: when the state was last computed
+    label: GateState = "STABLE"
+    rests_until_ms: int = 0  #: it forwards nothing before
+    fired_until_ms: int = 0  #: no reflex acts again before
+    waves: tuple[Heard, ...] = ()  #: in the order they came
+
+    def knows(self, wave_id: bytes) -> bool:
+        """Say whether a wave was heard already."""
+        return any(heard.share.wave_id == wave_id for heard in self.waves)
+
+    def aged(self, now_ms: int) -> Window:
+        """Return the window as it is now: what is too old forgotten, the state relaxed."""
+        kept = tuple(heard for heard in self.waves if now_ms - heard.share.taken_ms <= WINDOW_MS)
+        state = relaxed(self.state_ppm, now_ms - self.at_ms)
+        return msgspec.structs.replace(self, waves=kept, state_ppm=state, at_ms=max(now_ms, self.at_ms))
+
+    def with_wave(self, felt: WaveFelt) -> Window:
+        """Return the window with one more wave; beyond the bound the oldest of whoever has most is forgotten."""
+        share = Share(felt.source, felt.wave_id, felt.taken_ms, felt.confidence_ppm, felt.similarity_ppm, felt.polarity)
+        new = Heard(share, felt.vector, felt.direction_cdeg, felt.content[:SUMMARY_CHARS], _is_ambiguous(felt))
+        waves = (*self.waves, new)
+        if len(waves) > MAX_WAVES:
+            [(loudest, _)] = Counter(heard.share.source for heard in waves).most_common(1)
+            oldest = next(place for place, heard in enumerate(waves) if heard.share.source == loudest)
+            waves = (*waves[:oldest], *waves[oldest + 1 :])
+        return msgspec.structs.replace(self, domain=felt.region, waves=waves)
+
+    def counting(self) -> tuple[Heard, ...]:
+        """Return the waves that count.
+
+        What is near no region resonates with itself alone: there a wave's nearness is that to the wave of another
+        source that is most like it.
+        """
+        waves = tuple(heard for heard in self.waves if not heard.used)
+        if self.domain != UNKNOWN or len(waves) < _MIN_VECTORS:
+            return waves if self.domain != UNKNOWN else tuple(_with_similarity(heard, 0) for heard in waves)
+        alike = cosines_ppm(waves)
+        return tuple(_with_similarity(one, _nearest_other(waves, i, alike[i])) for i, one in enumerate(waves))
+
+    def collapsed(self) -> Collapse:
+        """Return what the waves that count say together."""
+        return collapse([heard.share for heard in self.counting()])
+
+    def opened(self, rests_until_ms: int) -> Window:
+        """Return the window once the gate has forwarded: its waves are used, and it rests."""
+        used = tuple(msgspec.structs.replace(heard, used=True) for heard in self.waves)
+        return msgspec.structs.replace(self, waves=used, rests_until_ms=rests_until_ms)
+
+    def quiet(self, now_ms: int) -> bool:
+        """Say whether nothing is left to remember."""
+        resting = now_ms < max(self.rests_until_ms, self.fired_until_ms)
+        return not self.waves and self.state_ppm == 0 and self.label == "STABLE" and not resting
+
+
+def _nearest_other(waves: tuple[Heard, ...], place: int, alike: list[int]) -> int:
+    """Return how near the most similar wave of another source is."""
+    own = waves[place].share.source
+    return max((near for near, heard in zip(alike, waves, strict=True) if heard.share.source != own), default=0)
+
+
+def cosines_ppm(waves: tuple[Heard, ...]) -> list[list[int]]:
+    """Return how alike each wave's meaning is to each other's, in ppm, exact integers; 0 where one has none."""
+    rows = np.array([np.frombuffer(heard.vector, np.int8) for heard in waves], np.int64)
+    dots = (rows @ rows.T).tolist()
+    lengths = [isqrt(dots[i][i] * ONE * ONE) for i in range(len(waves))]
+    return [[_ratio(dots[i][j], lengths[i] * lengths[j]) for j in range(len(waves))] for i in range(len(waves))]
+
+
+def _ratio(dot: int, lengths: int) -> int:
+    return max(-ONE, min(ONE, dot * ONE * ONE * ONE // lengths)) if lengths else 0
+
+
+def _with_similarity(heard: Heard, similarity_ppm: int) -> Heard:
+    share = msgspec.structs.replace(heard.share, similarity_ppm=max(similarity_ppm, 0))
+    return msgspec.structs.replace(heard, share=share)
+
+
+def _is_ambiguous(felt: WaveFelt) -> bool:
+    if felt.declared or len(felt.candidates) < _MIN_VECTORS:
+        return False
+    first, second, *_ = felt.candidates
+    return first.similarity_ppm - second.similarity_ppm < AMBIGUOUS_PPM
