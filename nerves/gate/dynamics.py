@@ -48,7 +48,7 @@ _POWERS: Final = _powers()
 
 
 def relaxed(state_ppm: int, elapsed_ms: int) -> int:
-    """Return a state after some time without waves: 0.95 of it per 100 ms, towards 0."""
+    """Return a state after some time without waves: 0.95 of it per 100 ms, rounded towards 0."""
     if elapsed_ms <= 0 or state_ppm == 0:
         return state_ppm
     if elapsed_ms >= 1 << _DOUBLINGS:
@@ -102,10 +102,9 @@ def collapse(shares: Sequence[Share]) -> Collapse:
 
 def pushed(state_ppm: int, said: Collapse) -> int:
     """Return a relaxed state after a window's waves were weighed."""
-    value = said.value_ppm
+    value = said.value_ppm if said.sources >= MIN_SOURCES else min(said.value_ppm, OPEN_PPM)
     if said.against_ppm == 0:
-        alone = said.sources < MIN_SOURCES
-        return max(state_ppm, min(value, OPEN_PPM) if alone else value)
+        return max(state_ppm, value)
     return value if said.support_ppm else min(state_ppm, value)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, TypeAlias
 
 import msgspec
@@ -54,6 +54,8 @@ class GateTrust(msgspec.Struct, frozen=True):
     learned_ms: int = 0
     reflex: bool = False  #: a standing grant is in the log
     unresolved: tuple[bytes, ...] = ()  #: what it handed on and nobody said what became of
+    opened_ms: int | None = None  #: when it last opened
+    fired: tuple[bytes, ...] = ()  #: the waves whose reflexes are in the log, the newest last
 
 
 class GateNerve(Nerve[GateTrust, Window]):
@@ -81,9 +83,10 @@ class GateNerve(Nerve[GateTrust, Window]):
     ) -> GateTrust:
         match decision:
             case SignalVerified():
-                return _handed_on(state, decision.signal)
+                return msgspec.structs.replace(_handed_on(state, decision.signal), opened_ms=decision.at_ms)
             case ReflexFired():
-                return _handed_on(state, decision.wave_id)
+                fired = (*state.fired, decision.wave_id)[-UNRESOLVED:]
+                return msgspec.structs.replace(_handed_on(state, decision.wave_id), fired=fired)
             case ReflexGranted():
                 return msgspec.structs.replace(state, reflex=decision.granted)
             case WeightChanged():
@@ -91,6 +94,11 @@ class GateNerve(Nerve[GateTrust, Window]):
                 return msgspec.structs.replace(
                     state, weight_ppm=decision.after_ppm, learned_ms=decision.at_ms, unresolved=left
                 )
+
+    def acted(self, window: Window, urgent: Sequence[ReflexActed], now_ms: int) -> Window:
+        known = {fired.wave_id for fired in window.owed}
+        owed = tuple(_firing(act, now_ms) for act in urgent if act.wave_id not in known)
+        return msgspec.structs.replace(window, owed=(*window.owed, *owed), fired_until_ms=now_ms + REFLEX_REST_MS)
 
     def decide(
         self, state: GateTrust, window: Window, message: WaveFelt | OutcomeJudged | GateRequest | Tick, now_ms: int
@@ -103,7 +111,7 @@ class GateNerve(Nerve[GateTrust, Window]):
             case GateRequest():
                 return window, [*_grant(state, message.domain, now_ms), _look(state, window, message.domain, now_ms)]
             case Tick():
-                said: list[Says] = []
+                window, said = _owed(state, window)
                 after = _renamed(state, window.aged(now_ms), Collapse(0, 0, 0), (), said)
                 return (Window() if after.quiet(now_ms) else after), said
 
@@ -122,25 +130,26 @@ def _felt(state: GateTrust, window: Window, felt: WaveFelt, now_ms: int) -> tupl
         return window, Refusal("R001", f"felt {now_ms - felt.taken_ms} ms ago, the window is {WINDOW_MS} ms")
     if window.knows(felt.wave_id):
         return window, []
-    said: list[Says] = []
-    window = _renamed(state, window.aged(now_ms), Collapse(0, 0, 0), (), said)
     window, acted = _reflex(state, window, felt, now_ms)
+    window, said = _owed(state, window)
+    window = _renamed(state, window.aged(now_ms), Collapse(0, 0, 0), (), said)
     window = window.with_wave(felt)
     counting, collapsed = window.counting(), window.collapsed()
-    moved = msgspec.structs.replace(window, state_ppm=_moved(window, collapsed, now_ms))
+    resting = state.opened_ms is not None and now_ms < state.opened_ms + REFRACTORY_MS
+    moved = msgspec.structs.replace(window, state_ppm=_moved(window, collapsed, resting=resting))
     after = _renamed(state, moved, collapsed, counting, said)
     if after.label == "OPEN" and window.label != "OPEN":
-        said.append(_verified(felt, collapsed, counting, weight_of(state, felt.region, now_ms)))
-        after = after.opened(now_ms + REFRACTORY_MS)
+        said.append(_verified(state, felt, collapsed, counting, now_ms))
+        after = after.opened()
     if len({heard.share.source for heard in counting}) > 1:
         said.append(_correlated(after, collapsed, counting))
     return after, [*_grant(state, felt.region, now_ms), *acted, *said]
 
 
-def _moved(window: Window, collapsed: Collapse, now_ms: int) -> int:
+def _moved(window: Window, collapsed: Collapse, *, resting: bool) -> int:
     """Return the state after the window's waves were weighed; at rest only a contradiction moves it, downwards."""
     after = pushed(window.state_ppm, collapsed)
-    if now_ms < window.rests_until_ms:
+    if resting:
         return min(window.state_ppm, after) if collapsed.against_ppm else window.state_ppm
     return after
 
@@ -170,7 +179,9 @@ def _renamed(
 
 def _reflex(state: GateTrust, window: Window, felt: WaveFelt, now_ms: int) -> tuple[Window, list[Says]]:
     """Act at once where the log holds a grant; what is sent first is logged after."""
-    if not state.reflex or felt.polarity < 0 or now_ms < window.fired_until_ms:
+    done = felt.wave_id in (*state.fired, *(fired.wave_id for fired in window.owed))  # here, or by a replica
+    resting = now_ms < window.fired_until_ms or done
+    if not state.reflex or felt.polarity < 0 or resting:
         return window, []
     act = ReflexActed(
         felt.region,
@@ -181,8 +192,17 @@ def _reflex(state: GateTrust, window: Window, felt: WaveFelt, now_ms: int) -> tu
         felt.content[:SUMMARY_CHARS],
         felt.taken_ms,
     )
-    fired = ReflexFired(felt.region, felt.wave_id, felt.taken_ms, now_ms, felt.confidence_ppm)
-    return msgspec.structs.replace(window, fired_until_ms=now_ms + REFLEX_REST_MS), [act, fired]
+    return msgspec.structs.replace(window, fired_until_ms=now_ms + REFLEX_REST_MS), [act, _firing(act, now_ms)]
+
+
+def _firing(act: ReflexActed, now_ms: int) -> ReflexFired:
+    return ReflexFired(act.domain, act.wave_id, act.taken_ms, now_ms, act.confidence_ppm)
+
+
+def _owed(state: GateTrust, window: Window) -> tuple[Window, list[Says]]:
+    """Log what acted and lost its place on the lane to another decision, unless a replica logged the same."""
+    owed: list[Says] = [fired for fired in window.owed if fired.wave_id not in state.fired]
+    return msgspec.structs.replace(window, owed=()), owed
 
 
 def _grant(state: GateTrust, domain: str, now_ms: int) -> list[Says]:
@@ -195,7 +215,9 @@ def _grant(state: GateTrust, domain: str, now_ms: int) -> list[Says]:
     return [ReflexGranted(domain, earned, weight, bound)]
 
 
-def _verified(felt: WaveFelt, collapsed: Collapse, counting: tuple[Heard, ...], weight: int) -> SignalVerified:
+def _verified(
+    state: GateTrust, felt: WaveFelt, collapsed: Collapse, counting: tuple[Heard, ...], now_ms: int
+) -> SignalVerified:
     """Return what the virtual garden hands to the real one."""
     agreeing = [heard for heard in counting if heard.share.polarity > 0]
     strongest = max(agreeing, key=lambda heard: (heard.share.confidence_ppm, heard.share.wave_id))
@@ -205,11 +227,12 @@ def _verified(felt: WaveFelt, collapsed: Collapse, counting: tuple[Heard, ...], 
         signal=felt.wave_id,
         confidence_ppm=collapsed.support_ppm,
         summary=strongest.content,
-        weight_ppm=weight,
+        weight_ppm=weight_of(state, felt.region, now_ms),
         sources=tuple(sorted({heard.share.source for heard in agreeing})),
         direction_cdeg=strongest.direction_cdeg if directions else None,
         ambiguous=all(heard.ambiguous for heard in agreeing),
         shares=tuple(heard.share for heard in counting),
+        at_ms=now_ms,
     )
 
 

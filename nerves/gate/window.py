@@ -11,7 +11,7 @@ import numpy as np
 
 from nerves.gate.dynamics import ONE, WINDOW_MS, Collapse, collapse, relaxed
 from shared.constant import constant
-from shared.subjects.gates import GateState, Share
+from shared.subjects.gates import GateState, ReflexFired, Share
 from shared.subjects.meaning import UNKNOWN, WaveFelt
 
 MAX_WAVES = constant(20, "waves", "NIM-05")
@@ -39,9 +39,9 @@ class Window(msgspec.Struct, frozen=True):
     state_ppm: int = 0
     at_ms: int = 0  #: when the state was last computed
     label: GateState = "STABLE"
-    rests_until_ms: int = 0  #: it forwards nothing before
     fired_until_ms: int = 0  #: no reflex acts again before
     waves: tuple[Heard, ...] = ()  #: in the order they came
+    owed: tuple[ReflexFired, ...] = ()  #: reflexes that acted and are not in the log
 
     def knows(self, wave_id: bytes) -> bool:
         """Say whether a wave was heard already."""
@@ -80,15 +80,16 @@ class Window(msgspec.Struct, frozen=True):
         """Return what the waves that count say together."""
         return collapse([heard.share for heard in self.counting()])
 
-    def opened(self, rests_until_ms: int) -> Window:
-        """Return the window once the gate has forwarded: its waves are used, and it rests."""
-        used = tuple(msgspec.structs.replace(heard, used=True) for heard in self.waves)
-        return msgspec.structs.replace(self, waves=used, rests_until_ms=rests_until_ms)
+    def opened(self) -> Window:
+        """Return the window once the gate has forwarded: its waves are used."""
+        return msgspec.structs.replace(
+            self, waves=tuple(msgspec.structs.replace(heard, used=True) for heard in self.waves)
+        )
 
     def quiet(self, now_ms: int) -> bool:
         """Say whether nothing is left to remember."""
-        resting = now_ms < max(self.rests_until_ms, self.fired_until_ms)
-        return not self.waves and self.state_ppm == 0 and self.label == "STABLE" and not resting
+        still = self.state_ppm == 0 and self.label == "STABLE" and now_ms >= self.fired_until_ms
+        return still and not self.waves and not self.owed
 
 
 def _nearest_other(waves: tuple[Heard, ...], place: int, alike: list[int]) -> int:

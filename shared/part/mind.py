@@ -42,6 +42,7 @@ class Mind:
         stem = ".".join(self._decides[0].tokens[:2]) if self._decides else ""
         self._stem = f"{bus.env}.{stem}.{EVENT_TOKEN}." if stem else ""
         self._deciding = asyncio.Lock()  #: messages and the log's entries come by two ways
+        self._owed: dict[str, list[tuple[list[Any], int]]] = {}  #: urgent signals whose decision is not in the log yet
         self._unreadable: dict[str, str] = {}  #: why an entity's lane cannot be folded; nothing is decided there
         bus.observers.append(self._evolve)
 
@@ -84,7 +85,7 @@ class Mind:
         return receipts, said
 
     async def _about(self, entity: str, message: Message, message_id: bytes, context: Context, ahead: Ahead) -> Decided:
-        lane, hurried = self.lane(entity), False
+        lane = self.lane(entity)
         if lane not in self.bus.prefix.lanes:
             await self.bus.follow(lane)
         for _ in range(MAX_ROUNDS):
@@ -96,7 +97,7 @@ class Mind:
             after, outputs = self.nerve.decide(self.state(entity), window, message, at_ms)
             repeated = await self._done_before(lane, message, message_id)
             if repeated is not None:  # by a replica, or by this nerve before a crash
-                self._remember(entity, after)
+                self._remember(entity, self._indebted(entity, after))
                 return [repeated], []
             if isinstance(outputs, Refusal):
                 self._remember(entity, after)
@@ -104,16 +105,16 @@ class Mind:
             decisions = [output for output in outputs if isinstance(output, Decision)]
             urgent = [output for output in outputs if output.urgent]
             others = [output for output in outputs if not isinstance(output, Decision) and not output.urgent]
-            receipts: list[Receipt] | None = []
             self._check(decisions, lane)
-            if urgent and not hurried:
+            evidence = self._evidence(window, message, message_id, at_ms) if decisions else b""
+            drafts = self._drafts(decisions, message, message_id, evidence)
+            if urgent:
                 await ahead(urgent)
-                hurried = True
-            if decisions:
-                evidence = self._evidence(window, message, message_id, at_ms)
-                drafts = self._drafts(decisions, message, message_id, evidence)
-                receipts = await self.bus.append_at(last, drafts, context)
+                self._owed.setdefault(entity, []).append((urgent, at_ms))
+                self._remember(entity, self.nerve.acted(window, urgent, at_ms))
+            receipts = await self.bus.append_at(last, drafts, context) if drafts else []
             if receipts is not None:
+                self._owed.pop(entity, None)
                 self._remember(entity, after)
                 stale = any(receipt.duplicate for receipt in receipts)  # a replica decided on a newer state, and spoke
                 return receipts, [] if stale else others
@@ -158,6 +159,12 @@ class Mind:
         if not entries or entries[0].index != position[0]:
             raise LogFault(f"entry {position[0]} of {lane} was admitted and is gone")
         return Receipt(*position, entries[0].subject, event_id, duplicate=True)
+
+    def _indebted(self, entity: str, window: Any) -> Any:  # noqa: ANN401 - each nerve has its own window class
+        """Return a window with what was done and is still owed to the log, where another's decision stands."""
+        for urgent, at_ms in self._owed.get(entity, []):
+            window = self.nerve.acted(window, urgent, at_ms)
+        return window
 
     def _remember(self, entity: str, window: Any) -> None:  # noqa: ANN401 - each nerve has its own window class
         """Keep a window; an empty one is forgotten, so that questions about nobody push no other window out."""

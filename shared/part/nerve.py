@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import msgspec
@@ -56,6 +57,13 @@ class Nerve(Part, Generic[S, W]):
     @abstractmethod
     def decide(self, state: S, window: W, message: Any, now_ms: int) -> Any:  # noqa: ANN401 - the subclass names its messages
         """Return (window after, messages) or (window after, Refusal). Pure: reads nothing but its arguments."""
+
+    def acted(self, window: W, urgent: Sequence[Any], now_ms: int) -> W:
+        """Return the window after urgent signals went out and before their decision is logged.
+
+        Another decision may take its place on the lane; override this to remember what is still owed to the log.
+        """
+        return window
 
     def handlers(self) -> list[Handler]:
         return [read_handler(self.decide, "decide", parameter=2)]

@@ -74,6 +74,7 @@ class SignalVerified(Decision, subject="nervous.gate.event.{domain}.verified"):
     direction_cdeg: int | None
     ambiguous: bool  #: another region was nearly as near
     shares: tuple[Share, ...]
+    at_ms: int
 
 
 class ReflexGranted(Decision, subject="nervous.gate.event.{domain}.granted"):
