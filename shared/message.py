@@ -24,7 +24,8 @@ EVENT_TOKEN = constant("event", "token", "X-01")
 EVENT_TOKENS = constant(5, "tokens", "X-01")
 
 Kind = Literal["signal", "request", "reply", "decision"]
-MessageId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+MESSAGE_ID_BYTES = constant(16, "bytes", "BIZ-01")
+MessageId = Annotated[bytes, msgspec.Meta(min_length=MESSAGE_ID_BYTES, max_length=MESSAGE_ID_BYTES)]
 Ppm = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]  #: a share, in millionths
 Stream = Literal["log", "traces", "transitions"]
 
@@ -126,8 +127,11 @@ class AnyWave(Signal):
     beat: int = 0
 
 
-class _Felt(Signal, kw_only=True):
-    """What a wave says besides its meaning, in fields of their own: a cosine cannot tell a thing from its opposite."""
+class _Felt(Signal, kw_only=True, omit_defaults=True):
+    """What a wave says besides its meaning, in fields of their own: a cosine cannot tell a thing from its opposite.
+
+    What is as usual is not written, so a wave from before these fields is still read, and its decisions run again.
+    """
 
     polarity: Literal[-1, 1] = 1  #: -1 says that what the domain names is *not* so
     direction_cdeg: int | None = None  #: where, in hundredths of a degree clockwise from straight ahead

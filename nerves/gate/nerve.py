@@ -8,13 +8,14 @@ from typing import ClassVar, TypeAlias
 import msgspec
 
 from nerves.gate.dynamics import OPEN_PPM, REFRACTORY_MS, WINDOW_MS, Collapse, label, pushed
-from nerves.gate.weights import REFLEX_PPM, faded, learned, seed_of
+from nerves.gate.weights import faded, learned, seed_of
 from nerves.gate.window import SUMMARY_CHARS, Heard, Window, cosines_ppm
 from shared.constant import constant
 from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import Refusal
 from shared.part import Nerve
 from shared.subjects.gates import (
+    REFLEX_PPM,
     GateReply,
     GateRequest,
     GateState,
@@ -65,7 +66,7 @@ class GateNerve(Nerve[GateTrust, Window]):
     version: ClassVar[str] = "1.0.0"
     cost_ulf: ClassVar[int] = constant(500_000, "micro-lifeforce", "NIM-10")
     unchecked: ClassVar[Mapping[str, str]] = {
-        "rerun": "made-up waves come alone, seconds apart, and open nothing; tests/simulation/test_gates.py re-runs it",
+        "rerun": "made-up waves come alone and open nothing; tests/simulation/test_attention.py re-runs its decisions",
         "window": "waves come too seldom there to fill it; tests/spec/test_gates.py holds it to its 20",
     }
 

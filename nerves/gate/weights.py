@@ -7,7 +7,6 @@ from typing import Final
 from shared.constant import constant
 from shared.subjects.gates import Outcome
 
-REFLEX_PPM = constant(800_000, "ppm", "NIM-06")
 NEW_GATE_PPM = constant(100_000, "ppm", "NIM-06")
 DANGER_PPM = constant(900_000, "ppm", "NIM-06")
 BATTERY_PPM = constant(300_000, "ppm", "NIM-06")

@@ -10,10 +10,10 @@ from shared.constant import constant
 from shared.errors import Refusal
 from shared.part import Nerve
 from shared.subjects.gates import Outcome, OutcomeJudged, OutcomeRequest
+from shared.subjects.meaning import CONTENT_CHARS
 
 PARTIAL_TOLERANCES = constant(3, "tolerances", "NIM-08")
 JUDGED = constant(256, "signals", "X-12")
-CONTENT_CHARS = constant(200, "characters", "X-12")
 CONFIRMED_ULF = constant(8_000_000, "micro-lifeforce", "NIM-10")
 FAILED_ULF = constant(-5_000_000, "micro-lifeforce", "NIM-10")
 

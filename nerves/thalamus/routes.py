@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from shared.constant import constant
-from shared.subjects.gates import Outcome, SignalVerified
+from shared.subjects.gates import REFLEX_PPM, Outcome, SignalVerified
 from shared.subjects.meaning import UNKNOWN
 from shared.subjects.thalamus import Why
 
 CELLS_PPM = constant(600_000, "ppm", "NIM-07")
 NERVES_PPM = constant(300_000, "ppm", "NIM-07")
-REFLEX_PPM = constant(800_000, "ppm", "NIM-07")
 CELL_ULF = constant(300_000, "micro-lifeforce", "NIM-07")
 NERVE_ULF = constant(2_000_000, "micro-lifeforce", "NIM-07")
 ORGAN_ULF = constant(8_000_000, "micro-lifeforce", "NIM-07")

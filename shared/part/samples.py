@@ -1,6 +1,6 @@
 """Messages made up from their own schema, plausible and on the edge, drawn from a World: the generic checks' food.
 
-A field's unit is the end of its name: `_ms` is near the present, `_ppm` a share, bytes in `_id` are
+A field's unit is the end of its name: `_ms` is near the present, `_ppm` a share; a message's id is
 hardly ever the same. Texts stay the same most of the time, so that several messages concern one entity.
 """
 
@@ -14,7 +14,7 @@ from msgspec import inspect as schema
 from shared.codec import decode, encode
 from shared.constant import constant
 from shared.errors import Refused
-from shared.message import Message
+from shared.message import MESSAGE_ID_BYTES, Message
 from shared.world import SimWorld, now_ms
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -22,7 +22,6 @@ T = TypeVar("T")
 
 HALF = 0.5
 MOSTLY = 0.95
-ID_BYTES = constant(16, "bytes", "X-12")
 DEPTH = constant(4, "levels", "X-12")
 ATTEMPTS = constant(50, "attempts", "X-12")
 
@@ -62,8 +61,8 @@ class Sampler:
                 return self.one_of(FLOATS) if edge else self.world.chance()
             case schema.StrType():
                 return self._sized(self._text(edge), node.min_length, node.max_length, "a")
-            case schema.BytesType() if name.endswith("_id") and not edge:
-                return self.world.entropy(ID_BYTES)
+            case schema.BytesType() if node.min_length == node.max_length == MESSAGE_ID_BYTES and not edge:
+                return self.world.entropy(MESSAGE_ID_BYTES)
             case schema.BytesType():
                 return self._sized(self._text(edge).encode(), node.min_length, node.max_length, b"\0")
             case schema.LiteralType():

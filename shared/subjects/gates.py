@@ -6,8 +6,11 @@ from typing import Literal
 
 import msgspec
 
+from shared.constant import constant
 from shared.message import Decision, MessageId, Reply, Request, Signal
 from shared.subjects.system import Decided
+
+REFLEX_PPM = constant(800_000, "ppm", "NIM-06")  # trust beyond which a gate acts at once
 
 GateState = Literal["CLOSED", "STABLE", "OPEN"]
 Outcome = Literal["confirmed", "failed", "partial"]

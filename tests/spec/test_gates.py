@@ -20,11 +20,12 @@ from nerves.gate.dynamics import (
     relaxed,
 )
 from nerves.gate.nerve import UNRESOLVED, GateTrust, weight_of
-from nerves.gate.weights import DAY_MS, REFLEX_PPM, learned, seed_of
+from nerves.gate.weights import DAY_MS, learned, seed_of
 from nerves.gate.window import MAX_WAVES
 from shared.codec import decode, encode
 from shared.errors import Refusal, Refused
 from shared.subjects.gates import (
+    REFLEX_PPM,
     GateRequest,
     GateTransition,
     ReflexActed,
