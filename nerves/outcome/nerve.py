@@ -8,7 +8,7 @@ import msgspec
 
 from shared.constant import constant
 from shared.errors import Refusal
-from shared.part import Nerve
+from shared.part import Garden, Nerve
 from shared.subjects.gates import Outcome, OutcomeJudged, OutcomeRequest
 from shared.subjects.meaning import CONTENT_CHARS
 
@@ -35,6 +35,7 @@ class OutcomeNerve(Nerve[Verdicts, Nothing]):
 
     name: ClassVar[str] = "outcome"
     version: ClassVar[str] = "1.0.0"
+    garden: ClassVar[Garden] = "real"
     cost_ulf: ClassVar[int] = constant(100_000, "micro-lifeforce", "NIM-10")
 
     def entity(self, message: OutcomeRequest) -> str | None:

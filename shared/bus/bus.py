@@ -44,6 +44,7 @@ class Bus(Ledger):
         agent: Agent = "SOVEREIGN",
     ) -> None:
         super().__init__(world, wire, part, version, signers, agent)
+        self.stamp: Mapping[str, str] = {}  #: what a runner says of its part in every header
         self._confirmed: set[str] = set()
         self._scheduled: set[asyncio.Task[None]] = set()
         self._dead_second, self._dead_in_second = 0, 0
@@ -200,6 +201,7 @@ class Bus(Ledger):
             "ce-specversion": "1.0",
             "ce-type": "nimmerverse." + type(message).template.replace("{", "").replace("}", ""),
             "ce-time": rfc3339(now_ms(self.world)),
+            **self.stamp,
         }
         if context.correlation:
             headers["ce-correlation"] = context.correlation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shared.part.cell import Cell as Cell
 from shared.part.declare import Declaration as Declaration
+from shared.part.declare import Garden as Garden
 from shared.part.declare import Part as Part
 from shared.part.declare import declaration as declaration
 from shared.part.grant import grant_request as grant_request

@@ -27,6 +27,8 @@ from shared.subjects.system import DeadLetter, Handshake, Heartbeat, Tick
 from shared.world import SimWorld, World
 
 PartKind = Literal["cell", "nerve", "organ"]
+Garden = Literal["virtual", "real"]
+TIERS: dict[PartKind, int] = {"cell": 1, "nerve": 2, "organ": 3}
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
@@ -37,6 +39,7 @@ class Part:
     kind: ClassVar[PartKind]
     name: ClassVar[str]
     version: ClassVar[str]
+    garden: ClassVar[Garden] = "virtual"  #: where it lives: exploring, or acting on what was verified (NIM-08)
     cost_ulf: ClassVar[int] = 0  #: declared lifeforce per message, in millionths; measured besides
     holds_key: ClassVar[bool] = False  #: whether it signs something besides decisions, and so always needs its key
     unchecked: ClassVar[Mapping[str, str]] = {}  #: generic checks this part is excused from, each with its reason

@@ -9,7 +9,7 @@ from shared.envelope import KeyBook, Verdict
 from shared.errors import KeyFault
 from shared.keys import RemoteSigner, Signer
 from shared.log.entry import Entry
-from shared.part.declare import Handler, Part, PartKind, methods, read_handler
+from shared.part.declare import Garden, Handler, Part, PartKind, methods, read_handler
 
 
 class Log(Protocol):
@@ -57,6 +57,7 @@ class Organ(Part):
     """
 
     kind: ClassVar[PartKind] = "organ"
+    garden: ClassVar[Garden] = "real"
 
     def handlers(self) -> list[Handler]:
         return [read_handler(call, name) for name, call in methods(self)]

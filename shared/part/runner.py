@@ -19,7 +19,7 @@ from shared.envelope import Verdict, derive_event_id
 from shared.errors import Fault, Refusal, Refused
 from shared.journal import record
 from shared.message import Request
-from shared.part.declare import Part, declaration
+from shared.part.declare import TIERS, Part, declaration
 from shared.part.discovery import Discovery
 from shared.part.handover import Answer, Handover, Work
 from shared.part.handshake import shake_hands
@@ -44,6 +44,7 @@ class Runner:
         self.part, self.bus, self.world = part, bus, bus.world
         self.declared = declaration(part)
         self.beat_s, self.handshake = beat_s, handshake
+        bus.stamp = stamp(part)
         self.work = Work()
         self.greeted = ""  #: how the start-up handshake ended
         self._handover = Handover(part, bus, self.work)
@@ -292,6 +293,12 @@ class Runner:
             spent,
             spent,
         )
+
+
+def stamp(part: Part) -> dict[str, str]:
+    """Return what the headers of a part's messages say of it (NIM-03): version, kind, garden, and its kind's tier."""
+    tier = str(TIERS[part.kind])
+    return {"ce-version": part.version, "ce-kind": part.kind, "ce-garden": part.garden, "ce-tier": tier}
 
 
 __all__ = ["HandlerFailed", "Received", "Runner", "Work"]
