@@ -12,7 +12,14 @@ from deploy.references.catalogue import ENV, PART, Subject, catalogue, message_c
 from deploy.references.fields import Field, fields, structs
 from deploy.references.page import page, table
 from deploy.references.samples import sample
-from organs.steward.ports import TRACE_AGE_S, TRANSITION_AGE_S, dead_config, kept_config, log_config
+from organs.steward.ports import (
+    TRACE_AGE_S,
+    TRANSITION_AGE_S,
+    dead_config,
+    kept_config,
+    log_config,
+    outcomes_config,
+)
 from shared.bus.wire import Kept, stream_name
 from shared.codec import encode_json
 from shared.message import Decision, Message, Request
@@ -82,12 +89,15 @@ publish whatever some part hears, and hears everything: `nats sub '{TRY_ENV}.>'`
 def _streams() -> str:
     ages: tuple[tuple[Kept, int], ...] = (("traces", TRACE_AGE_S), ("transitions", TRANSITION_AGE_S))
     kept = [kept_config(stream_name(kind, ENV, PART), [], age_s) for kind, age_s in ages]
-    rows = [_stream_row(config) for config in (log_config(ENV), dead_config(ENV), *kept)]
+    rows = [_stream_row(config) for config in (log_config(ENV), outcomes_config(ENV), dead_config(ENV), *kept)]
     return table(("stream", "keeps", "for how long", "written"), rows)
 
 
 def _stream_row(config: dict[str, Any]) -> tuple[str, str, str, str]:
-    subjects = ", ".join(f"`{subject}`" for subject in config["subjects"]) or "the part's own kept signals"
+    copied = [f"`{source['filter_subject']}`, copied from `{source['name']}`" for source in config.get("sources", [])]
+    subjects = (
+        ", ".join([*(f"`{subject}`" for subject in config["subjects"]), *copied]) or "the part's own kept signals"
+    )
     days = config.get("max_age", 0) // (24 * 3600 * 10**9)
     age = f"{days} day{'s' if days > 1 else ''}" if days else "for ever: nothing may delete"
     most = f", at most {config['max_msgs']:,} messages" if "max_msgs" in config else ""

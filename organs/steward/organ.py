@@ -20,6 +20,7 @@ from organs.steward.ports import (
     dead_config,
     kept_config,
     log_config,
+    outcomes_config,
 )
 from shared.bus import Bus, Draft
 from shared.bus.wire import Kept, stream_name
@@ -89,9 +90,9 @@ class StewardOrgan(Organ):
         await self._introduce(steward)
         self.granted[steward.part] = steward
         await self.bus.follow(f"{self.env}.system.steward.event.{KEYS_ENTITY}")
-        dead = dead_config(self.env)
-        if await self.ground.subjects_of(dead["name"]) is None:
-            await self._create_stream(dead)
+        for config in (dead_config(self.env), outcomes_config(self.env)):
+            if await self.ground.subjects_of(config["name"]) is None:
+                await self._create_stream(config)
         fingerprint = self.root.prefix.keys.fingerprint
         assert fingerprint is not None
         return fingerprint

@@ -16,6 +16,7 @@ from shared.errors import StorageFault, Unreachable
 from shared.log.entry import MAX_STORED_BYTES
 
 TRACE_AGE_S = constant(7 * 24 * 3600, "s", "NIM-09")
+OUTCOME_AGE_S = constant(30 * 24 * 3600, "s", "NIM-09")
 TRANSITION_AGE_S = constant(24 * 3600, "s", "NIM-09")
 DEAD_AGE_S = constant(7 * 24 * 3600, "s", "X-12")
 DEAD_LETTERS = constant(10_000, "letters", "X-12")
@@ -66,6 +67,16 @@ def dead_config(env: str) -> dict[str, Any]:
     """Return the dead letters' configuration: bounded in number and age, the oldest go first."""
     bounds = {"max_msgs": DEAD_LETTERS, "max_age": DEAD_AGE_S * 10**9, "discard": "old"}
     return _base(stream_name("dead", env), [f"{env}.system.dead.letter.>"]) | bounds
+
+
+def outcomes_config(env: str) -> dict[str, Any]:
+    """Return the configuration of the outcomes: a copy from the log, kept for 30 days, for whoever wants only those.
+
+    No stream may share subjects with the log, so this one has none: it is filled from there.
+    """
+    source = {"name": stream_name("log", env), "filter_subject": f"{env}.nervous.outcome.event.>"}
+    kept = {"sources": [source], "max_age": OUTCOME_AGE_S * 10**9, "discard": "old"}
+    return _base(stream_name("outcomes", env), []) | kept
 
 
 def kept_config(stream: str, subjects: list[str], age_s: int) -> dict[str, Any]:
@@ -149,6 +160,7 @@ class SimGround:
         return None if found is None else list(found.patterns)
 
     async def create_stream(self, config: dict[str, Any]) -> None:
+        """Make a stream; what a real server copies from another one is not copied here."""
         self.server.streams[config["name"]] = SimStream(tuple(config["subjects"]), config.get("max_msgs"))
 
     async def has_consumer(self, stream: str, config: dict[str, Any]) -> bool:

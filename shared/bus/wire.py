@@ -109,6 +109,6 @@ def inbox_prefix(identity: str) -> str:
     return f"{PRIVATE_INBOX}.{encode_token(identity)}"
 
 
-def stream_name(kind: Literal["log", "dead", Kept], env: str, part: str = "") -> str:
+def stream_name(kind: Literal["log", "dead", "outcomes", Kept], env: str, part: str = "") -> str:
     """Return a JetStream stream's name: LOG_dev and DEAD_dev of an environment, TRACES_dev_math_cell of a part."""
     return f"{kind.upper()}_{env}" + (f"_{part}" if part else "")
