@@ -80,6 +80,7 @@ class Collapse(msgspec.Struct, frozen=True):
     support_ppm: int  #: the aggregate of those that say so
     against_ppm: int  #: of those that say it is not so
     sources: int  #: how many different ones support it
+    voices: int  #: how many different ones were heard at all
 
     @property
     def value_ppm(self) -> int:
@@ -89,15 +90,14 @@ class Collapse(msgspec.Struct, frozen=True):
 
 def collapse(shares: Sequence[Share]) -> Collapse:
     """Return what the strongest wave of each source says, for and against, in whatever order they came."""
-    best: dict[tuple[int, str], int] = {}
+    support, against = dict[str, int](), dict[str, int]()
     for share in shares:
-        key, size = (share.polarity, share.source), strength(share)
-        if size > best.get(key, -1):
-            best[key] = size
-    support = [size for (polarity, _), size in best.items() if polarity > 0]
-    against = [size for (polarity, _), size in best.items() if polarity < 0]
-    sources = sum(size >= MIN_SHARE_PPM for size in support)
-    return Collapse(noisy_or(sorted(support)), noisy_or(sorted(against)), sources)
+        best, size = support if share.polarity > 0 else against, strength(share)
+        if size > best.get(share.source, -1):
+            best[share.source] = size
+    agreed, denied = sorted(support.values()), sorted(against.values())
+    sources = sum([size >= MIN_SHARE_PPM for size in agreed])
+    return Collapse(noisy_or(agreed), noisy_or(denied), sources, len(support.keys() | against.keys()))
 
 
 def pushed(state_ppm: int, said: Collapse) -> int:

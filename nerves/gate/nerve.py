@@ -7,7 +7,7 @@ from typing import ClassVar, TypeAlias
 
 import msgspec
 
-from nerves.gate.dynamics import OPEN_PPM, REFRACTORY_MS, WINDOW_MS, Collapse, label, pushed
+from nerves.gate.dynamics import REFRACTORY_MS, WINDOW_MS, Collapse, collapse, label, pushed
 from nerves.gate.weights import faded, learned, seed_of
 from nerves.gate.window import SUMMARY_CHARS, Heard, Window, cosines_ppm
 from shared.constant import constant
@@ -113,7 +113,7 @@ class GateNerve(Nerve[GateTrust, Window]):
                 return window, [*_grant(state, message.domain, now_ms), _look(state, window, message.domain, now_ms)]
             case Tick():
                 window, said = _owed(state, window)
-                after = _renamed(state, window.aged(now_ms), Collapse(0, 0, 0), (), said)
+                after = _renamed(state, window.aged(now_ms), Collapse(0, 0, 0, 0), (), said)
                 return (Window() if after.quiet(now_ms) else after), said
 
 
@@ -133,17 +133,20 @@ def _felt(state: GateTrust, window: Window, felt: WaveFelt, now_ms: int) -> tupl
         return window, []
     window, acted = _reflex(state, window, felt, now_ms)
     window, said = _owed(state, window)
-    window = _renamed(state, window.aged(now_ms), Collapse(0, 0, 0), (), said)
+    window = _renamed(state, window.aged(now_ms), Collapse(0, 0, 0, 0), (), said)
     window = window.with_wave(felt)
-    counting, collapsed = window.counting(), window.collapsed()
+    counting = window.counting()
+    collapsed = collapse([heard.share for heard in counting])
     resting = state.opened_ms is not None and now_ms < state.opened_ms + REFRACTORY_MS
     moved = msgspec.structs.replace(window, state_ppm=_moved(window, collapsed, resting=resting))
     after = _renamed(state, moved, collapsed, counting, said)
     if after.label == "OPEN" and window.label != "OPEN":
         said.append(_verified(state, felt, collapsed, counting, now_ms))
         after = after.opened()
-    if len({heard.share.source for heard in counting}) > 1:
+    turned = after.label != window.label
+    if collapsed.voices > 1 and (turned or now_ms - after.correlated_ms >= WINDOW_MS):
         said.append(_correlated(after, collapsed, counting))
+        after = msgspec.structs.replace(after, correlated_ms=now_ms)
     return after, [*_grant(state, felt.region, now_ms), *acted, *said]
 
 
@@ -272,6 +275,3 @@ def _look(state: GateTrust, window: Window, domain: str, now_ms: int) -> GateRep
 def _handed_on(state: GateTrust, signal: bytes) -> GateTrust:
     kept = (*(known for known in state.unresolved if known != signal), signal)[-UNRESOLVED:]
     return msgspec.structs.replace(state, unresolved=kept)
-
-
-__all__ = ["OPEN_PPM", "GateNerve", "GateTrust", "weight_of"]

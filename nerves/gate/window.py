@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from nerves.gate.dynamics import ONE, WINDOW_MS, Collapse, collapse, relaxed
+from nerves.gate.dynamics import ONE, WINDOW_MS, relaxed
 from shared.constant import constant
 from shared.subjects.gates import GateState, ReflexFired, Share
 from shared.subjects.meaning import UNKNOWN, WaveFelt
@@ -39,17 +39,19 @@ class Window(msgspec.Struct, frozen=True):
     state_ppm: int = 0
     at_ms: int = 0  #: when the state was last computed
     label: GateState = "STABLE"
+    correlated_ms: int = 0  #: when its waves were last compared in public
     fired_until_ms: int = 0  #: no reflex acts again before
     waves: tuple[Heard, ...] = ()  #: in the order they came
     owed: tuple[ReflexFired, ...] = ()  #: reflexes that acted and are not in the log
 
     def knows(self, wave_id: bytes) -> bool:
         """Say whether a wave was heard already."""
-        return any(heard.share.wave_id == wave_id for heard in self.waves)
+        return wave_id in [heard.share.wave_id for heard in self.waves]
 
     def aged(self, now_ms: int) -> Window:
         """Return the window as it is now: what is too old forgotten, the state relaxed."""
-        kept = tuple(heard for heard in self.waves if now_ms - heard.share.taken_ms <= WINDOW_MS)
+        since_ms = now_ms - WINDOW_MS
+        kept = tuple([heard for heard in self.waves if heard.share.taken_ms >= since_ms])
         state = relaxed(self.state_ppm, now_ms - self.at_ms)
         return msgspec.structs.replace(self, waves=kept, state_ppm=state, at_ms=max(now_ms, self.at_ms))
 
@@ -70,15 +72,11 @@ class Window(msgspec.Struct, frozen=True):
         What is near no region resonates with itself alone: there a wave's nearness is that to the wave of another
         source that is most like it.
         """
-        waves = tuple(heard for heard in self.waves if not heard.used)
-        if self.domain != UNKNOWN or len(waves) < _MIN_VECTORS:
-            return waves if self.domain != UNKNOWN else tuple(_with_similarity(heard, 0) for heard in waves)
+        waves = tuple([heard for heard in self.waves if not heard.used])
+        if self.domain != UNKNOWN:
+            return waves
         alike = cosines_ppm(waves)
         return tuple(_with_similarity(one, _nearest_other(waves, i, alike[i])) for i, one in enumerate(waves))
-
-    def collapsed(self) -> Collapse:
-        """Return what the waves that count say together."""
-        return collapse([heard.share for heard in self.counting()])
 
     def opened(self) -> Window:
         """Return the window once the gate has forwarded: its waves are used."""

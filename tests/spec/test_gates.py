@@ -351,12 +351,12 @@ def test_noisy_or() -> None:
 @pytest.mark.spec("NIM-05")
 def test_a_contradiction_counts_twice() -> None:
     """Half-disputed evidence is worth nothing, wholly disputed evidence closes, also a gate that was open."""
-    assert 0 == Collapse(800_000, 400_000, 2).value_ppm
-    assert -800_000 == Collapse(800_000, 800_000, 2).value_ppm
-    assert pushed(900_000, Collapse(800_000, 700_000, 2)) == -600_000 < CLOSED_PPM
+    assert 0 == Collapse(800_000, 400_000, 2, 2).value_ppm
+    assert -800_000 == Collapse(800_000, 800_000, 2, 2).value_ppm
+    assert pushed(900_000, Collapse(800_000, 700_000, 2, 2)) == -600_000 < CLOSED_PPM
 
 
 @pytest.mark.spec("NIM-05")
 def test_a_grain_of_contradiction_does_not_make_one_source_two() -> None:
     """One source and a hardly audible contradiction leave the gate at its threshold."""
-    assert OPEN_PPM == pushed(0, Collapse(900_000, 1, 1))
+    assert OPEN_PPM == pushed(0, Collapse(900_000, 1, 1, 2))
