@@ -528,9 +528,11 @@ COMMANDS: dict[str, Described | Group] = {
     ),
     "bench": Described(
         f"{_RUN}:bench",
-        "measure ours beside what it is made of, in one run: appends on the bus, or trees and audits of the log",
+        "measure ours beside what it is made of, in one run: appends on the bus, trees and audits of the log, or gates",
         (
-            _option("area", nargs="?", choices=("bus", "log"), default="bus", help="what to measure (default: bus)"),
+            _option(
+                "area", nargs="?", choices=("bus", "log", "gates"), default="bus", help="what to measure (default: bus)"
+            ),
             _option("--events", type=_count, default=5_000, metavar="N", help="events of one measurement"),
         ),
     ),

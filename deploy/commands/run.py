@@ -108,6 +108,12 @@ def bench(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         told = bench_log.measure_log(RealWorld(loaded.settings.env), args.events)
         terminal.give([asdict(figure) for figure in told], bench_log.table(told))
         return Exit.OK
+    if args.area == "gates":
+        from deploy import bench_gates
+
+        figure = bench_gates.measure_gates(RealWorld(loaded.settings.env), args.events)
+        terminal.give(asdict(figure), bench_gates.table(figure))
+        return Exit.OK
     from deploy.bench import bench, table
 
     terminal.note("measuring on a server of its own with `sync: always` …")
