@@ -206,6 +206,7 @@ COMMANDS: dict[str, Described | Group] = {
         (
             _option("pattern", type=_pattern, nargs="?", default=">", help="a NATS pattern (default: everything)"),
             _option("--count", type=_count, metavar="N", help="end after N messages"),
+            _option("--gates", action="store_true", help="only what moves attention, a line for each turn"),
         ),
     ),
     "replay": Described(

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from deploy.attach import operator
+from deploy.commands.gates import show_turn
 from deploy.commands.show import decoded, full_subject, line, print_verdict
 from deploy.commands.task import finish
 from deploy.terminal import Terminal
@@ -87,7 +88,9 @@ def watch(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             terminal.note(f"watching {pattern}; Ctrl-C ends")
             while not args.count or seen < args.count:
                 delivery = await arrived.get()
-                if not delivery.subject.startswith(INBOX):
+                if args.gates:
+                    seen += await show_turn(bus, delivery, terminal)
+                elif not delivery.subject.startswith(INBOX):
                     await _show(bus, delivery, terminal)
                     seen += 1
         return Exit.OK
