@@ -57,18 +57,16 @@ async def _verified(bus: Bus, delivery: Delivery) -> list[bytes]:
 
 def turn(message: Message, at: datetime) -> Text:
     """Return one line: when, which domain, what turned."""
-    domain, said = _told(message)
+    domain, said = _of_gate(message) or _of_thalamus(message) or ("", str(message))
     head = Text(f"{at:%H:%M:%S.%f}"[:-3] + "  ", "dim")
     return head.append(f"{domain[:DOMAIN_CHARS]:<{DOMAIN_CHARS}}  ", DOMAINS["nervous"]).append(said, "default")
 
 
-def _told(message: Message) -> tuple[str, str]:  # noqa: PLR0911 - a sentence for each kind of turn
+def _of_gate(message: Message) -> tuple[str, str] | None:
     match message:
         case GateTransition():
-            return (
-                message.domain,
-                f"{message.before} ▶ {message.after:<6} {bar(message.state_ppm)}{_of(message.shares)}",
-            )
+            turned = f"{message.before} ▶ {message.after:<6} {bar(message.state_ppm)}"
+            return message.domain, turned + _of(message.shares)
         case SignalVerified():
             agreed = f"{len(message.sources)} sources agree, {_share(message.confidence_ppm)}"
             return message.domain, f"verified: {agreed}: {message.summary}"
@@ -82,6 +80,12 @@ def _told(message: Message) -> tuple[str, str]:  # noqa: PLR0911 - a sentence fo
             return message.domain, f"trust {changed} ({message.outcome})"
         case OutcomeJudged():
             return message.domain, f"{message.outcome}: expected {message.expected}, found {message.found}"
+        case _:
+            return None
+
+
+def _of_thalamus(message: Message) -> tuple[str, str] | None:
+    match message:
         case Routed():
             return message.domain, f"→ tier {message.tier} ({message.why}), {_lf(message.cost_ulf)}"
         case Escalated():
@@ -97,7 +101,7 @@ def _told(message: Message) -> tuple[str, str]:  # noqa: PLR0911 - a sentence fo
             account = f"spent {_lf(message.spent_ulf)}, earned {_lf(message.earned_ulf)}"
             return "beat", f"{message.beat}: {account}, balance {_lf(message.balance_ulf)}"
         case _:
-            return "", str(message)
+            return None
 
 
 def bar(state_ppm: int) -> str:
