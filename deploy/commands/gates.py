@@ -62,7 +62,7 @@ def turn(message: Message, at: datetime) -> Text:
     return head.append(f"{domain[:DOMAIN_CHARS]:<{DOMAIN_CHARS}}  ", DOMAINS["nervous"]).append(said, "default")
 
 
-def _of_gate(message: Message) -> tuple[str, str] | None:
+def _of_gate(message: Message) -> tuple[str, str] | None:  # noqa: PLR0911 - a sentence for each kind of turn
     match message:
         case GateTransition():
             turned = f"{message.before} ▶ {message.after:<6} {bar(message.state_ppm)}"
