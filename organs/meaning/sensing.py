@@ -102,4 +102,5 @@ class Sensor:
         known = said and reached >= catalogue.threshold_ppm and margin >= catalogue.margin_ppm
         candidates = tuple(Candidate(catalogue.names[n], max(0, int(near[n]))) for n in ranked)
         region = catalogue.names[ranked[0]] if known else UNKNOWN
-        return Sensed(region, catalogue.labels[led].name, candidates if said else (), reached, margin)
+        label = catalogue.labels[led].name if said else UNKNOWN
+        return Sensed(region, label, candidates if said else (), reached, margin)

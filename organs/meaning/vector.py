@@ -64,7 +64,7 @@ def cosines_ppm(
     others: NDArray[np.float32],
     other_lengths: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
-    """Return the cosine of each row with each other row in millionths, rounded down. Shape (n, m)."""
+    """Return the cosine of each row with each other row in millionths, to within 16. Shape (n, m)."""
     import numpy as np
 
     products = (ones @ others.T).astype(np.int64)
@@ -74,8 +74,8 @@ def cosines_ppm(
 
 
 def cosine_ppm(one: bytes, other: bytes) -> int:
-    """Return the cosine of two vectors in millionths; a vector with itself has 1,000,000."""
-    return ONE_PPM if one == other else int(cosines_ppm(rows([one]), rows([other]))[0, 0])
+    """Return the cosine of two vectors in millionths; a vector with itself has 1,000,000, with one of zeros 0."""
+    return ONE_PPM if one == other and any(one) else int(cosines_ppm(rows([one]), rows([other]))[0, 0])
 
 
 def mean(vectors: Sequence[bytes]) -> bytes:
