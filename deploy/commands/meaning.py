@@ -26,7 +26,7 @@ from shared.errors import ConfigFault, Exit
 from shared.version import VERSION
 from shared.world import RealWorld
 
-AT_ONCE = constant(512, "texts", "NIM-04")  # between two moves of the progress bar
+EMBEDDED_AT_ONCE = constant(512, "texts", "NIM-04")  # between two moves of the progress bar
 MANY_TEXTS = constant(1_000, "texts", "NIM-04")  # what takes long enough for a person to want to see it move
 SINGLE_TEXTS = constant(100, "texts", "NIM-04")  # embedded one by one, to say how long a single one takes
 
@@ -134,8 +134,8 @@ def _progress(texts: int, terminal: Terminal) -> Progress:
 
 async def _embedded(pairs: Sequence[Pair], embedder: MiniLMEmbedder, bar: Progress, what: str) -> list[Example]:
     task, found = bar.add_task(what, total=len(pairs)), list[Example]()
-    for start in range(0, len(pairs), AT_ONCE):
-        some = pairs[start : start + AT_ONCE]
+    for start in range(0, len(pairs), EMBEDDED_AT_ONCE):
+        some = pairs[start : start + EMBEDDED_AT_ONCE]
         vectors = await embedder.vectors([text for text, _ in some])
         found += [Example(text, vector, label) for (text, label), vector in zip(some, vectors, strict=True)]
         bar.update(task, completed=len(found))

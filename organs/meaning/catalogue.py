@@ -22,7 +22,6 @@ from shared.subjects.meaning import UNKNOWN, VECTOR_BYTES, Vector
 MAX_CATALOGUE_BYTES = constant(64_000_000, "bytes", "NIM-04")
 MAX_LABELS = constant(10_000, "labels", "NIM-04")
 WEIGHT_BYTES = constant(2, "bytes", "NIM-04")
-SUFFIX = constant(".catalogue", "suffix", "NIM-04")
 
 #: A region is a token of a subject and a word for people.
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")

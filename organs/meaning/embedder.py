@@ -9,7 +9,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from organs.meaning.minilm import MODEL_SHA256, MiniLM, installed
+from organs.meaning.minilm import MINILM_SHA256, MiniLM, installed
 from organs.meaning.port import NOWHERE, shown
 from organs.meaning.vector import quantised
 from shared.constant import constant
@@ -20,7 +20,7 @@ REMEMBERED_TEXTS = constant(4_096, "texts", "NIM-04")  # about 2 MB
 class MiniLMEmbedder:
     """all-MiniLM-L6-v2 in this process, off the event loop. `folder` is the installed model unless one is given."""
 
-    digest: str = MODEL_SHA256
+    digest: str = MINILM_SHA256
 
     def __init__(self, folder: Path | None = None, remembered: int = REMEMBERED_TEXTS) -> None:
         self.folder, self.remembered = folder, remembered

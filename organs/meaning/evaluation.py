@@ -9,7 +9,7 @@ import msgspec
 
 from organs.meaning.learning import FALSE_ESCALATION_PPM, Example
 from organs.meaning.sensing import Sensed, Sensor
-from organs.meaning.vector import ONE_PPM
+from organs.meaning.vector import COSINE_ONE_PPM
 from shared.constant import constant
 from shared.errors import ConfigFault
 from shared.subjects.meaning import UNKNOWN
@@ -54,7 +54,7 @@ def evaluate(sensor: Sensor, examples: Sequence[Example], stated_ppm: int = FALS
     misled = sum(found.region not in (UNKNOWN, region_of[label]) for label, found in inside)
     wrong = Counter((label, found.label) for label, found in inside if label != found.label)
     scores = sorted(found.score_ppm for _, found in inside)
-    threshold = scores[min(len(scores) - 1, len(scores) * stated_ppm // ONE_PPM)]
+    threshold = scores[min(len(scores) - 1, len(scores) * stated_ppm // COSINE_ONE_PPM)]
     return Evaluation(
         len(inside),
         _share(right, len(inside)),
@@ -74,7 +74,7 @@ def _unknown(found: Sequence[Sensed]) -> int:
 
 
 def _share(part: int, whole: int) -> int:
-    return part * ONE_PPM // whole if whole else 0
+    return part * COSINE_ONE_PPM // whole if whole else 0
 
 
 def _most_first(item: tuple[tuple[str, str], int]) -> tuple[int, tuple[str, str]]:

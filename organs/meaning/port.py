@@ -8,7 +8,7 @@ from typing import Protocol
 from shared.constant import constant
 from shared.subjects.meaning import VECTOR_BYTES
 
-MAX_TEXT_CHARS = constant(8_192, "characters", "NIM-04")  # far more than 256 words; the rest is not read
+MAX_SENTENCE_CHARS = constant(8_192, "characters", "NIM-04")  # far more than 256 words; the rest is not read
 NOWHERE = bytes(VECTOR_BYTES)  #: the vector of what says nothing; its cosine with everything is 0
 
 
@@ -31,4 +31,4 @@ class Embedder(Protocol):
 
 def shown(text: str) -> str:
     """Return what of a text is read: bounded, and without the blanks around it."""
-    return text[:MAX_TEXT_CHARS].strip()
+    return text[:MAX_SENTENCE_CHARS].strip()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from organs.meaning.catalogue import Catalogue
-from organs.meaning.vector import ONE_PPM, cosines_ppm, lengths, rows
+from organs.meaning.vector import COSINE_ONE_PPM, cosines_ppm, lengths, rows
 from shared.constant import constant
 from shared.subjects.meaning import UNKNOWN, VECTOR_BYTES, Candidate
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Whole = NDArray[np.int64]
 
-CANDIDATES = constant(3, "regions", "NIM-04")
+CANDIDATES_SHOWN = constant(3, "regions", "NIM-04")
 NEAR_SHARE = constant(4, "parts", "NIM-04")  # of nearness one part counts when labels are ordered; clinc150, validation
 _BATCH = 256  #: vectors of one matrix
 
@@ -93,9 +93,9 @@ class Sensor:
         catalogue, np = self.catalogue, self._np
         best = np.full(len(catalogue.regions), -(1 << 62), dtype=np.int64)
         np.maximum.at(best, self._region_of, order)
-        near = np.full(len(catalogue.regions), -ONE_PPM, dtype=np.int64)
+        near = np.full(len(catalogue.regions), -COSINE_ONE_PPM, dtype=np.int64)
         np.maximum.at(near, self._region_of, nearness)
-        ranked = [int(n) for n in np.argsort(-best, kind="stable")[:CANDIDATES]]
+        ranked = [int(n) for n in np.argsort(-best, kind="stable")[:CANDIDATES_SHOWN]]
         led = int(np.argmax(order))
         margin = int(best[ranked[0]] - best[ranked[1]]) if len(ranked) > 1 else 1 << 62
         reached = int(score[led])

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from blake3 import blake3
 
-from organs.meaning.minilm import MAX_TOKENS
+from organs.meaning.minilm import MAX_SENTENCE_TOKENS
 from organs.meaning.port import shown
 from organs.meaning.vector import mean
 from shared.subjects.meaning import VECTOR_BYTES
@@ -34,7 +34,7 @@ class SimEmbedder:
 
 def drawn(text: str) -> bytes:
     """Return the simulated vector of a text."""
-    words = _WORD.findall(shown(text).lower())[:MAX_TOKENS]
+    words = _WORD.findall(shown(text).lower())[:MAX_SENTENCE_TOKENS]
     return mean([_direction(word) for word in words])
 
 

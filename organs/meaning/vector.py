@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-LARGEST = constant(127, "steps", "NIM-04")  # a component of the largest magnitude, in the vector's own unit
-ONE_PPM = constant(1_000_000, "ppm", "NIM-04")
-FINER = constant(1_024, "parts of a step", "NIM-04")  # a vector's length is counted in them: fine enough for ppm
+LARGEST_COMPONENT = constant(127, "steps", "NIM-04")  # a component of the largest magnitude, in the vector's own unit
+COSINE_ONE_PPM = constant(1_000_000, "ppm", "NIM-04")
+LENGTH_PARTS = constant(1_024, "parts of a step", "NIM-04")  # a vector's length is counted in them: fine enough for ppm
 
-assert VECTOR_BYTES * LARGEST**2 < 1 << 24, "a sum of products is exact in float32"
-assert VECTOR_BYTES * LARGEST**2 * ONE_PPM * FINER**2 < 1 << 63
+assert VECTOR_BYTES * LARGEST_COMPONENT**2 < 1 << 24, "a sum of products is exact in float32"
+assert VECTOR_BYTES * LARGEST_COMPONENT**2 * COSINE_ONE_PPM * LENGTH_PARTS**2 < 1 << 63
 
 
 def quantised(embedding: NDArray[np.floating[Any]]) -> bytes:
@@ -39,7 +39,7 @@ def quantised(embedding: NDArray[np.floating[Any]]) -> bytes:
     most = float(np.abs(embedding).max())
     if most == 0.0:
         raise ValueError("an embedding has a direction, found only zeros")
-    return np.rint(embedding.astype(np.float64) * (LARGEST / most)).astype(np.int8).tobytes()
+    return np.rint(embedding.astype(np.float64) * (LARGEST_COMPONENT / most)).astype(np.int8).tobytes()
 
 
 def rows(vectors: Sequence[bytes]) -> NDArray[np.float32]:
@@ -55,7 +55,7 @@ def lengths(matrix: NDArray[np.float32]) -> NDArray[np.int64]:
     import numpy as np
 
     squares = (matrix.astype(np.int64) ** 2).sum(axis=1)
-    found = [max(1, math.isqrt(int(square) * FINER * FINER)) for square in squares]
+    found = [max(1, math.isqrt(int(square) * LENGTH_PARTS * LENGTH_PARTS)) for square in squares]
     return np.array(found, dtype=np.int64)
 
 
@@ -69,13 +69,13 @@ def cosines_ppm(
 
     products = (ones @ others.T).astype(np.int64)
     across = lengths(others) if other_lengths is None else other_lengths
-    found = products * (ONE_PPM * FINER * FINER) // (lengths(ones)[:, None] * across[None, :])
-    return np.clip(found, -ONE_PPM, ONE_PPM)
+    found = products * (COSINE_ONE_PPM * LENGTH_PARTS * LENGTH_PARTS) // (lengths(ones)[:, None] * across[None, :])
+    return np.clip(found, -COSINE_ONE_PPM, COSINE_ONE_PPM)
 
 
 def cosine_ppm(one: bytes, other: bytes) -> int:
     """Return the cosine of two vectors in millionths; a vector with itself has 1,000,000, with one of zeros 0."""
-    return ONE_PPM if one == other and any(one) else int(cosines_ppm(rows([one]), rows([other]))[0, 0])
+    return COSINE_ONE_PPM if one == other and any(one) else int(cosines_ppm(rows([one]), rows([other]))[0, 0])
 
 
 def mean(vectors: Sequence[bytes]) -> bytes:
@@ -84,4 +84,4 @@ def mean(vectors: Sequence[bytes]) -> bytes:
     most = max(map(abs, total), default=0)
     if most == 0:
         return bytes(VECTOR_BYTES)
-    return bytes((2 * LARGEST * one + most) // (2 * most) & 0xFF for one in total)
+    return bytes((2 * LARGEST_COMPONENT * one + most) // (2 * most) & 0xFF for one in total)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from organs.meaning.embedder import MiniLMEmbedder
 from organs.meaning.port import NOWHERE, Embedder
 from organs.meaning.simulated import SimEmbedder
-from organs.meaning.vector import LARGEST, cosine_ppm
+from organs.meaning.vector import LARGEST_COMPONENT, cosine_ppm
 from shared.subjects.meaning import VECTOR_BYTES
 
 TEXTS = ("the battery is low", "an obstacle ahead", "the battery is nearly empty", "障害物", "👋", "2 + 3 = 5")
@@ -46,7 +46,7 @@ def test_a_vector_is_384_signed_bytes(embedder: Embedder) -> None:
     """Each text has one vector, in the order asked; its largest component is 127, and none is -128."""
     found = vectors(embedder, *TEXTS)
     assert [VECTOR_BYTES] * len(TEXTS) == [len(one) for one in found]
-    assert {LARGEST} == {max(map(abs, components(one))) for one in found}
+    assert {LARGEST_COMPONENT} == {max(map(abs, components(one))) for one in found}
     assert len(set(found)) == len(TEXTS)
 
 

