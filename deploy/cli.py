@@ -85,6 +85,14 @@ def _above_zero(text: str) -> float:
     return number
 
 
+def _share(text: str) -> float:
+    """Read a share, from 0 to below 1."""
+    number = float(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share from 0 to below 1")
+    return number
+
+
 def _fingerprint(text: str) -> str:
     """Read a genesis's fingerprint."""
     if not re.fullmatch(r"[0-9a-f]{64}", text):
@@ -153,6 +161,10 @@ _AGAINST = "a checkpoint you kept: the log must go on from it (repeat it)"
 _POLICY = "the same nerve with other rules: show which decisions would differ (repeat it)"
 _KNOWN = "a void entry you know of already (repeat it)"
 _VIEWS = "deploy.commands.views"
+_MEANING = "deploy.commands.meaning"
+_CATALOGUE = _option(
+    "--catalogue", type=Path, metavar="FILE", help="a catalogue of regions (default: the setting meaning_catalogue)"
+)
 _ANCHOR = "deploy.commands.anchor"
 _DIGESTED = _option("target", metavar="FILE|DIGEST", help="a file, or a SHA-256 digest in hexadecimal digits")
 _ARTIFACT = "deploy.commands.artifact"
@@ -488,6 +500,47 @@ COMMANDS: dict[str, Described | Group] = {
             "rebuild": Described(
                 f"{_VIEWS}:rebuild_views",
                 "build every view anew from the log, beside the present ones until it is done",
+            ),
+        },
+    ),
+    "meaning": Group(
+        "regions of meaning, offline: what a text is about, learned or described catalogues, how good they are",
+        {
+            "sense": Described(
+                f"{_MEANING}:sense_text",
+                "say which region a text is of, and what came near",
+                (_option("text", help="any text; its first 256 tokens are read"), _CATALOGUE),
+            ),
+            "learn": Described(
+                f"{_MEANING}:learn_regions",
+                "make a catalogue from labelled texts, or from descriptions",
+                (
+                    _option(
+                        "file",
+                        type=Path,
+                        metavar="FILE",
+                        help="[text, label] a line, {part: [[text, label], …]} with `train` and `val`, or FILE.toml",
+                    ),
+                    _option("--out", type=Path, required=True, metavar="FILE", help="the catalogue to write"),
+                    _option("--domains", type=Path, metavar="FILE", help="{region: [label, …]} (default: own regions)"),
+                    _option("--name", metavar="VERSION", help="the catalogue's version (default: the product's)"),
+                ),
+            ),
+            "evaluate": Described(
+                f"{_MEANING}:evaluate_regions",
+                "say how good a catalogue is on labelled texts, and what it costs",
+                (
+                    _option("file", type=Path, metavar="FILE", help="labelled texts, as `learn` reads them"),
+                    _CATALOGUE,
+                    _option("--part", metavar="NAME", help="the part to judge by (default: val, or all but train)"),
+                    _option(
+                        "--escalation",
+                        type=_share,
+                        default=0.05,
+                        metavar="SHARE",
+                        help="the share of in-scope texts that may be called unknown, to compare by (default: 0.05)",
+                    ),
+                ),
             ),
         },
     ),

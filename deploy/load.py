@@ -24,6 +24,7 @@ BUILT_IN = (
     "cells.sensor_cell",
     "cells.battery_cell",
     "nerves.overload",
+    "organs.meaning",
     "nerves.gate",
     "nerves.outcome",
     "nerves.thalamus",

@@ -174,6 +174,9 @@ class Settings(BaseModel):
     anchor_minimum: AnchorState = Field(
         None, description="Least anchor state that is accepted; empty is none in dev and pending elsewhere."
     )
+    meaning_catalogue: File = Field(
+        None, description="Catalogue of regions of meaning, as `meaning learn` writes it; empty is the product's own."
+    )
     color: Color = Field("auto", description="Coloured output; auto colours a terminal only.")
 
     @property
@@ -199,6 +202,7 @@ _PATHS = frozenset(
         *("home", "nats_creds", "nats_nkey", "passphrase_file", "passphrase_credential"),
         *("anchor_tsa_ca", "anchor_headers", "artifact_credentials"),
         *("pkcs11_module", "pkcs11_pin_file", "signing_keys", "signing_rules", "root_keys"),
+        "meaning_catalogue",
     }
 )
 #: What is of use with the address of a server only.

@@ -53,6 +53,7 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
         "The witness cannot remember what it would cosign, so it cosigns nothing.",
     ),
     "witness_failed": ("warning", "A witness did not cosign a checkpoint, which stands without it; `detail` says why."),
+    "model_refused": ("warning", "The sentence model cannot be used, and nothing was embedded; `detail` says why."),
     "server_restarted": ("warning", "An embedded server had stopped and was started again."),
 }
 

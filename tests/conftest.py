@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from organs.meaning.threads import limit_threads
+
+limit_threads()  # before any test imports numpy; on a busy machine its waiting threads cost more than they bring
+
 ROOT = Path(__file__).resolve().parent.parent
 ROW = re.compile(r"[A-Z]+-\d\d")
 

@@ -19,7 +19,7 @@ Vector = Annotated[bytes, msgspec.Meta(min_length=VECTOR_BYTES, max_length=VECTO
 
 
 class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A region, and how near the text is to it: the cosine, no less than 0."""
+    """A region, and how near the text is to it: the cosine with its nearest prototype, no less than 0."""
 
     region: str
     similarity_ppm: Ppm
@@ -28,7 +28,8 @@ class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class WaveFelt(Signal, subject="nervous.meaning.felt.{region}", stream="traces"):
     """One wave of any cell and its region: what gates hear.
 
-    `similarity_ppm` is 1,000,000 where the wave's declared domain is itself a region; then nothing was embedded.
+    `similarity_ppm` is 1,000,000 where the wave's declared domain is itself a region; then nothing was embedded, and
+    the vector is the region's own. Where the region is unknown it is 0, and the vector of what says nothing is zeros.
     """
 
     region: str
@@ -42,13 +43,13 @@ class WaveFelt(Signal, subject="nervous.meaning.felt.{region}", stream="traces")
     direction_cdeg: int | None
     content: str  #: its first characters
     cost_ulf: int
-    candidates: tuple[Candidate, ...]  #: the nearest regions, the nearest first
+    candidates: tuple[Candidate, ...]  #: up to three regions, the first the one that led
     vector: Vector
     catalogue: str  #: digest of the catalogue, hexadecimal
 
 
 class MeaningReply(Reply, subject="nervous.meaning.sense.reply"):
-    """What a text means: its region or `unknown`, and the nearest regions."""
+    """What a text means: its region or `unknown`, and up to three regions, the first the one that led."""
 
     region: str
     candidates: tuple[Candidate, ...]
