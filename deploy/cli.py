@@ -156,6 +156,7 @@ _TRUST = _option(
 )
 _TILES = _option("source", type=Path, nargs="?", help="a log folder or a bundle (default: the notary's own tiles)")
 _OUT = _option("--out", type=Path, metavar="FILE", help="write it there (default: standard output)")
+_AREAS = ("bus", "log", "gates", "attention")
 _EVENT = "an index, index,offset, or an event's id"
 _AGAINST = "a checkpoint you kept: the log must go on from it (repeat it)"
 _POLICY = "the same nerve with other rules: show which decisions would differ (repeat it)"
@@ -582,11 +583,9 @@ COMMANDS: dict[str, Described | Group] = {
     ),
     "bench": Described(
         f"{_RUN}:bench",
-        "measure ours beside what it is made of, in one run: appends on the bus, trees and audits of the log, or gates",
+        "measure ours beside what it is made of, in one run: the bus, the log, gates, or the tiers of attention",
         (
-            _option(
-                "area", nargs="?", choices=("bus", "log", "gates"), default="bus", help="what to measure (default: bus)"
-            ),
+            _option("area", nargs="?", choices=_AREAS, default="bus", help="what to measure (default: bus)"),
             _option("--events", type=_count, default=5_000, metavar="N", help="events of one measurement"),
         ),
     ),

@@ -114,6 +114,13 @@ def bench(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         figure = bench_gates.measure_gates(RealWorld(loaded.settings.env), args.events)
         terminal.give(asdict(figure), bench_gates.table(figure))
         return Exit.OK
+    if args.area == "attention":
+        from deploy import bench_attention
+
+        terminal.note("measuring an organism of its own under load …")
+        tiers, per_s = finish(bench_attention.measure_attention(min(args.events, bench_attention.PROBES)))
+        terminal.give([asdict(tier) for tier in tiers], bench_attention.table(tiers, per_s))
+        return Exit.OK
     from deploy.bench import bench, table
 
     terminal.note("measuring on a server of its own with `sync: always` …")

@@ -98,7 +98,7 @@ class Scene:
 
 
 def play(home: Home, body: Callable[[Scene], Coroutine[Any, Any, None]]) -> None:
-    """Play a scene with gates at rest."""
+    """Play a scene; each has domains of its own, so its gates are at rest."""
 
     async def whole() -> None:
         async with operator(load(home.environ, {}, "here"), lambda _: None) as bus:
@@ -112,7 +112,6 @@ def play(home: Home, body: Callable[[Scene], Coroutine[Any, Any, None]]) -> None
                     scene.signals.append(decode(cls, delivery.data))
 
             await bus.subscribe("dev.nervous.gate.>", hear)
-            await asyncio.sleep(SINCE_S)
             await body(scene)
 
     asyncio.run(whole())
