@@ -53,6 +53,11 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
         "The witness cannot remember what it would cosign, so it cosigns nothing.",
     ),
     "witness_failed": ("warning", "A witness did not cosign a checkpoint, which stands without it; `detail` says why."),
+    "models_served": ("info", "organd answers at `url` as Ollama does."),
+    "upstream_unreachable": (
+        "warning",
+        "The model server behind organd did not list its models; ours stand alone.",
+    ),
     "server_restarted": ("warning", "An embedded server had stopped and was started again."),
 }
 
