@@ -88,6 +88,16 @@ class Generated:
         return self.done_reason == "stop"
 
 
+class RunningModel(msgspec.Struct, frozen=True):
+    """A loaded model: how much memory it takes, and when it leaves if nobody asks it."""
+
+    name: str
+    size: int  #: bytes
+    size_vram: int  #: bytes of them on a card
+    expires_at: str
+    context_length: int = 0
+
+
 class OllamaClient:
     """Asks one server; keeps its connections until `close`. Belongs to the event loop of its first call."""
 
@@ -161,6 +171,10 @@ class OllamaClient:
         """Return the names of the models that the server holds."""
         said = await self._ask("/api/tags", None, _Tags, timeout_s)
         return [model.name for model in said.models]
+
+    async def running(self, *, timeout_s: float | None = None) -> list[RunningModel]:
+        """Return the models that the server has loaded."""
+        return (await self._ask("/api/ps", None, _Running, timeout_s)).models
 
     async def version(self, *, timeout_s: float | None = None) -> str:
         """Return the server's version; whoever answers this is a model server."""
@@ -247,6 +261,10 @@ class _Named(msgspec.Struct):
 
 class _Tags(msgspec.Struct):
     models: list[_Named]
+
+
+class _Running(msgspec.Struct):
+    models: list[RunningModel]
 
 
 class _Version(msgspec.Struct):

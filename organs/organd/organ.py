@@ -75,15 +75,16 @@ class OrgandOrgan(Organ):
     async def open(self, log: OwnLog) -> None:
         await self.serve()
 
-    async def serve(self) -> None:
-        """Answer over HTTP, and say where; without a bus too. Raises InUse where another organd serves this home."""
+    async def serve(self) -> str:
+        """Answer over HTTP and return where; without a bus too. Raises InUse where another organd serves this home."""
         if self.place is None:
-            return
+            return ""
         with self.place.taken() as say:
             self.rest = Rest(self.service, Upstream(self.upstream) if self.upstream else None)
             await self.rest.open(self.port)
             say(self.rest.url)
         record(self.name, "models_served", url=self.rest.url)
+        return self.rest.url
 
     async def close(self) -> None:
         if self.rest is not None:

@@ -58,7 +58,7 @@ class Service:
         texts = post.texts()
         async with self.supervisor.use(held.name, post.keep_ms()) as use:
             found = await use.worker.embed(texts, truncate=post.truncate) if texts else None
-        vectors: list[list[float]] = found.vectors if found else _none()
+        vectors: list[list[float]] = found.vectors if found else []
         if post.dimensions is not None:
             vectors = [_shortened(vector, post.dimensions) for vector in vectors]
         total_ns = round((self.world.elapsed_s() - started_s) * 1e9)
@@ -67,8 +67,9 @@ class Service:
     async def embeddings(self, post: EmbeddingsPost) -> dict[str, Any]:
         """Return one embedding, in the older form. Raises ModelFault."""
         newer = EmbedPost(model=post.model, keep_alive=post.keep_alive, options=post.options, input=post.prompt)
-        vectors = (await self.embed(newer))["embeddings"] if post.prompt else []
-        return {"embedding": vectors[0] if vectors else []}
+        if not post.prompt:
+            return {"embedding": []}
+        return {"embedding": (await self.embed(newer))["embeddings"][0]}
 
     async def tags(self) -> dict[str, Any]:
         """Return every model that is held; one whose manifest is damaged is left out, and refused when it is asked."""
@@ -109,10 +110,6 @@ class Service:
 
     def _now(self) -> int:
         return now_ms(self.world)
-
-
-def _none() -> list[list[float]]:
-    return []
 
 
 def _shortened(vector: list[float], dimensions: int) -> list[float]:

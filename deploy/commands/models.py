@@ -1,0 +1,96 @@
+"""`models`: the models of this home, and a server for them without a bus."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from argparse import Namespace
+
+import msgspec
+
+from deploy.commands.task import finish
+from deploy.terminal import Terminal
+from organs.organd import FOLDER, OrgandOrgan, Registry, where
+from shared.config import Loaded
+from shared.errors import Damaged, Exit, Unreachable
+from shared.journal import configure
+from shared.ollama import OllamaClient, RunningModel
+from shared.world import RealWorld
+
+
+def listed(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """List the models that are held here; one whose manifest is damaged is named, and the status says so."""
+    registry, damaged = _registry(loaded), False
+    for name in registry.names():
+        try:
+            held = finish(registry.look(name))
+        except Damaged as fault:
+            damaged = True
+            terminal.give({"model": name, "damaged": str(fault)}, f"{name}  DAMAGED: {fault}")
+            continue
+        row = {"model": name, "size_bytes": held.size, "sha256": held.digest, **msgspec.to_builtins(held.facts)}
+        kind = "embeds" if held.facts.embeds else "says"
+        what = f"{held.facts.architecture} {held.facts.quantization} {kind}, {held.facts.context} tokens"
+        terminal.give(row, f"{name}  {held.size} B  {what}  {held.digest[:12]}")
+    if not registry.names():
+        terminal.note(f"no model is held in {registry.folder}; `nimmerverse models add FILE NAME` adds one")
+    return Exit.TAMPERED if damaged else Exit.OK
+
+
+def add(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Copy a model's file into this home."""
+    held = _registry(loaded).add(args.file, args.name)
+    terminal.give(
+        {"model": held.name, "size_bytes": held.size, "sha256": held.digest},
+        f"{held.name} is held: {held.size} B, SHA-256 {held.digest}",
+    )
+    return Exit.OK
+
+
+def remove(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Take a model away; where it is loaded, it leaves when its time is over."""
+    name = _registry(loaded).remove(args.name)
+    terminal.give({"removed": name}, f"{name} is held here no more")
+    return Exit.OK
+
+
+def running(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """List the models that are loaded."""
+    url = where(loaded.settings.home)
+    if url is None:
+        found = f"nobody serves the models of {loaded.settings.home}"
+        raise Unreachable(f"{found}: `nimmerverse models serve`, or `nimmerverse up --part organs.organd`")
+
+    async def ask() -> list[RunningModel]:
+        async with OllamaClient(url) as client:
+            return await client.running()
+
+    for row in finish(ask()):
+        told = msgspec.to_builtins(row)
+        terminal.give(told, f"{row.name}  {row.size} B  {row.context_length} tokens  until {row.expires_at}")
+    return Exit.OK
+
+
+def serve(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Answer as Ollama does until SIGINT or SIGTERM."""
+    configure(loaded.settings.log_level, sys.stderr)
+
+    async def main() -> Exit:
+        organ = OrgandOrgan.build(loaded.settings, RealWorld(loaded.settings.env))
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        url = await organ.serve()
+        try:
+            terminal.give({"url": url}, f"models answer at {url}; stop it with Ctrl-C or SIGTERM")
+            await stopping.wait()
+        finally:
+            await organ.close()
+        return Exit.OK
+
+    return finish(main())
+
+
+def _registry(loaded: Loaded) -> Registry:
+    return Registry(loaded.settings.home / FOLDER, RealWorld(loaded.settings.env))
