@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 CALL_S = constant(120.0, "s", "NIM-16")  # a call that loads a model first may take as long
-MAX_ANSWER_BYTES = constant(64_000_000, "bytes", "X-12")
+MODEL_ANSWER_BYTES = constant(64_000_000, "bytes", "X-12")
 MAX_SENTENCE_CHARS = constant(300, "characters", "X-12")
 
 Format = Literal["json"] | Mapping[str, Any]  #: any JSON, or what a JSON schema describes
@@ -217,8 +217,8 @@ class OllamaClient:
         raw = bytearray()
         async for chunk in response.content.iter_any():
             raw += chunk
-            if len(raw) > MAX_ANSWER_BYTES:
-                raise BadAnswer(f"{self.url} sends more than {MAX_ANSWER_BYTES} bytes")
+            if len(raw) > MODEL_ANSWER_BYTES:
+                raise BadAnswer(f"{self.url} sends more than {MODEL_ANSWER_BYTES} bytes")
         return bytes(raw)
 
     def _opened(self) -> aiohttp.ClientSession:

@@ -8,7 +8,7 @@ import re
 from organs.organd.ports import BadRequest
 
 _UNITS_MS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4, "h": 3.6e6}
-_PART = r"(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h)"
+_PART = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|ms|s|m|h)"
 _DURATION = re.compile(rf"[+-]?(?:{_PART})+")
 MAX_CHARS = 64
 LONGEST_MS = 2**53  #: beyond this a time is no longer exact, and nobody waits as long
@@ -31,7 +31,7 @@ def keep_alive_ms(written: object) -> int | None:
 
 
 def _read_ms(text: str) -> float:
-    total = sum(float(number) * _UNITS_MS[unit] for number, unit in re.findall(r"([\d.]+)(ns|us|µs|ms|s|m|h)", text))
+    total = sum(float(number) * _UNITS_MS[unit] for number, unit in re.findall(r"([0-9.]+)(ns|us|µs|ms|s|m|h)", text))
     return -total if text.startswith("-") else total
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import aiohttp
     from aiohttp import web
 
-LIST_S = constant(5.0, "s", "NIM-16")
-CONNECT_S = constant(10.0, "s", "NIM-16")
+UPSTREAM_LIST_S = constant(5.0, "s", "NIM-16")
+UPSTREAM_CONNECT_S = constant(10.0, "s", "NIM-16")
 MAX_LIST_BYTES = constant(4_000_000, "bytes", "X-12")
 _OK = 200
 _KEPT = ("Content-Type",)
@@ -77,7 +77,7 @@ class Upstream:
         import aiohttp
 
         try:
-            return await within(LIST_S, self._list(path))
+            return await within(UPSTREAM_LIST_S, self._list(path))
         except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
             raise UpstreamFault(f"{self.url} cannot be asked ({str(error) or type(error).__name__})") from error
 
@@ -93,6 +93,6 @@ class Upstream:
 
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S), auto_decompress=False
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=UPSTREAM_CONNECT_S), auto_decompress=False
             )
         return self._session

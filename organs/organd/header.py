@@ -142,7 +142,8 @@ class _Reader:
         if kind == _ARRAY:
             self.skip_array()
             return None
-        return cast("Value", struct.unpack(_FIXED[kind], self.take(_size(kind)))[0])
+        raw = self.take(_size(kind))
+        return cast("Value", struct.unpack(_FIXED[kind], raw)[0])
 
     def skip_array(self) -> None:
         kind, length = self.number("<I"), self.count(MAX_ARRAY, "values of an array")

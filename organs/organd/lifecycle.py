@@ -27,7 +27,7 @@ NEXT: dict[State, frozenset[State]] = {
     "unconfigured": frozenset({"cold"}),
     "cold": frozenset({"loading", "unconfigured"}),
     "loading": frozenset({"ready", "unloading", "verifying_release"}),
-    "ready": frozenset({"ready", "idle", "verifying_release"}),
+    "ready": frozenset({"ready", "idle", "unloading", "verifying_release"}),
     "idle": frozenset({"ready", "idle", "unloading", "verifying_release"}),
     "unloading": frozenset({"verifying_release"}),
     "verifying_release": frozenset({"cold", "failed"}),
@@ -105,7 +105,13 @@ def expired(life: Life, now_ms: int) -> bool:
 
 def unload(life: Life) -> Life:
     """It has to leave: its time is over, another needs its place, or whoever had it loaded left meanwhile."""
+    assert life.users == 0, life
     return replace(_to(life, "unloading"), until_ms=None)
+
+
+def stop(life: Life) -> Life:
+    """It has to leave with everybody who uses it: the supervisor stops."""
+    return unload(replace(life, users=0))
 
 
 def ended(life: Life) -> Life:

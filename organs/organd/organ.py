@@ -123,7 +123,7 @@ class OrgandOrgan(Organ):
             found = await self.service.embed(EmbedPost(model=asked.model, input=list(asked.texts)))
         except (ModelFault, ValueError) as no:
             return _refusal(no)
-        vectors = tuple(struct.pack(f"<{len(vector)}f", *vector) for vector in found["embeddings"])
+        vectors = [struct.pack(f"<{len(vector)}f", *vector) for vector in found["embeddings"]]
         return [EmbedReply(asked.model, vectors), *self._told()]
 
     async def on_models(self, asked: ModelsRequest) -> list[ModelsReply | ModelChanged]:
@@ -137,7 +137,7 @@ class OrgandOrgan(Organ):
             slot = self.supervisor.slots.get(name)
             state = "cold" if slot is None else slot.life.state
             rows.append(HeldModel(name, held.digest, held.size, state, held.facts.embeds))
-        return [ModelsReply(tuple(rows), self.rest.url if self.rest else ""), *self._told()]
+        return [ModelsReply(rows, self.rest.url if self.rest else ""), *self._told()]
 
     async def on_tick(self, tick: Tick) -> list[ModelChanged]:
         """Say what became of the models since the last beat."""

@@ -19,7 +19,7 @@ from shared.constant import constant
 
 MAX_POST_BYTES = constant(16_000_000, "bytes", "X-12")
 MAX_TEXTS = constant(1_000, "texts", "X-12")
-MAX_NAME_CHARS = constant(256, "characters", "X-12")
+ASKED_NAME_CHARS = constant(256, "characters", "X-12")
 ANY_JSON = {"type": "object"}
 
 #: What Ollama assumes where a client says nothing, in llama.cpp's names.
@@ -33,7 +33,7 @@ DEFAULTS: dict[str, Any] = {
     "max_tokens": -1,
 }
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=ASKED_NAME_CHARS)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 

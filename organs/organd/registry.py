@@ -24,7 +24,7 @@ from shared.world import World, now_ms
 
 FOLDER = "models"
 LATEST = "latest"
-MAX_NAME_CHARS = constant(64, "characters", "X-12")
+MODEL_NAME_CHARS = constant(64, "characters", "X-12")
 BLOCK_BYTES = constant(1_048_576, "bytes", "X-12")
 _TOKEN = r"[a-z0-9][a-z0-9._-]*"  # noqa: S105 - of a name
 _NAME = re.compile(rf"(?P<name>{_TOKEN})(?::(?P<tag>{_TOKEN}))?", re.IGNORECASE)
@@ -42,9 +42,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def full_name(written: str) -> str:
     """Return a model's name with its tag, in lower-case. Raises BadRequest."""
-    found = _NAME.fullmatch(written) if len(written) <= MAX_NAME_CHARS else None
+    found = _NAME.fullmatch(written) if len(written) <= MODEL_NAME_CHARS else None
     if found is None:
-        raise BadRequest(f"{written[:MAX_NAME_CHARS]!r} is no model name: NAME or NAME:TAG of letters, digits, . _ -")
+        raise BadRequest(f"{written[:MODEL_NAME_CHARS]!r} is no model name: NAME or NAME:TAG of letters, digits, . _ -")
     return f"{found['name']}:{found['tag'] or LATEST}".lower()
 
 

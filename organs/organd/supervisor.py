@@ -36,7 +36,7 @@ from shared.constant import constant
 from shared.errors import Fault
 from shared.world import World, now_ms
 
-QUEUE = constant(512, "requests", "NIM-16")
+WAITING = constant(512, "requests", "NIM-16")
 RELEASE_S = constant(10.0, "s", "NIM-16")
 RELEASE_LOOK_S = constant(0.05, "s", "NIM-16")
 
@@ -145,8 +145,9 @@ class Supervisor:
             if worker is not None:
                 self._disarm(slot)
                 slot.worker = None
-                self._step(slot, lifecycle.died(slot.life, "the supervisor stops"))
+                self._step(slot, lifecycle.stop(slot.life))
                 await worker.end()
+                self._step(slot, lifecycle.ended(slot.life))
                 await self._release(slot, worker.pid)
         while self._aside:
             await asyncio.gather(*self._aside, return_exceptions=True)
@@ -155,8 +156,8 @@ class Supervisor:
 
     async def _queued(self, name: str, started_s: float) -> tuple[Slot, Worker, asyncio.Lock, float]:
         """Return a model's slot and worker, once it is this user's turn; and how long it took to load it."""
-        if self._waiting >= QUEUE:
-            raise QueueFull(f"{QUEUE} requests wait already; try again later")
+        if self._waiting >= WAITING:
+            raise QueueFull(f"{WAITING} requests wait already; try again later")
         self._waiting += 1
         try:
             while True:

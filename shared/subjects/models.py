@@ -43,7 +43,7 @@ class HeldModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ModelsReply(Reply, subject="organs.models.list.reply"):
     """Every model that is held, in the order of their names, and where they answer over HTTP."""
 
-    models: tuple[HeldModel, ...]
+    models: list[HeldModel]
     url: str
 
 
@@ -80,7 +80,7 @@ class EmbedReply(Reply, subject="organs.models.embed.reply", confidential=True):
     """A vector of length 1 for each text, in their order: 32-bit floats, little-endian."""
 
     model: str
-    vectors: tuple[bytes, ...]
+    vectors: list[bytes]
 
 
 class EmbedRequest(
@@ -89,4 +89,4 @@ class EmbedRequest(
     """Ask a model for the vectors of some texts."""
 
     model: str
-    texts: Annotated[tuple[str, ...], msgspec.Meta(max_length=TEXTS_AT_ONCE)]
+    texts: Annotated[list[str], msgspec.Meta(max_length=TEXTS_AT_ONCE)]
