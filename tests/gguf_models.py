@@ -17,7 +17,7 @@ TEMPLATE = (
 
 
 def write_gemma(path: Path, *, seed: int = 7, template: str | None = TEMPLATE, context: int = CONTEXT) -> Path:
-    """A Gemma 3 of 35 thousand weights with a vocabulary of bytes."""
+    """A Gemma 3 of 22 thousand weights with a vocabulary of letters."""
     rng = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(path, "gemma3")
     writer.add_name("tiny-gemma")
@@ -98,12 +98,10 @@ def write_bert(path: Path, *, seed: int = 7) -> Path:
 
 
 def _vocabulary(writer: gguf.GGUFWriter) -> list[str]:
-    """One token for every byte, as byte-level BPE writes them, and four of control."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)]
-    others = [byte for byte in range(256) if byte not in printable]
-    letters = {byte: chr(byte) for byte in printable} | {byte: chr(256 + n) for n, byte in enumerate(others)}
-    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", *(letters[byte] for byte in range(256)), "th"]
-    kinds = [gguf.TokenType.CONTROL] * 4 + [gguf.TokenType.NORMAL] * 257
+    """One token for every letter of ASCII, as byte-level BPE writes them, and four of control."""
+    letters = ["Ġ", "Ċ", "ĉ", *(chr(code) for code in range(ord("!"), ord("~") + 1))]
+    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", *letters, "th"]
+    kinds = [gguf.TokenType.CONTROL] * 4 + [gguf.TokenType.NORMAL] * (len(letters) + 1)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("starcoder")
     writer.add_token_list(tokens)

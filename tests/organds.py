@@ -39,6 +39,8 @@ class Organd:
         self.models = Registry(folder / "models", self.world)
         self.changes: list[Change] = []
         self._devices, self._upstream = devices or Processor(), upstream
+        self.supervisor: Supervisor
+        self.rest: Rest
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 

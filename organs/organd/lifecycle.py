@@ -67,9 +67,9 @@ def forget(life: Life) -> Life:
 
 
 def load(life: Life, now_ms: int) -> Life:
-    """Somebody needs it, and it has a place."""
+    """Somebody needs it, and it has a place; how long an earlier load was to stay is forgotten."""
     assert life.waits_ms(now_ms) == 0, life
-    return _to(life, "loading")
+    return replace(_to(life, "loading"), keep_ms=KEEP_ALIVE_MS)
 
 
 def loaded(life: Life) -> Life:

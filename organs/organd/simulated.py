@@ -65,6 +65,7 @@ class SimDevices:
 
     def __init__(self, world: SimWorld, cards: int = 1, release_s: float = 0.2) -> None:
         self.world, self.release_s = world, release_s
+        self.free = GIGABYTE
         self.cards = tuple(Device(f"card-{n}", "gpu", GIGABYTE) for n in range(cards))
         self.ended_s: dict[int, float] = {}
 
@@ -72,7 +73,7 @@ class SimDevices:
         return self.cards
 
     def free_bytes(self, device: Device) -> int:
-        return device.total_bytes
+        return self.free
 
     def holds(self, device: Device, pid: int) -> bool:
         return self.world.elapsed_s() < self.ended_s.get(pid, 0.0) + self.release_s

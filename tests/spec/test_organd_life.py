@@ -183,7 +183,7 @@ def test_a_model_file_says_what_it_is(tmp_path: Path) -> None:
     )
     assert says.template.startswith("{%")
     assert ("bert", True, "") == (embeds.architecture, embeds.embeds, embeds.template)
-    assert 27_136 == says.parameters
+    assert 22_048 == says.parameters
 
 
 @pytest.fixture(scope="module")

@@ -273,7 +273,7 @@ def test_what_has_no_place_is_refused_with_the_reason() -> None:
         with pytest.raises(NoRoom, match="another process holds the lease of card-0"):
             await here.use("a")
         here.supervisor.leases = here.leases
-        here.devices.free_bytes = lambda _: 10
+        here.devices.free = 10
         with pytest.raises(NoRoom, match="10 bytes free"):
             await here.use("a")
 
