@@ -87,12 +87,12 @@ class Organd:
 
     def settled(self, state: str, name: str = SAYS) -> None:
         """Return once a model is in a state."""
+        slots, full = self.supervisor.slots, self._full(name)
+        self.wait(lambda: full in slots and slots[full].life.state == state)
 
-        async def wait() -> None:
-            slots = self.supervisor.slots
-            await until(lambda: self._full(name) in slots and slots[self._full(name)].life.state == state)
-
-        self.run(wait)
+    def wait(self, true: Callable[[], object]) -> None:
+        """Return once something is true."""
+        self.run(lambda: until(true))
 
     def post(self, path: str, body: object, method: str = "POST", **headers: str) -> tuple[int, Any]:
         """Post something, and return the status and what was answered."""

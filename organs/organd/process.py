@@ -101,6 +101,7 @@ class Process:
         self.context = context
         self._child, self._socket, self._key = child, socket, key
         self._session: aiohttp.ClientSession | None = None
+        self._over = False
         self._words = bytearray()
         self._listening = asyncio.get_running_loop().create_task(self._listen())
         self._tried: OrderedDict[bytes, None] = OrderedDict()
@@ -161,11 +162,15 @@ class Process:
         return f"its process ended ({_ending(code)}){self._last_words()}"
 
     async def end(self) -> None:
+        self._over = True
         session, self._session = self._session, None
         if session is not None:
             await session.close()
-        with contextlib.suppress(ProcessLookupError):
-            self._child.kill()
+        if self._child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(
+                    self._child.pid, signal.SIGKILL
+                )  # Popen.kill polls, and takes the status from asyncio's watcher
         await self._child.wait()
         if self._child.stdin is not None:
             self._child.stdin.close()
@@ -245,9 +250,12 @@ class Process:
     def _opened(self) -> aiohttp.ClientSession:
         import aiohttp
 
+        if self._over:
+            raise WorkerDied("the model's process was ended")
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.UnixConnector(str(self._socket), limit=0),
+                # a kept connection may be closed from there just as it is used again, which looks like a death
+                connector=aiohttp.UnixConnector(str(self._socket), limit=0, force_close=True),
                 timeout=aiohttp.ClientTimeout(total=None),
                 headers={"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"},
                 read_bufsize=1 << 20,

@@ -46,6 +46,7 @@ class Change:
     """One transition of one model."""
 
     model: str
+    number: int  #: counts from 1, over all models
     state: State
     before: State
     reason: str
@@ -94,7 +95,7 @@ class Supervisor:
         self.told: Callable[[Change], None] = lambda _: None  #: hears every transition
         self.slots: dict[str, Slot] = {}
         self._line = asyncio.Lock()
-        self._waiting = self._uses = 0
+        self._waiting = self._uses = self._steps = 0
         self._changed = asyncio.Event()
         self._aside: set[asyncio.Task[None]] = set()
 
@@ -327,7 +328,8 @@ class Supervisor:
         if life.state != before:
             device = slot.device.id if slot.device else ""
             token = slot.lease.token if slot.lease else 0
-            self.told(Change(slot.name, life.state, before, life.reason, device, slot.pid, token))
+            self._steps += 1
+            self.told(Change(slot.name, self._steps, life.state, before, life.reason, device, slot.pid, token))
         self._changed.set()
         self._changed = asyncio.Event()
 

@@ -22,6 +22,7 @@ class ModelChanged(Signal, subject="organs.models.changed.{model}", stream="trac
     """One transition in the life of one model (NIM-16)."""
 
     model: str
+    number: int  #: of this transition since organd started, over all models: signals may overtake each other
     state: ModelState
     before: ModelState
     reason: str  #: of a failure

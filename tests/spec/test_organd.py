@@ -92,7 +92,7 @@ def test_an_answer_keeps_to_its_schema(client: ollama.Client, *, stream: bool) -
             )
             text = "".join(piece.message.content or "" for piece in pieces)
         else:
-            text = client.generate(SAYS, "go?", format=SCHEMA, options=options).response
+            text = client.generate(SAYS, "go?", format=SCHEMA, options=options).response or ""
         jsonschema.validate(json.loads(text), SCHEMA)
         assert text == json.dumps(json.loads(text), separators=(",", ":"))
 
