@@ -524,6 +524,11 @@ COMMANDS: dict[str, Described | Group] = {
             ),
             "rm": Described(f"{_MODELS}:remove", "take a model away", (_MODEL,)),
             "ps": Described(f"{_MODELS}:running", "list the models that are loaded, and until when"),
+            "bench": Described(
+                f"{_MODELS}:bench",
+                "measure a model through organd beside llama.cpp asked directly",
+                (_MODEL, _option("--calls", type=_count, default=100, metavar="N", help="calls of each kind")),
+            ),
             "serve": Described(
                 f"{_MODELS}:serve",
                 "answer as Ollama does, without a bus, until Ctrl-C",

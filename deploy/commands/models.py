@@ -92,5 +92,21 @@ def serve(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     return finish(main())
 
 
+def bench(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Measure a model through organd beside llama.cpp asked directly."""
+    from deploy.bench_models import measure
+
+    found = finish(measure(loaded.settings, args.name, args.calls))
+    told = {name: round(getattr(found, name), 2) for name in (*found.__slots__, "overhead_ms")}
+    lines = [
+        f"a call: {found.direct_ms:.2f} ms asked directly, {found.organd_ms:.2f} ms through organd (median of {args.calls})",
+        f"the first piece of a stream: {found.first_piece_ms:.2f} ms",
+        f"unloaded, its memory back, and loaded again: {found.load_ms:.0f} ms",
+        f"its process holds {found.worker_mb:.1f} MB",
+    ]
+    terminal.give(told, "\n".join(lines))
+    return Exit.OK
+
+
 def _registry(loaded: Loaded) -> Registry:
     return Registry(loaded.settings.home / FOLDER, RealWorld(loaded.settings.env))

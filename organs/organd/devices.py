@@ -31,8 +31,8 @@ class Processor:
     def free_bytes(self, device: Device) -> int:
         return psutil.virtual_memory().available
 
-    def holds(self, device: Device, pid: int) -> bool:
-        return psutil.pid_exists(pid)
+    def gone(self, pid: int) -> bool:
+        return not psutil.pid_exists(pid)
 
 
 class Cards:
@@ -47,9 +47,8 @@ class Cards:
     def free_bytes(self, device: Device) -> int:
         return int(self._nvml.nvmlDeviceGetMemoryInfo(self._handles[device]).free)
 
-    def holds(self, device: Device, pid: int) -> bool:
-        running = self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handles[device])
-        return any(process.pid == pid for process in running)
+    def gone(self, pid: int) -> bool:
+        return not psutil.pid_exists(pid)
 
 
 def devices_of(wanted: Wanted) -> Devices:

@@ -208,10 +208,12 @@ class Devices(Protocol):
 
     def all(self) -> tuple[Device, ...]: ...
 
-    def free_bytes(self, device: Device) -> int: ...
+    def free_bytes(self, device: Device) -> int:
+        """Return how much memory of a device is free now."""
+        ...
 
-    def holds(self, device: Device, pid: int) -> bool:
-        """Say whether a process still holds memory of a device."""
+    def gone(self, pid: int) -> bool:
+        """Say whether no process of this number is left."""
         ...
 
 

@@ -17,7 +17,7 @@ from organs.organd.durations import keep_alive_ms
 from organs.organd.ports import BadRequest, Completion, Held
 from shared.constant import constant
 
-MAX_POST_BYTES = constant(16_000_000, "bytes", "X-12")
+MAX_POST_BYTES = constant(4_000_000, "bytes", "X-12")
 MAX_TEXTS = constant(1_000, "texts", "X-12")
 ASKED_NAME_CHARS = constant(256, "characters", "X-12")
 ANY_JSON = {"type": "object"}

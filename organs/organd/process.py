@@ -48,6 +48,7 @@ NO_JSON = ","  #: no JSON text begins with it
 FAVOUR = 1_000  #: bias that makes a token certain wherever it is allowed
 _PROGRAM = Path(__file__).with_name("worker.py")
 _COMPLETIONS = "/v1/completions"
+_ENVIRONMENT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "TMPDIR", "VIRTUAL_ENV")
 _OK, _BAD_REQUEST, _SERVER = 200, 400, 500
 
 
@@ -319,9 +320,9 @@ def _ending(code: int) -> str:
 
 
 def _environment(device: Device) -> dict[str, str]:
-    """Return what a worker's environment is: ours, and which card it sees."""
-    shown = {"CUDA_VISIBLE_DEVICES": device.id} if device.kind == "gpu" else {"CUDA_VISIBLE_DEVICES": ""}
-    return {**os.environ, **shown}
+    """Return what a worker's environment is: nothing of ours but where its libraries lie, and which card it sees."""
+    kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    return {**kept, "CUDA_VISIBLE_DEVICES": device.id if device.kind == "gpu" else ""}
 
 
 def _sweep(folder: Path) -> None:

@@ -31,9 +31,11 @@ from organs.organd.posts import (
     read_post,
 )
 from organs.organd.service import Service
+from shared.constant import constant
 from shared.errors import Exit, Fault, InUse
 from shared.journal import record
 from shared.version import VERSION
+from shared.world import within
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -42,6 +44,7 @@ LOOPBACK = "127.0.0.1"
 NEAR = frozenset({"127.0.0.1", "localhost", "::1"})
 BANNER = "Ollama is running"
 SHUTDOWN_S = 1.0
+READS_NOT_S = constant(30.0, "s", "X-12")  # a client that reads nothing for so long holds a model for nobody
 _BUSY = 503
 Handler = Callable[[bytes], Awaitable[dict[str, Any]]]
 
@@ -109,10 +112,10 @@ class Rest:
                 return await handler(request)
             except web.HTTPException as no:
                 return _error(no.status, no.reason)
-            except (Fault, ConnectionError) as fault:
-                if isinstance(fault, ConnectionError):  # whoever asked has left
-                    raise asyncio.CancelledError from fault
+            except Fault as fault:
                 return _error(_status(fault), str(fault))
+            except (ConnectionError, TimeoutError) as left:  # whoever asked listens no more
+                raise asyncio.CancelledError from left
 
         return guard
 
@@ -155,10 +158,10 @@ class Rest:
             first = await anext(pieces)
             response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
             await response.prepare(request)
-            await response.write(_line(first))
+            await within(READS_NOT_S, response.write(_line(first)))
             try:
                 async for piece in pieces:
-                    await response.write(_line(piece))
+                    await within(READS_NOT_S, response.write(_line(piece)))
             except Fault as fault:
                 await response.write(_line({"error": str(fault)}))
         await response.write_eof()

@@ -31,7 +31,7 @@ SIM_TOKEN_S = constant(0.01, "s", "NIM-16")
 SIM_CONTEXT = constant(256, "tokens", "NIM-16")
 SIM_WIDTH = constant(8, "numbers", "NIM-16")
 GIGABYTE = 1_000_000_000
-_SIZE = 1_000_000
+_SIZE = 100_000_000  #: more than the slack that a release is allowed
 _CUT = 16
 
 
@@ -65,18 +65,29 @@ class SimDevices:
 
     def __init__(self, world: SimWorld, cards: int = 1, release_s: float = 0.2) -> None:
         self.world, self.release_s = world, release_s
-        self.free = GIGABYTE
         self.cards = tuple(Device(f"card-{n}", "gpu", GIGABYTE) for n in range(cards))
-        self.ended_s: dict[int, float] = {}
+        self.others = 0  #: bytes of each card that somebody else holds
+        self._held: dict[int, tuple[Device, int]] = {}
+        self._ended_s: dict[int, float] = {}
 
     def all(self) -> tuple[Device, ...]:
         return self.cards
 
     def free_bytes(self, device: Device) -> int:
-        return self.free
+        held = [size for pid, (where, size) in self._held.items() if where == device and not self.gone(pid)]
+        return device.total_bytes - sum(held) - self.others
 
-    def holds(self, device: Device, pid: int) -> bool:
-        return self.world.elapsed_s() < self.ended_s.get(pid, 0.0) + self.release_s
+    def gone(self, pid: int) -> bool:
+        ended_s = self._ended_s.get(pid)
+        return ended_s is not None and self.world.elapsed_s() >= ended_s + self.release_s
+
+    def hold(self, pid: int, device: Device, size: int) -> None:
+        """Have a process hold memory of a device."""
+        self._held[pid] = (device, size)
+
+    def end(self, pid: int) -> None:
+        """Begin to release what a process holds."""
+        self._ended_s[pid] = self.world.elapsed_s()
 
 
 class SimLeases:
@@ -103,10 +114,10 @@ class SimLease:
 
 
 class SimEngine:
-    """Loads in a fifth of a second of simulated time; `fails` says how often a load fails first."""
+    """Loads in a fifth of a second of simulated time; fails so often first, and may miss the card it was to use."""
 
-    def __init__(self, world: SimWorld, devices: SimDevices, fails: int = 0) -> None:
-        self.world, self.devices, self.fails = world, devices, fails
+    def __init__(self, world: SimWorld, devices: SimDevices, fails: int = 0, *, misses: bool = False) -> None:
+        self.world, self.devices, self.fails, self.misses = world, devices, fails, misses
         self.workers: list[SimWorker] = []
 
     async def start(self, model: Held, device: Device, lease: Lease) -> SimWorker:
@@ -114,7 +125,9 @@ class SimEngine:
         if self.fails:
             self.fails -= 1
             raise LoadFailed("as the seed wants it")
-        self.workers.append(SimWorker(len(self.workers) + 1, model, self.world, self.devices))
+        pid = len(self.workers) + 1
+        self.devices.hold(pid, device, 0 if self.misses else model.size)
+        self.workers.append(SimWorker(pid, model, self.world, self.devices))
         return self.workers[-1]
 
 
@@ -158,7 +171,7 @@ class SimWorker:
         """End as a process does that is killed from outside."""
         if not self._end.done():
             self._end.set_result(how)
-            self.devices.ended_s[self.pid] = self.world.elapsed_s()
+            self.devices.end(self.pid)
 
     def memory_bytes(self) -> int:
         return self.model.size

@@ -38,6 +38,7 @@ from shared.world import World, now_ms
 
 WAITING = constant(512, "requests", "NIM-16")
 RELEASE_S = constant(10.0, "s", "NIM-16")
+RELEASE_SLACK_BYTES = constant(67_108_864, "bytes", "NIM-16")  # what a driver keeps for itself
 RELEASE_LOOK_S = constant(0.05, "s", "NIM-16")
 
 
@@ -67,6 +68,7 @@ class Slot:
     lease: Lease | None = None
     pid: int = 0  #: of its present worker, until its release is verified
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)  #: of its present worker
+    free_before: int = 0  #: bytes of its device, before it was loaded there
     used: int = 0  #: a count of uses over all models: the least is the longest unused
     timer: asyncio.Task[None] | None = None
 
@@ -216,10 +218,12 @@ class Supervisor:
             raise LoadFailed(f"model '{slot.name}' failed ({slot.life.reason}); it is tried again in {wait_ms} ms")
         held = await self.models.checked(held.name)
         slot.device, slot.lease = await self._place(held)
+        slot.free_before = self.devices.free_bytes(slot.device)
         slot.held, slot.turn = held, asyncio.Lock()
         self._step(slot, lifecycle.load(slot.life, self._now()))
         try:
-            slot.worker = await self.engine.start(held, slot.device, slot.lease)
+            worker = await self.engine.start(held, slot.device, slot.lease)
+            await self._on_its_card(slot, held, worker)
         except Fault as fault:
             self._step(slot, lifecycle.died(slot.life, str(fault)))
             await self._apart(self._release(slot, 0))
@@ -229,9 +233,17 @@ class Supervisor:
             self._step(slot, lifecycle.ended(slot.life))
             await self._apart(self._release(slot, 0))
             raise
-        slot.pid = slot.worker.pid
+        slot.worker, slot.pid = worker, worker.pid
         self._step(slot, lifecycle.loaded(slot.life))
-        self._begin(self._watch(slot, slot.worker))
+        self._begin(self._watch(slot, worker))
+
+    async def _on_its_card(self, slot: Slot, held: Held, worker: Worker) -> None:
+        """Refuse a model that was to be on a card and is not: nothing falls back to the processor silently."""
+        assert slot.device is not None
+        taken = slot.free_before - self.devices.free_bytes(slot.device)
+        if slot.device.kind == "gpu" and taken < held.size // 2:
+            await worker.end()
+            raise LoadFailed(f"it was to be loaded on {slot.device.id}, and took {taken} bytes of {held.size} there")
 
     async def _place(self, held: Held) -> tuple[Device, Lease]:
         """Return a device with room and its lease; idle models make room, the longest unused first. Raises NoRoom."""
@@ -310,16 +322,19 @@ class Supervisor:
         assert slot.device is not None
         assert slot.lease is not None
         deadline_s = self.world.elapsed_s() + RELEASE_S
-        while (back := not (pid and self.devices.holds(slot.device, pid))) is False:
-            if self.world.elapsed_s() >= deadline_s:
-                break
+        while not (back := self._back(slot, slot.device, pid)) and self.world.elapsed_s() < deadline_s:
             await self.world.sleep(RELEASE_LOOK_S)
         slot.lease.let_go()
-        late = f"{slot.device.id} still holds memory of process {pid} after {RELEASE_S:g} s"
+        late = f"the memory of {slot.device.id} is not back {RELEASE_S:g} s after process {pid} was ended"
         now = self._now()
         self._step(slot, lifecycle.verified(slot.life, now) if back else lifecycle.held(slot.life, now, late))
         slot.lease = slot.device = None
         slot.pid = 0
+
+    def _back(self, slot: Slot, device: Device, pid: int) -> bool:
+        """Say whether a process is gone and, on a card, whether its memory is free again."""
+        short = slot.free_before - self.devices.free_bytes(device) if device.kind == "gpu" else 0
+        return (pid == 0 or self.devices.gone(pid)) and short <= RELEASE_SLACK_BYTES
 
     # Bookkeeping
 

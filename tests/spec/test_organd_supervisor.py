@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from organs.organd.ports import Completion, Device, LoadFailed, NoRoom, NoSuchModel, Piece, QueueFull, WorkerDied
-from organs.organd.simulated import SIM_LOAD_S, SimDevices, SimEngine, SimLease, SimLeases, SimModels, SimWorker
+from organs.organd.simulated import GIGABYTE, SIM_LOAD_S, SimDevices, SimEngine, SimLease, SimLeases, SimModels
 from organs.organd.supervisor import RELEASE_S, WAITING, Change, Supervisor
 from shared.world import SimWorld, simulate
 
@@ -240,7 +240,7 @@ def test_memory_that_does_not_come_back_is_a_failure_that_says_so() -> None:
 
     here = live(body, release_s=60.0)
     assert "failed" == here.states(A)[-1]
-    assert "card-0 still holds memory of process 1 after 10 s" == here.changes[-1].reason
+    assert "the memory of card-0 is not back 10 s after process 1 was ended" == here.changes[-1].reason
 
 
 @pytest.mark.spec("NIM-16")
@@ -273,18 +273,22 @@ def test_what_has_no_place_is_refused_with_the_reason() -> None:
         with pytest.raises(NoRoom, match="another process holds the lease of card-0"):
             await here.use("a")
         here.supervisor.leases = here.leases
-        here.devices.free = 10
+        here.devices.others = GIGABYTE - 10
         with pytest.raises(NoRoom, match="10 bytes free"):
             await here.use("a")
 
     assert ["cold"] == live(body).states(A)
 
 
-def test_a_simulated_worker_is_one() -> None:
-    """The engine of the simulation makes workers of the simulation."""
+@pytest.mark.spec("NIM-16")
+def test_a_silent_fall_to_the_processor_is_an_error() -> None:
+    """A model that was to be on a card and takes no memory there is refused, and its process is ended."""
 
     async def body(here: Here) -> None:
-        await here.use("a")
-        assert isinstance(here.engine.workers[0], SimWorker)
+        here.engine.misses = True
+        with pytest.raises(LoadFailed, match="was to be loaded on card-0, and took 0 bytes"):
+            await here.use("a")
+        await here.world.sleep(1.0)
+        assert here.devices.gone(1)
 
-    live(body)
+    assert ["loading", "verifying_release", "failed"] == live(body).states(A)[-3:]
