@@ -99,7 +99,7 @@ def bench(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     found = finish(measure(loaded.settings, args.name, args.calls))
     told = {name: round(getattr(found, name), 2) for name in (*found.__slots__, "overhead_ms")}
     lines = [
-        f"a call: {found.direct_ms:.2f} ms asked directly, {found.organd_ms:.2f} ms through organd (median of {args.calls})",
+        f"a call: {found.direct_ms:.2f} ms directly, {found.organd_ms:.2f} ms through organd, median of {args.calls}",
         f"the first piece of a stream: {found.first_piece_ms:.2f} ms",
         f"unloaded, its memory back, and loaded again: {found.load_ms:.0f} ms",
         f"its process holds {found.worker_mb:.1f} MB",
