@@ -21,20 +21,23 @@ from shared.world import RealWorld
 
 def listed(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """List the models that are held here; one whose manifest is damaged is named, and the status says so."""
-    registry, damaged = _registry(loaded), False
+    registry = _registry(loaded)
+    rows, lines, damaged = list[dict[str, object]](), list[str](), False
     for name in registry.names():
         try:
             held = finish(registry.look(name))
         except Damaged as fault:
             damaged = True
-            terminal.give({"model": name, "damaged": str(fault)}, f"{name}  DAMAGED: {fault}")
+            rows.append({"model": name, "damaged": str(fault)})
+            lines.append(f"{name}  DAMAGED: {fault}")
             continue
-        row = {"model": name, "size_bytes": held.size, "sha256": held.digest, **msgspec.to_builtins(held.facts)}
-        kind = "embeds" if held.facts.embeds else "says"
-        what = f"{held.facts.architecture} {held.facts.quantization} {kind}, {held.facts.context} tokens"
-        terminal.give(row, f"{name}  {held.size} B  {what}  {held.digest[:12]}")
-    if not registry.names():
-        terminal.note(f"no model is held in {registry.folder}; `nimmerverse models add FILE NAME` adds one")
+        facts = held.facts
+        rows.append({"model": name, "size_bytes": held.size, "sha256": held.digest, **msgspec.to_builtins(facts)})
+        kind = "embeds" if facts.embeds else "says"
+        what = f"{facts.architecture} {facts.quantization} {kind}, {facts.context} tokens"
+        lines.append(f"{name}  {held.size} B  {what}  {held.digest[:12]}")
+    none = f"no model is held in {registry.folder}; `nimmerverse models add FILE NAME` adds one"
+    terminal.give({"models": rows}, "\n".join(lines) or none)
     return Exit.TAMPERED if damaged else Exit.OK
 
 
@@ -66,9 +69,9 @@ def running(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         async with OllamaClient(url) as client:
             return await client.running()
 
-    for row in finish(ask()):
-        told = msgspec.to_builtins(row)
-        terminal.give(told, f"{row.name}  {row.size} B  {row.context_length} tokens  until {row.expires_at}")
+    rows = finish(ask())
+    lines = [f"{row.name}  {row.size} B  {row.context_length} tokens  until {row.expires_at}" for row in rows]
+    terminal.give({"models": msgspec.to_builtins(rows)}, "\n".join(lines) or "no model is loaded")
     return Exit.OK
 
 

@@ -23,7 +23,7 @@ from tests.gguf_models import write_bert, write_gemma
 def test_models_are_added_listed_served_and_taken_away(tmp_path: Path) -> None:
     """A file becomes a model of this home under its digest, which clients find; what is no model is refused."""
     home = Home.at(tmp_path / "home")
-    assert (0, []) == ((none := home.run("models", "list", "--json")).code, none.documents)
+    assert [{"models": []}] == home.held("models", "list", "--json").documents
     [added] = home.held("models", "add", str(write_gemma(tmp_path / "g.gguf")), "mind:small", "--json").documents
     assert ("mind:small", 64) == (added["model"], len(added["sha256"]))
     (tmp_path / "no.gguf").write_bytes(b"GGUF and no more")
@@ -34,10 +34,12 @@ def test_models_are_added_listed_served_and_taken_away(tmp_path: Path) -> None:
         client = ollama.Client(serving.document()["url"])
         assert ["mind:small"] == [model.model for model in client.list().models]
         assert "load" == client.generate("mind:small", keep_alive=-1).done_reason
-        [running] = home.held("models", "ps", "--json").documents
+        [told] = home.held("models", "ps", "--json").documents
+        [running] = told["models"]
         assert ("mind:small", True) == (running["name"], running["expires_at"].startswith("2300"))
         client.close()
-    assert ["mind:small"] == [row["model"] for row in home.held("models", "list", "--json").documents]
+    [listed] = home.held("models", "list", "--json").documents
+    assert ["mind:small"] == [row["model"] for row in listed["models"]]
     home.held("models", "rm", "mind:small")
     assert 3 == home.run("models", "rm", "mind:small").code
 
