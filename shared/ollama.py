@@ -81,6 +81,7 @@ class Generated:
     prompt_tokens: int
     tokens: int
     took_ms: int  #: by the server's clock, loading included
+    compute_us: int = 0  #: how long the model computed, by the server's measure: what the answer cost
 
     @property
     def whole(self) -> bool:
@@ -237,6 +238,8 @@ class _Counted(msgspec.Struct):
     prompt_eval_count: int = 0
     eval_count: int = 0
     total_duration: int = 0  #: ns
+    prompt_eval_duration: int = 0  #: ns
+    eval_duration: int = 0  #: ns
 
 
 class _Generate(_Counted, kw_only=True):
@@ -279,7 +282,8 @@ def _generated(said: _Counted, text: str) -> Generated:
     if not said.done:
         raise BadAnswer("the model server's one answer says that it is not the last")
     took_ms = said.total_duration // 1_000_000
-    return Generated(text, said.done_reason, said.prompt_eval_count, said.eval_count, took_ms)
+    compute_us = (said.prompt_eval_duration + said.eval_duration) // 1_000
+    return Generated(text, said.done_reason, said.prompt_eval_count, said.eval_count, took_ms, compute_us)
 
 
 def _fault(status: int, where: str, raw: bytes) -> Fault:

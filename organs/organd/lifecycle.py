@@ -12,11 +12,11 @@ does not allow is a bug of ours.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from shared.constant import constant
+from shared.subjects.models import ModelState
 
-State = Literal["unconfigured", "cold", "loading", "ready", "idle", "unloading", "verifying_release", "failed"]
+State = ModelState
 
 KEEP_ALIVE_MS = constant(300_000, "ms", "NIM-16")  # as Ollama: five minutes after its last use
 FIRST_BACKOFF_MS = constant(1_000, "ms", "NIM-16")

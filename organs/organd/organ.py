@@ -114,6 +114,7 @@ class OrgandOrgan(Organ):
             said.get("prompt_eval_count", 0),
             said.get("eval_count", 0),
             round(said.get("total_duration", 0) / 1e6),
+            (said.get("prompt_eval_duration", 0) + said.get("eval_duration", 0)) // 1_000,
         )
         return [reply, *self._told()]
 

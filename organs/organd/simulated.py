@@ -149,7 +149,7 @@ class SimWorker:
             await self.world.sleep(SIM_TOKEN_S)
             self._living()
             yield Piece(letter)
-        yield Piece("", "stop", tokens, len(whole))
+        yield Piece("", "stop", tokens, len(whole), 0, round(len(whole) * SIM_TOKEN_S * 1e9))
 
     async def embed(self, texts: Sequence[str], *, truncate: bool) -> Vectors:
         await self.world.sleep(SIM_TOKEN_S)

@@ -60,7 +60,8 @@ class GenerateReply(Reply, subject="organs.models.generate.reply", confidential=
     done_reason: str
     prompt_tokens: int
     answer_tokens: int
-    took_ms: int
+    took_ms: int  #: loading included
+    compute_us: int  #: how long the model computed: what the answer cost
 
 
 class GenerateRequest(

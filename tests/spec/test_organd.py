@@ -147,6 +147,16 @@ def test_an_empty_prompt_loads_and_unloads(here: Organd, client: ollama.Client) 
     assert "unload" == client.chat(SAYS, [], keep_alive=0).done_reason
 
 
+@pytest.mark.spec("NIM-16")
+def test_a_model_leaves_when_its_time_is_over(here: Organd, client: ollama.Client) -> None:
+    """Unused for as long as it was asked to stay, its process is gone; the next request loads it again."""
+    client.generate(SAYS, "x", options=SHORT, keep_alive="1ms")
+    here.settled("cold")
+    assert ["idle", "unloading", "verifying_release", "cold"] == here.states()[-4:]
+    assert not psutil.pid_exists(here.changes[-1].pid)
+    assert 8 == client.generate(SAYS, "x", options=SHORT).eval_count
+
+
 @pytest.mark.spec("NIM-17")
 def test_the_models_are_listed_and_shown(client: ollama.Client) -> None:
     """`list` has the digest of each file; `show` says what the file says."""
@@ -259,6 +269,7 @@ def test_our_own_client_is_answered_too(here: Organd) -> None:
         async with OllamaClient(here.rest.url) as client:
             said = await client.generate(SAYS, "hello", options=SHORT)
             assert ("length", 8, False) == (said.done_reason, said.tokens, said.whole)
+            assert 0 < said.compute_us <= 1_000 * (said.took_ms + 1)
             held = await client.chat(SAYS, [{"role": "user", "content": "go?"}], format=SCHEMA, options={"seed": 1})
             assert held.whole
             jsonschema.validate(json.loads(held.text), SCHEMA)

@@ -66,6 +66,7 @@ def test_models_are_asked_over_the_bus_and_say_what_becomes_of_them(play: Play, 
             assert isinstance(said, GenerateReply), said
             assert said.done_reason in ("stop", "length")
             assert 8 == said.answer_tokens
+            assert said.compute_us > 0
             held = await asker.request(GenerateRequest("there", "x", schema='{"const":{}}'), timeout_s=20)
             assert isinstance(held, GenerateReply), held
             assert "{}" == held.text
