@@ -172,6 +172,8 @@ _ARTIFACT = "deploy.commands.artifact"
 _HOLDS = ("checkpoint", "model", "log", "dataset", "evaluation", "other")
 _DIGEST = _option("digest", help="the BLAKE3 digest, 64 hexadecimal digits")
 _PERSONAL = "deploy.commands.personal"
+_MODELS = "deploy.commands.models"
+_MODEL = _option("name", metavar="NAME[:TAG]", help="the model; the tag is `latest` where none is given")
 _PART = _option("name", help="cells.math_cell, ./my_cell.py, or ./my_cells.py:OneOfThem")
 
 COMMANDS: dict[str, Described | Group] = {
@@ -564,6 +566,28 @@ COMMANDS: dict[str, Described | Group] = {
                 ),
             ),
             "rotate": Described(f"{_PERSONAL}:rotate", "seal the vault and its backups under a new key"),
+        },
+    ),
+    "models": Group(
+        "the language and embedding models of this home, and the server that carries them",
+        {
+            "list": Described(f"{_MODELS}:listed", "list the models that are held here"),
+            "add": Described(
+                f"{_MODELS}:add",
+                "copy a GGUF file into this home, under a name",
+                (_option("file", type=Path, metavar="FILE", help="the model, as GGUF"), _MODEL),
+            ),
+            "rm": Described(f"{_MODELS}:remove", "take a model away", (_MODEL,)),
+            "ps": Described(f"{_MODELS}:running", "list the models that are loaded, and until when"),
+            "bench": Described(
+                f"{_MODELS}:bench",
+                "measure a model through organd beside llama.cpp asked directly",
+                (_MODEL, _option("--calls", type=_count, default=100, metavar="N", help="calls of each kind")),
+            ),
+            "serve": Described(
+                f"{_MODELS}:serve",
+                "answer as Ollama does, without a bus, until Ctrl-C",
+            ),
         },
     ),
     "config": Described(f"{_ADMIN}:config", "print every effective setting and its origin"),

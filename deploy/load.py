@@ -34,7 +34,7 @@ BUILT_IN = (
     "organs.vault",
 )
 #: Ours too, but run only where they are asked for (`up --part`): they need settings of their own.
-ON_REQUEST = ("organs.signer", "organs.witness")
+ON_REQUEST = ("organs.signer", "organs.witness", "organs.organd")
 ENTRY_POINTS = "nimmerverse.parts"
 
 T = TypeVar("T")

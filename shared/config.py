@@ -91,6 +91,8 @@ HttpUrls = Annotated[
     Annotated[str, _url("http", "https")] | None,
     Expected("http://HOST:PORT or https://HOST, several separated by commas"),
 ]
+ModelServer = Annotated[Annotated[str, _url("http", "https")] | None, Expected("http://HOST:PORT or https://HOST")]
+DeviceWanted = Annotated[Literal["auto", "cpu", "gpu"], Expected("auto, cpu or gpu")]
 NoteKeys = Annotated[str | None, Expected("verifier keys separated by commas, or the path of a file with one a line")]
 SecondSignature = Annotated[Literal["none", "ml-dsa-44"], Expected("none or ml-dsa-44")]
 Level = Annotated[Literal["debug", "info", "warning", "error"], Expected("debug, info, warning or error")]
@@ -156,6 +158,16 @@ class Settings(BaseModel):
     witness_logs: NoteKeys = Field(None, description="Verifier keys of the logs that a witness on this home cosigns.")
     witness_port: AnyPort = Field(
         None, description="Port on 127.0.0.1 where the witness organ answers; empty chooses a free one."
+    )
+    models_port: AnyPort = Field(
+        None, description="Port on 127.0.0.1 where organd answers as Ollama does; empty chooses a free one."
+    )
+    models_upstream: ModelServer = Field(
+        None, repr=False, description="Ollama server that is asked for models this home does not hold; empty asks none."
+    )
+    models_device: DeviceWanted = Field(
+        "auto",
+        description="Where models are loaded: on cards where there are any, else on the processor; or one of them.",
     )
     disk_quota_mb: Quota = Field(2048, description="Most that the embedded JetStream store may hold, in megabytes.")
     anchor_calendars: CalendarUrls = Field(

@@ -4,6 +4,7 @@ home/passphrase              opens every keyring here
 home/{env}/keys/             sealed signing keys             home/{env}/nats/       the embedded server's streams
 home/{env}/nkeys/            connection keys by part         home/{env}/postgres/   the embedded database
 home/{env}/running.json      where to find what runs now
+home/models/                 models, for every environment   home/organd.json       where they answer now
 """
 
 from __future__ import annotations

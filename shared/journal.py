@@ -54,6 +54,11 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
     ),
     "witness_failed": ("warning", "A witness did not cosign a checkpoint, which stands without it; `detail` says why."),
     "model_refused": ("warning", "The sentence model cannot be used, and nothing was embedded; `detail` says why."),
+    "models_served": ("info", "organd answers at `url` as Ollama does."),
+    "upstream_unreachable": (
+        "warning",
+        "The model server behind organd did not list its models; ours stand alone.",
+    ),
     "server_restarted": ("warning", "An embedded server had stopped and was started again."),
 }
 

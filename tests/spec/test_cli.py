@@ -192,6 +192,11 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "vault list": (),
     "vault backup": (),
     "vault rotate": (),
+    "models list": (),
+    "models add": (str(STORED), "mind"),
+    "models rm": ("mind",),
+    "models ps": (),
+    "models bench": ("mind",),
     "config": (),
     "sim": ("--seed", "7", "--minutes", "0.1"),
     "bench": ("--events", "16"),
@@ -207,7 +212,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "artifact verify": (blake3(STORED.read_bytes()).hexdigest(),),
     "artifact archive": (blake3(STORED.read_bytes()).hexdigest(), "--reason", "it was a test"),
 }
-STAY = {"up", "part", "tour", "audit witness"}
+STAY = {"up", "part", "tour", "audit witness", "models serve"}
 #: What `alive` has none of: a database, a notary.
 OBJECTIONS = {
     "doctor": Exit.FAILED,
@@ -218,6 +223,10 @@ OBJECTIONS = {
     "audit check-proof": Exit.BAD_PROOF,
     "audit diff": Exit.TAMPERED,
     "audit export": Exit.CONFIG,
+    "models add": Exit.USAGE,  # a licence is no model
+    "models rm": Exit.CONFIG,
+    "models ps": Exit.UNREACHABLE,
+    "models bench": Exit.CONFIG,
 } | dict.fromkeys(("views list", "views verify", "views rebuild"), Exit.UNREACHABLE)
 
 
