@@ -36,7 +36,7 @@ from shared.subjects.meaning import (
 )
 from shared.world import RealWorld, SimWorld, World, now_ms
 from tests.ground import ENV, SEED
-from tests.organisms import Living, live_sim
+from tests.organisms import Living, live_nats, live_sim
 
 WORLD = RealWorld(ENV)
 
@@ -463,3 +463,24 @@ async def _one_catalogue(living: Living) -> None:
 def test_the_log_says_which_catalogue_is_in_force() -> None:
     """At its first beat the organ decides for its catalogue, once; started again with the same, it decides nothing."""
     live_sim(_one_catalogue, alone)
+
+
+def real(world: World) -> list[MeaningOrgan]:
+    """The organ with its real model, as the only part."""
+    return [MeaningOrgan(world, MiniLMEmbedder(), read(DEFAULT))]
+
+
+async def _asked_over_the_bus(living: Living) -> None:
+    answer = await living.operator.request(MeaningRequest("a wall is in the way"))
+    assert isinstance(answer, MeaningReply)
+    assert ("obstacle", read(DEFAULT).digest) == (answer.region, answer.catalogue)
+    while not await adopted(living):
+        await living.world.sleep(0.05)
+    (decided,) = await adopted(living)
+    assert (answer.catalogue, MINILM_SHA256) == (decided.catalogue, decided.model)
+
+
+@pytest.mark.spec("NIM-04", "NIM-17")
+def test_it_answers_on_a_real_server(tmp_path: Path) -> None:
+    """On a real server, with its real model, the organ answers a request and its catalogue stands in the log."""
+    live_nats(_asked_over_the_bus, tmp_path, real)
