@@ -1,8 +1,8 @@
 """Catalogues learned from labelled texts: a linear softmax head, prototypes of every label, a calibrated threshold.
 
 Nothing is drawn: full batches, fixed numbers of steps, beginnings that depend on the examples alone. The same
-examples in the same order give the same catalogue on the same processor; on another the last digits of a weight may
-differ, so what is passed on is the catalogue itself, and from its whole numbers everybody concludes the same.
+examples in the same order give the same catalogue on the same processor with as many threads; else the last digits may
+differ. So what is passed on is the catalogue itself, and from its whole numbers everybody concludes the same.
 
 The threshold comes from in-scope examples alone, and is set where 5 % of them would be called unknown. They are a
 validation set where one is given. Otherwise every tenth example of a label is held out, a catalogue is learned from
