@@ -93,6 +93,8 @@ def evaluate_regions(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exi
     async def main() -> Exit:
         catalogue = _catalogue(args.catalogue, loaded)
         pairs = read_texts(args.file).to_judge(args.part)
+        if not pairs:
+            raise ConfigFault(f"{args.file} has no text to judge by; name another part with --part")
         embedder, clock = _embedder(catalogue), RealWorld(loaded.settings.env)
         with _progress(len(pairs), terminal) as bar:
             examples = await _embedded(pairs, embedder, bar, "embedding")

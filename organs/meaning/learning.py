@@ -1,8 +1,8 @@
 """Catalogues learned from labelled texts: a linear softmax head, prototypes of every label, a calibrated threshold.
 
 Nothing is drawn: full batches, fixed numbers of steps, beginnings that depend on the examples alone. The same
-examples in the same order give the same catalogue on the same processor; on another the last digits of a weight may
-differ, so what is passed on is the catalogue itself, and from its whole numbers everybody concludes the same.
+examples in the same order give the same catalogue on the same processor with as many threads; else the last digits may
+differ. So what is passed on is the catalogue itself, and from its whole numbers everybody concludes the same.
 
 The threshold comes from in-scope examples alone, and is set where 5 % of them would be called unknown. They are a
 validation set where one is given. Otherwise every tenth example of a label is held out, a catalogue is learned from
@@ -45,6 +45,7 @@ HELD_OUT_OF = constant(10, "examples", "NIM-04")  # of so many one
 FALSE_ESCALATION_PPM = constant(50_000, "ppm", "NIM-04")
 LARGEST_WEIGHT = constant(32_767, "steps", "NIM-04")
 MAX_LABELLED_TEXTS = constant(1_000_000, "examples", "NIM-04")
+MAX_HEAD_NUMBERS = constant(100_000_000, "numbers", "NIM-04")  # of one matrix, examples by labels
 PHRASES_SHOWN = constant(3, "phrases", "NIM-04")
 
 Say = Callable[[str, int, int], None]  #: what is being done, how much of it is done, of how much
@@ -103,6 +104,11 @@ def _labels(examples: Sequence[Example], domains: Mapping[str, str]) -> dict[str
         raise ConfigFault(
             f"found {len(examples)} examples of {len(counts)} labels; give at least two labels, at most {MAX_LABELS}, "
             f"and at most {MAX_LABELLED_TEXTS} examples"
+        )
+    if len(examples) * len(counts) > MAX_HEAD_NUMBERS:
+        raise ConfigFault(
+            f"{len(examples)} examples times {len(counts)} labels are more than {MAX_HEAD_NUMBERS}, more than fit in "
+            "memory; give fewer of either"
         )
     few = [label for label, count in sorted(counts.items()) if count < HELD_OUT_OF]
     if few:

@@ -37,6 +37,7 @@ from shared.subjects.system import Tick
 from shared.world import SimWorld, World, now_ms
 
 OLDEST_WAVE_MS = constant(60_000, "ms", "NIM-04")  # no window is that long; what is older moves no gate
+MODEL_AGAIN_S = constant(60.0, "s", "NIM-17")  # an unusable model is not read again for every wave
 ADOPTING_S = constant(60.0, "s", "NIM-04")  # how long the log may take to say what was decided, before it is repeated
 
 
@@ -58,6 +59,7 @@ class MeaningOrgan(Organ):
         self.in_force = ""  #: the catalogue that the log says, by digest
         self._told_at = Position(-1, 0)  #: where it says so
         self._decided_s = float("-inf")
+        self._without: tuple[float, str] | None = None  #: since when there is no model, and why
         self._region = {region.name: region for region in catalogue.regions}
 
     @classmethod
@@ -125,11 +127,18 @@ class MeaningOrgan(Organ):
             raise Refused(Refusal("R001", f"the wave was taken {age_ms} ms ago, at most {OLDEST_WAVE_MS} ms may pass"))
 
     async def _vector(self, text: str) -> bytes:
+        """Return a text's vector. Refused B011 without the model, which is looked for again once in a while."""
+        now = self.world.elapsed_s()
+        if self._without is not None and now < self._without[0] + MODEL_AGAIN_S:
+            raise Refused(Refusal("B011", self._without[1]))
         try:
-            return (await self.embedder.vectors([text]))[0]
+            (vector,) = await self.embedder.vectors([text])
         except (NoModel, Damaged) as fault:
             record(self.name, "model_refused", detail=str(fault))
+            self._without = (now, str(fault))
             raise Refused(Refusal("B011", str(fault))) from fault
+        self._without = None
+        return vector
 
     def _felt(
         self,

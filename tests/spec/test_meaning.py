@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tomllib
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,8 @@ from hypothesis import strategies as st
 from organs.meaning import Catalogue, MeaningOrgan, MiniLMEmbedder, Sensor, SimEmbedder
 from organs.meaning.catalogue import DEFAULT, Head, Label, Region, packed, parsed, read, write
 from organs.meaning.described import catalogue_of, read_description
-from organs.meaning.minilm import MINILM_SHA256
-from organs.meaning.organ import OLDEST_WAVE_MS, simulated_meaning
+from organs.meaning.minilm import MINILM_SHA256, NoModel
+from organs.meaning.organ import MODEL_AGAIN_S, OLDEST_WAVE_MS, simulated_meaning
 from organs.meaning.port import NOWHERE
 from organs.meaning.vector import cosine_ppm
 from shared.codec import decode, encode
@@ -34,9 +36,9 @@ from shared.subjects.meaning import (
     MeaningRequest,
     WaveFelt,
 )
-from shared.world import RealWorld, SimWorld, World, now_ms
+from shared.world import RealWorld, SimWorld, World, now_ms, simulate
 from tests.ground import ENV, SEED
-from tests.organisms import Living, live_sim
+from tests.organisms import Living, live_nats, live_sim
 
 WORLD = RealWorld(ENV)
 
@@ -177,6 +179,35 @@ def test_without_its_model_it_refuses_by_type() -> None:
         felt(organ, wave("elsewhere", "math"))
 
 
+@pytest.mark.spec("NIM-17", "X-12")
+def test_an_unusable_model_is_not_read_for_every_wave() -> None:
+    """After a refusal the model is looked for again a minute later, not for each wave; once it is there, it is used."""
+
+    class Away(SimEmbedder):
+        """A model that is not there at first."""
+
+        asked, there = 0, False
+
+        async def vectors(self, texts: Sequence[str]) -> list[bytes]:
+            self.asked += 1
+            if not self.there:
+                raise NoModel("it is away")
+            return await super().vectors(texts)
+
+    async def body() -> None:
+        world, model = SimWorld(ENV, SEED), Away()
+        organ = MeaningOrgan(world, model, simulated_meaning()[1])
+        for _ in range(5):
+            with pytest.raises(Refused, match="B011 NO_MODEL: it is away"):
+                await organ.on_request(MeaningRequest("math"))
+        assert 1 == model.asked
+        model.there = True
+        await world.sleep(MODEL_AGAIN_S)
+        assert "math" == (await organ.on_request(MeaningRequest("math"))).region
+
+    simulate(body)
+
+
 @pytest.mark.spec("NIM-04")
 def test_a_wave_keeps_what_it_said(organ: MeaningOrgan) -> None:
     """Whose it is, when it was taken, how sure it was and what it cost are said again as they were."""
@@ -232,13 +263,18 @@ def test_a_confidence_out_of_bounds_is_refused_at_reading(confidence: object) ->
         decode(AnyWave, raw)
 
 
+@cache
+def simulated() -> MeaningOrgan:
+    """The organ with the simulated model."""
+    return MeaningOrgan(WORLD, *simulated_meaning())
+
+
 @pytest.mark.spec("NIM-04", "X-12")
 @given(domain=st.text(max_size=50), content=st.text(max_size=300), confidence=st.integers(0, 1_000_000))
 def test_any_wave_is_felt(domain: str, content: str, confidence: int) -> None:
     """Whatever a wave says, one felt wave comes of it that can be sent, with a region of the catalogue or unknown."""
-    organ = MeaningOrgan(WORLD, *simulated_meaning())
-    said = felt(organ, wave(domain, content, confidence_ppm=confidence))
-    assert said.region in {UNKNOWN, *organ.sensor.catalogue.names}
+    said = felt(simulated(), wave(domain, content, confidence_ppm=confidence))
+    assert said.region in {UNKNOWN, *simulated().sensor.catalogue.names}
     assert said.subject(ENV) == f"{ENV}.nervous.meaning.felt.{said.region}"
     assert confidence == said.confidence_ppm
 
@@ -463,3 +499,24 @@ async def _one_catalogue(living: Living) -> None:
 def test_the_log_says_which_catalogue_is_in_force() -> None:
     """At its first beat the organ decides for its catalogue, once; started again with the same, it decides nothing."""
     live_sim(_one_catalogue, alone)
+
+
+def real(world: World) -> list[MeaningOrgan]:
+    """The organ with its real model, as the only part."""
+    return [MeaningOrgan(world, MiniLMEmbedder(), read(DEFAULT))]
+
+
+async def _asked_over_the_bus(living: Living) -> None:
+    answer = await living.operator.request(MeaningRequest("a wall is in the way"))
+    assert isinstance(answer, MeaningReply)
+    assert ("obstacle", read(DEFAULT).digest) == (answer.region, answer.catalogue)
+    while not await adopted(living):
+        await living.world.sleep(0.05)
+    (decided,) = await adopted(living)
+    assert (answer.catalogue, MINILM_SHA256) == (decided.catalogue, decided.model)
+
+
+@pytest.mark.spec("NIM-04", "NIM-17")
+def test_it_answers_on_a_real_server(tmp_path: Path) -> None:
+    """On a real server, with its real model, the organ answers a request and its catalogue stands in the log."""
+    live_nats(_asked_over_the_bus, tmp_path, real)

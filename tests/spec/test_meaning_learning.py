@@ -363,12 +363,14 @@ def test_sense_says_it_to_people(home: Home) -> None:
 @pytest.mark.spec("NIM-04", "X-12")
 def test_what_the_commands_refuse(tmp_path: Path, home: Home) -> None:
     """A file that is no catalogue or holds no texts ends the command with exit code 3, and nothing is written."""
-    junk, out = tmp_path / "junk", tmp_path / "out"
+    junk, none, out = tmp_path / "junk", tmp_path / "junk.none", tmp_path / "out"
     junk.write_text("junk")
+    none.write_text('{"train": [["a", "b"]], "val": []}')
     for words in (
         ("sense", "x", "--catalogue", str(junk)),
         ("learn", str(junk), "--out", str(out)),
         ("evaluate", str(junk)),
+        ("evaluate", str(none)),
     ):
         done = home.run("meaning", *words)
         assert (3, "") == (done.code, done.out), done
