@@ -100,7 +100,7 @@ class Sampler:
         if edge:
             drawn = self.one_of(INTEGERS)
         elif name.endswith("_ms"):
-            drawn = now_ms(self.world) - int(5_000 * self.world.chance())
+            drawn = now_ms(self.world) - int(5_000 * self.world.chance() ** 3)  # mostly just now
         elif name.endswith("_ppm"):
             drawn = int(1_200_000 * self.world.chance())
         else:

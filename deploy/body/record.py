@@ -1,0 +1,132 @@
+"""What a crawl showed: counted from decisions and waves as they come, and from the arena at the end."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from deploy.body.arena import AREA_MM, CAPACITY_UJ, Arena, Contact
+from shared.constant import constant
+from shared.message import Decision, Message, Wave
+from shared.subjects.body import ChargingDecided, CollisionDecided, ExplorationDecided, MotorWave
+
+SURVIVED_ULF = constant(5_000_000, "micro-lifeforce", "NIM-10")  # for every minute
+AREA_ULF = constant(3_000_000, "micro-lifeforce", "NIM-10")  # for every new square of ground
+
+
+@dataclass(frozen=True, slots=True)
+class Evasion:
+    """One evasion from its first notice to its outcome."""
+
+    at_ms: int
+    habit: str
+    took_ms: int
+    cost_ulf: int
+    outcome: str
+    weight_ppm: int
+
+
+@dataclass
+class Record:
+    """Counts of one crawl; `finish` adds what the arena knows."""
+
+    evasions: list[Evasion] = field(default_factory=list[Evasion])
+    reasons: dict[str, int] = field(default_factory=dict[str, int])
+    decisions: list[Decision] = field(default_factory=list[Decision])
+    waves: int = 0
+    feeling_ulf: int = 0
+    deciding_ulf: int = 0
+    earned_ulf: int = 0
+    moving_ulf: int = 0
+    false_alarms: int = 0
+    contradictions: int = 0
+    boxed_in: int = 0
+    contacts: list[Contact] = field(default_factory=list[Contact])
+    noticed_ms: int | None = None  #: when it was first decided that the battery is running out
+    empty_ms: int | None = None
+    travelled_mm: int = 0
+    squares: int = 0
+    energy_mj: int = 0
+    _cost_ulf: int = 0  #: of the evasion under way
+
+    def wave(self, wave: Wave) -> None:
+        """Count a wave and what feeling it cost."""
+        self.waves += 1
+        self.feeling_ulf += wave.cost_ulf
+        if isinstance(wave, MotorWave):
+            self.moving_ulf = wave.spent_ulf
+
+    def decided(self, decision: Message, at_ms: int) -> None:
+        """Count a decision."""
+        assert isinstance(decision, CollisionDecided | ExplorationDecided | ChargingDecided)
+        self.decisions.append(decision)
+        what = f"{type(decision).__name__.removesuffix('Decided').lower()}: {decision.reason}"
+        self.reasons[what] = self.reasons.get(what, 0) + 1
+        self.deciding_ulf += decision.cost_ulf
+        if isinstance(decision, CollisionDecided):
+            self._evasion(decision, at_ms)
+        if isinstance(decision, ChargingDecided):
+            self.earned_ulf += decision.earned_ulf
+            if decision.reason in ("low", "critical") and self.noticed_ms is None:
+                self.noticed_ms = at_ms
+
+    def _evasion(self, decision: CollisionDecided, at_ms: int) -> None:
+        self.earned_ulf += decision.earned_ulf
+        self.false_alarms += decision.reason == "false_alarm"
+        self.contradictions += decision.reason == "contradiction" and "DETECT" in decision.path
+        self.boxed_in += decision.reason == "boxed_in"
+        self._cost_ulf = decision.cost_ulf + (0 if "DETECT" in decision.path else self._cost_ulf)
+        if decision.outcome is not None:
+            self.evasions.append(
+                Evasion(
+                    at_ms, decision.habit, decision.at_ms - decision.since_ms, self._cost_ulf, decision.outcome, decision.weight_ppm
+                )
+            )
+
+    def finish(self, arena: Arena) -> None:
+        """Add what the arena knows of the time since the body was placed there."""
+        arena.advance()
+        self.contacts += arena.contacts
+        self.empty_ms = self.empty_ms or arena.empty_ms
+        self.travelled_mm += arena.travelled_um // 1_000
+        self.squares += len(arena.explored)
+        self.energy_mj = arena.energy_uj // 1_000
+        minutes = (arena.at_ms - arena.began_ms) // 60_000
+        self.earned_ulf += minutes * SURVIVED_ULF + len(arena.explored) * AREA_ULF
+
+    @property
+    def avoidable(self) -> int:
+        """Collisions that the first sure reading left room to avoid. The claim is that there are none."""
+        return sum(contact.avoidable for contact in self.contacts)
+
+    @property
+    def unnoticed(self) -> bool:
+        """Whether the battery ran empty without a decision before it that said so."""
+        return self.empty_ms is not None and (self.noticed_ms is None or self.noticed_ms > self.empty_ms)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the counts as plain data."""
+        costs = [evasion.cost_ulf for evasion in self.evasions]
+        return {
+            "distance_mm": self.travelled_mm,
+            "explored_cm2": self.squares * AREA_MM * AREA_MM // 100,
+            "evasions": len(self.evasions),
+            "confirmed": sum(evasion.outcome == "confirmed" for evasion in self.evasions),
+            "mean_evasion_ulf": sum(costs) // max(len(costs), 1),
+            "false_alarms": self.false_alarms,
+            "contradictions": self.contradictions,
+            "boxed_in": self.boxed_in,
+            "collisions": len(self.contacts),
+            "collisions_avoidable": self.avoidable,
+            "energy_ppm": self.energy_mj * 1_000_000 // (CAPACITY_UJ // 1_000),
+            "empty": self.empty_ms is not None,
+            "empty_unnoticed": self.unnoticed,
+            "waves": self.waves,
+            "decisions": len(self.decisions),
+            "feeling_ulf": self.feeling_ulf,
+            "deciding_ulf": self.deciding_ulf,
+            "moving_ulf": self.moving_ulf,
+            "earned_ulf": self.earned_ulf,
+            "reasons": dict(sorted(self.reasons.items())),
+            "contacts": [asdict(contact) for contact in self.contacts],
+        }

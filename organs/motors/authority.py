@@ -1,0 +1,84 @@
+"""Who may move the body: commands are judged by their number, their age, their rank and the motors' limits."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import get_args
+
+from shared.constant import constant
+from shared.envelope.admission import CLOCK_SKEW_MS
+from shared.errors import Refusal
+from shared.subjects.body import Commander, MotorRequest
+
+FASTEST_MM_S = constant(300, "mm/s", "NIM-12")
+FASTEST_CDEG_S = constant(18_000, "cdeg/s", "NIM-12")
+REFLEX_HOLD_MS = constant(300, "ms", "NIM-06")  # for so long after a reflex nobody but the collision nerve moves it
+REFLEXES = constant(1_000, "reflexes", "X-12")
+RANKS: tuple[Commander, ...] = get_args(Commander)  #: the highest first
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """What the motors shall do, and until when; at rest by itself from then on."""
+
+    speed_mm_s: int
+    rate_cdeg_s: int
+    until_ms: int
+
+
+REST = Motion(0, 0, 0)
+
+
+@dataclass
+class Authority:
+    """Judges commands in the order they come. Holds what the last ones were; a restart forgets it, and holds nothing."""
+
+    site: str
+    numbers: dict[Commander, int] = field(default_factory=dict[Commander, int])
+    holder: Commander = "exploration"
+    held_until_ms: int = 0
+    reflexes: OrderedDict[bytes, None] = field(default_factory=OrderedDict[bytes, None])
+
+    def judge(self, request: MotorRequest, now_ms: int) -> Motion | Refusal:
+        """Return the motion that a command means, or why it is not obeyed. A stop always is."""
+        if request.site != self.site:
+            return Refusal("B012", f"these are the motors of {self.site!r}, not of {request.site!r}")
+        until_ms = request.issued_ms + request.hold_ms
+        if request.action == "stop":
+            self._take(request, until_ms, now_ms)
+            return REST
+        if until_ms <= now_ms or request.issued_ms > now_ms + CLOCK_SKEW_MS:
+            return Refusal("B010", f"the command ended at {until_ms} ms by its own words, it is {now_ms} ms")
+        last = self.numbers.get(request.commander, 0)
+        if request.number < last:
+            return Refusal("M001", f"{request.commander} commanded number {last} before; this is {request.number}")
+        if abs(request.speed_mm_s) > FASTEST_MM_S or abs(request.rate_cdeg_s) > FASTEST_CDEG_S:
+            found = f"{request.speed_mm_s} mm/s and {request.rate_cdeg_s} cdeg/s"
+            return Refusal("M003", f"{found}; at most {FASTEST_MM_S} and {FASTEST_CDEG_S} are possible")
+        if now_ms < self.held_until_ms and _rank(request.commander) > _rank(self.holder):
+            return Refusal("M002", f"{self.holder} holds the motors for {self.held_until_ms - now_ms} ms more")
+        self._take(request, until_ms, now_ms)
+        turning = request.action == "turn"
+        return Motion(0 if turning else request.speed_mm_s, request.rate_cdeg_s if turning else 0, until_ms)
+
+    def reflex(self, wave_id: bytes, now_ms: int) -> bool:
+        """Take the motors for a reflex; False where this wave has stopped the body before."""
+        if wave_id in self.reflexes:
+            return False
+        self.reflexes[wave_id] = None
+        while len(self.reflexes) > REFLEXES:
+            self.reflexes.popitem(last=False)
+        self.holder, self.held_until_ms = "collision", now_ms + REFLEX_HOLD_MS
+        return True
+
+    def _take(self, request: MotorRequest, until_ms: int, now_ms: int) -> None:
+        """Note a command that is obeyed; one of a lower rank takes nothing from a higher one that holds."""
+        self.numbers[request.commander] = max(request.number, self.numbers.get(request.commander, 0))
+        held = now_ms < self.held_until_ms and _rank(request.commander) > _rank(self.holder)
+        if not held and until_ms > now_ms:
+            self.holder, self.held_until_ms = request.commander, min(until_ms, now_ms + CLOCK_SKEW_MS)
+
+
+def _rank(commander: Commander) -> int:
+    return RANKS.index(commander)
