@@ -19,6 +19,7 @@ from shared.part import Cell, Nerve
 from shared.world import SimWorld, World
 
 SITE = constant("body", "site", "NIM-13")
+START_MS = constant(1_000, "ms", "NIM-13")  # after the simulation's beginning the first part begins
 BEAT_MS = constant(100, "ms", "NIM-13")
 APART_MS = constant(10, "ms", "NIM-13")  # between the beats of two parts: one step of the arena
 

@@ -9,18 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 from deploy.body.arena import Arena
-from deploy.body.crew import APART_MS, BEAT_MS, SITE, Crew, crew_of
+from deploy.body.crew import APART_MS, BEAT_MS, SITE, START_MS, Crew, crew_of
 from deploy.body.layout import Layout
 from deploy.body.record import Record
 from organs.motors import Authority
-from shared.constant import constant
 from shared.errors import Refusal
 from shared.message import Decision, Message
 from shared.subjects.body import MotorRequest
 from shared.subjects.system import Tick
 from shared.world import SIM_EPOCH_NS, SimWorld
-
-START_MS = constant(1_000, "ms", "NIM-13")  # after the epoch, the first part begins
 
 
 class Mind:
@@ -68,7 +65,7 @@ class DirectCrawl:
             for place, member in enumerate(members):
                 self.now_ms = begin + self._beat * BEAT_MS + place * APART_MS
                 member(Tick("", "", self._beat, self.now_ms))
-        self.now_ms = begin + self._beat * BEAT_MS
+        self.now_ms = begin + (self._beat + 1) * BEAT_MS - APART_MS
         self.record.finish(self.arena)
 
     def place(self, layout: Layout) -> None:

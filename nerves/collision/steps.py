@@ -20,7 +20,7 @@ from shared.subjects.body import (
 from shared.subjects.gates import Outcome
 
 CLEAR_MM = constant(400, "mm", "NIM-13")  # what an evasion turns towards
-MOTOR_SILENT_MS = constant(1_000, "ms", "NIM-13")
+MOTOR_SILENT_MS = constant(5_000, "ms", "NIM-13")
 FULL_TURN_MS = constant(4_500, "ms", "NIM-13")  # once around at TURN_CDEG_S, and half a second to begin
 STALLED_TURN_MS = constant(1_000, "ms", "NIM-13")  # what was run into unseen is not seen while turning either
 CORNER_MS = constant(3_000, "ms", "NIM-13")  # so soon after an evasion the body turns on the same way
