@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from copy import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from deploy.body.arena import Arena
 from deploy.body.crew import APART_MS, BEAT_MS, SITE, START_MS, crew_of
 from deploy.body.layout import Layout
-from deploy.body.record import Record
+from deploy.body.record import Crawl, Record
 from deploy.organism import Organism
 from deploy.simulation import BrokenInvariant, Chaos, Judge, SimHost, Trouble
 from shared.bus import Delivery
@@ -26,20 +26,14 @@ from shared.world import SIM_EPOCH_NS, SimWorld, now_ms, simulate
 CALM = Trouble(delay=0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Crawl:
-    """What one or several crawls of one body showed, and the log they left."""
+def crawl(
+    layouts: Sequence[Layout], seed: int, minutes: float, trouble: Trouble = CALM, more: Sequence[Part] = ()
+) -> Crawl:
+    """Let one body live in one arena after the other; BrokenInvariant if the log or a part misbehaves.
 
-    records: list[Record]
-    arenas: list[Arena]
-    digest: str
-    entries: int
-    crashes: int
-
-
-def crawl(layouts: Sequence[Layout], seed: int, minutes: float, trouble: Trouble = CALM) -> Crawl:
-    """Let one body live in one arena after the other; BrokenInvariant if the log or a part misbehaves."""
-    return simulate(lambda: _Life(seed, trouble).live(layouts, minutes))
+    `more` are parts that live with it: the gates, for instance, whose reflexes stop the motors.
+    """
+    return simulate(lambda: _Life(seed, trouble).live(layouts, minutes, more))
 
 
 class _Life:
@@ -56,7 +50,7 @@ class _Life:
         self.record = Record()
         self.read = 0  #: how many entries of the log are in a record
 
-    async def live(self, layouts: Sequence[Layout], minutes: float) -> Crawl:
+    async def live(self, layouts: Sequence[Layout], minutes: float, more: Sequence[Part]) -> Crawl:
         """Start every part in its turn, then let them live."""
         calm, self.host.server.faults = self.host.server.faults, Faults(delay_s=0.0)
         await self.organism.start([])
@@ -65,7 +59,7 @@ class _Life:
         await self._until(START_MS)
         self.arena = Arena(layouts[0], lambda: now_ms(self.world))
         crew = crew_of(self.arena, SimWorld("dev", self.seed), self.world)
-        parts: list[Part] = [*crew.nerves, crew.organ, *crew.cells]
+        parts: list[Part] = [*crew.nerves, crew.organ, *crew.cells, *more]
         for place, part in enumerate(parts):
             await self._until(START_MS + place * APART_MS)
             await self.organism.add(part)
@@ -79,7 +73,7 @@ class _Life:
                 self.arena.place(layout)
             await self._until(START_MS + round((run + 1) * minutes * 60_000) + BEAT_MS - APART_MS)
             crawls.append(self._recorded())
-            arenas.append(_snapshot(self.arena))
+            arenas.append(self.arena.snapshot())
         troubling.cancel()
         await chaos.calm()
         await self.organism.stop()
@@ -93,7 +87,7 @@ class _Life:
         for verdict in self.judge.verdicts[self.read :]:
             self._decided(verdict.entry, [bytes(event.data) for _, event in verdict.admitted()])
         self.read = len(self.judge.verdicts)
-        done, self.record = self.record, Record()
+        done, self.record = self.record, Record(copy(self.record.weights))
         done.finish(self.arena)
         return done
 
@@ -116,12 +110,3 @@ class _Life:
     async def _until(self, after_ms: int) -> None:
         """Sleep until so long after the simulation's beginning."""
         await self.world.sleep(max(0.0, (after_ms - (self.world.now_ns() - SIM_EPOCH_NS) / 1e6) / 1e3))
-
-
-def _snapshot(arena: Arena) -> Arena:
-    """Return the arena as it is left, for a picture of it."""
-    left = Arena(arena.layout, arena.clock)
-    left.discs, left.track, left.contacts = arena.discs, arena.track, arena.contacts
-    left.x_um, left.y_um, left.heading_mcdeg = arena.x_um, arena.y_um, arena.heading_mcdeg
-    left.energy_uj = arena.energy_uj
-    return left

@@ -7,6 +7,7 @@ nothing. It is the world, not a part: it knows what is true, and what was read o
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from math import isqrt
 
@@ -180,6 +181,12 @@ class Arena:
         elif south < 0:
             ways.append((width - y) * ONE // south)
         return min(ways)
+
+    def snapshot(self) -> Arena:
+        """Return the arena as it is now, for a picture of it."""
+        left = copy(self)
+        left.discs, left.track, left.contacts = list(self.discs), list(self.track), list(self.contacts)
+        return left
 
     # What is done to it
 

@@ -5,13 +5,14 @@ It is there for many seeds. On a bus that loses and delays nothing the same seed
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 from deploy.body.arena import Arena
 from deploy.body.crew import APART_MS, BEAT_MS, SITE, START_MS, Crew, crew_of
 from deploy.body.layout import Layout
-from deploy.body.record import Record
+from deploy.body.record import Crawl, Record
 from organs.motors import Authority
 from shared.errors import Refusal
 from shared.message import Decision, Message
@@ -41,6 +42,20 @@ class Mind:
         return said
 
 
+def crawl(layouts: Sequence[Layout], seed: int, minutes: float) -> Crawl:
+    """Let one body live in one arena after the other, without a bus."""
+    body = DirectCrawl(layouts[0], seed)
+    records, arenas = list[Record](), list[Arena]()
+    for run, layout in enumerate(layouts):
+        if run:
+            body.arena.place(layout)
+            body.record = Record(copy(body.record.weights))
+        body.live(minutes)
+        records.append(body.record)
+        arenas.append(body.arena.snapshot())
+    return Crawl(records, arenas)
+
+
 class DirectCrawl:
     """One body that lives on through several arenas; its nerves keep what they learned."""
 
@@ -52,25 +67,21 @@ class DirectCrawl:
         self.minds = [Mind(nerve) for nerve in self.crew.nerves]
         self.authority = Authority(SITE)
         self.record = Record()
-        self._beat = 0
+        self._begin_ms, self._beat = self.now_ms, 0
 
     def live(self, minutes: float) -> None:
         """Let the parts beat for so long."""
-        begin, beats = self.now_ms - self._beat * BEAT_MS, round(minutes * 60_000 / BEAT_MS)
+        beats = round(minutes * 60_000 / BEAT_MS)
         members: list[Callable[[Tick], None]] = [self._beat_of(mind) for mind in self.minds]
         members += [lambda _: self.arena.advance()]
         members += [self._feel(cell) for cell in self.crew.cells]
         for _ in range(beats):
             self._beat += 1
             for place, member in enumerate(members):
-                self.now_ms = begin + self._beat * BEAT_MS + place * APART_MS
+                self.now_ms = self._begin_ms + self._beat * BEAT_MS + place * APART_MS
                 member(Tick("", "", self._beat, self.now_ms))
-        self.now_ms = begin + (self._beat + 1) * BEAT_MS - APART_MS
+        self.now_ms = self._begin_ms + (self._beat + 1) * BEAT_MS - APART_MS
         self.record.finish(self.arena)
-
-    def place(self, layout: Layout) -> None:
-        """Put the body into another arena."""
-        self.arena.place(layout)
 
     def _beat_of(self, mind: Mind) -> Callable[[Tick], None]:
         return lambda tick: self._say(mind.hear(tick, self.now_ms))

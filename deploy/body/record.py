@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from deploy.body.arena import AREA_MM, CAPACITY_UJ, Arena, Contact
+from nerves.collision.state import BEGIN_PPM, habit_of
+from organs.motors.organ import STOPPING
 from shared.constant import constant
-from shared.message import Decision, Message, Wave
-from shared.subjects.body import ChargingDecided, CollisionDecided, ExplorationDecided, MotorWave
+from shared.message import Decision, Wave
+from shared.subjects.body import ChargingDecided, CollisionDecided, ExplorationDecided, Habit, MotorWave
+from shared.subjects.gates import ReflexGranted, WeightChanged
 
 SURVIVED_ULF = constant(5_000_000, "micro-lifeforce", "NIM-10")  # for every minute
+HABITS: tuple[Habit, ...] = get_args(Habit)
 AREA_ULF = constant(3_000_000, "micro-lifeforce", "NIM-10")  # for every new square of ground
 
 
@@ -26,10 +30,53 @@ class Evasion:
     weight_ppm: int
 
 
+@dataclass(frozen=True, slots=True)
+class Crawl:
+    """What one or several crawls of one body showed, how each arena was left, and the log they made."""
+
+    records: list[Record]
+    arenas: list[Arena]
+    digest: str = ""  #: of the log; empty where there was no bus
+    entries: int = 0
+    crashes: int = 0
+
+
+@dataclass
+class Weights:
+    """How much the evasions are trusted: by the gates where they weigh them, else by the collision nerve's own count."""
+
+    own_ppm: int = BEGIN_PPM
+    gate_ppm: int | None = None
+    granted: bool = False  #: a gate holds a standing grant to act at once
+
+    def take(self, decision: Decision) -> None:
+        """Fold one decision of the log."""
+        match decision:
+            case CollisionDecided():
+                self.own_ppm = decision.weight_ppm
+            case WeightChanged() if decision.domain in STOPPING:
+                self.gate_ppm = decision.after_ppm
+            case ReflexGranted() if decision.domain in STOPPING:
+                self.granted, self.gate_ppm = decision.granted, decision.weight_ppm
+            case _:
+                pass
+
+    @property
+    def weight_ppm(self) -> int:
+        """The weight that counts."""
+        return self.own_ppm if self.gate_ppm is None else self.gate_ppm
+
+    @property
+    def reflex(self) -> bool:
+        """Whether an obstacle is evaded at once."""
+        return self.granted or habit_of(self.own_ppm) == "reflex"
+
+
 @dataclass
 class Record:
     """Counts of one crawl; `finish` adds what the arena knows."""
 
+    weights: Weights = field(default_factory=Weights)
     evasions: list[Evasion] = field(default_factory=list[Evasion])
     reasons: dict[str, int] = field(default_factory=dict[str, int])
     decisions: list[Decision] = field(default_factory=list[Decision])
@@ -56,9 +103,11 @@ class Record:
         if isinstance(wave, MotorWave):
             self.moving_ulf = wave.spent_ulf
 
-    def decided(self, decision: Message, at_ms: int) -> None:
-        """Count a decision."""
-        assert isinstance(decision, CollisionDecided | ExplorationDecided | ChargingDecided)
+    def decided(self, decision: Decision, at_ms: int) -> None:
+        """Count a decision of the body's nerves; others say what the gates make of them."""
+        self.weights.take(decision)
+        if not isinstance(decision, CollisionDecided | ExplorationDecided | ChargingDecided):
+            return
         self.decisions.append(decision)
         what = f"{type(decision).__name__.removesuffix('Decided').lower()}: {decision.reason}"
         self.reasons[what] = self.reasons.get(what, 0) + 1
@@ -94,6 +143,9 @@ class Record:
         minutes = (arena.at_ms - arena.began_ms) // 60_000
         self.earned_ulf += minutes * SURVIVED_ULF + len(arena.explored) * AREA_ULF
 
+    def _counted(self, habit: str) -> int:
+        return sum(evasion.habit == habit for evasion in self.evasions)
+
     @property
     def avoidable(self) -> int:
         """Collisions that the first sure reading left room to avoid. The claim is that there are none."""
@@ -111,8 +163,12 @@ class Record:
             "distance_mm": self.travelled_mm,
             "explored_cm2": self.squares * AREA_MM * AREA_MM // 100,
             "evasions": len(self.evasions),
+            "habits": {habit: count for habit in HABITS if (count := self._counted(habit))},
+            "weight_ppm": self.weights.weight_ppm,
+            "reflex": self.weights.reflex,
             "confirmed": sum(evasion.outcome == "confirmed" for evasion in self.evasions),
             "mean_evasion_ulf": sum(costs) // max(len(costs), 1),
+            "mean_evasion_ms": sum(evasion.took_ms for evasion in self.evasions) // max(len(costs), 1),
             "false_alarms": self.false_alarms,
             "contradictions": self.contradictions,
             "boxed_in": self.boxed_in,

@@ -125,6 +125,8 @@ def _noticed(state: Avoiding, window: CollisionWindow, seen: Ahead, now_ms: int)
 
 def _weighed(state: Avoiding, window: CollisionWindow, seen: Ahead, now_ms: int) -> Step | None:
     """Look again for as long as the habit deliberates, then turn, or find that there was nothing."""
+    if window.stalled and state.cause != "stalled":
+        return _step(state, seen, ("DETECT",), "stalled", earned=OCCURRED_ULF)
     entering: tuple[CollisionState, ...] = ("EVALUATE",) if state.state == "DETECT" else ()
     rate = _side(state, seen, now_ms)
     if _acted(window, now_ms) and seen.blocked and state.habit != "reflex":

@@ -1,6 +1,6 @@
 """The motors' own state machine, in integers: speeds that follow a command, and a command that ends by itself.
 
-IDLE → COMMANDED → ACCELERATING → MOVING → DECELERATING → STOPPED → IDLE; STALLED from any, until the next command.
+IDLE → COMMANDED → ACCELERATING → MOVING → DECELERATING → STOPPED → IDLE; STALLED from any, until told to move again.
 """
 
 from __future__ import annotations
@@ -40,11 +40,12 @@ class Drive:
     spent_ulf: int = 0
     rested_ms: int = 0
     powered: bool = True
-    freed: bool = True  #: a command came since it stalled
+    freed: bool = True  #: it was told to move since it stalled
 
     def command(self, speed_mm_s: int, rate_cdeg_s: int, until_ms: int) -> None:
         """Take a command; of several between two steps only the last counts."""
-        self.goal, self.until_ms, self.freed = (speed_mm_s, rate_cdeg_s), until_ms, True
+        self.goal, self.until_ms = (speed_mm_s, rate_cdeg_s), until_ms
+        self.freed = self.freed or self.goal != (0, 0)
 
     def stall(self) -> None:
         """Stand still against something: the command is over."""
