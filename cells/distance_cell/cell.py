@@ -41,7 +41,7 @@ class DistanceCell(Cell):
     def simulate(cls, world: SimWorld) -> DistanceCell:
         return cls([SimRanger(world)], "sim")
 
-    def again(self, world: SimWorld) -> DistanceCell:  # noqa: ARG002 - sensors outlive the process that reads them
+    def again(self, world: SimWorld) -> DistanceCell:
         return DistanceCell(self.rangers, self.site)
 
     def on_tick(self, tick: Tick) -> Iterator[DistanceWave]:
@@ -51,9 +51,9 @@ class DistanceCell(Cell):
 
     def _wave(self, sensor: str, seen: Ranges, tick: Tick) -> DistanceWave:
         domain, polarity, nearest, content = meaning(seen)
-        confidence = CONFIDENCE_PPM[seen.front.quality]
+        confidence, sees = CONFIDENCE_PPM[seen.front.quality], (seen.front, seen.left, seen.right)
         return DistanceWave(
-            domain, confidence, content, self.cost_ulf, self.site, sensor, tick.now_ms, *(seen.front, seen.left, seen.right),
+            domain, confidence, content, self.cost_ulf, self.site, sensor, tick.now_ms, *sees,
             polarity=polarity, direction_cdeg=nearest, beat=tick.beat,
         )  # fmt: skip
 

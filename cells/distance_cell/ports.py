@@ -13,7 +13,9 @@ from shared.world import SimWorld, now_ms
 
 IIO = constant("/sys/bus/iio/devices", "folder", "NIM-12")
 STEADY_READINGS = constant(3, "readings", "NIM-12")  # more of them that follow one another are stable
-LEAP_MM = constant(150, "mm", "NIM-12")  # and half the nearer of two readings: what is far away moves past quickly as a body turns
+LEAP_MM = constant(
+    150, "mm", "NIM-12"
+)  # and half the nearer of two readings: what is far away moves past quickly as a body turns
 FARTHEST_MM = constant(100_000, "mm", "NIM-12")
 SWING_MS = constant(20_000, "ms", "NIM-12")
 
@@ -57,7 +59,7 @@ class Steadiness:
 
 
 class IioRanger:
-    """A range sensor of Linux' industrial I/O: `in_distance_raw` times `in_distance_scale` is metres; it looks ahead."""
+    """A range sensor of Linux' industrial I/O, looking ahead: `in_distance_raw` times `in_distance_scale` is metres."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._steady = folder, Steadiness()

@@ -85,7 +85,7 @@ class LightCell(Cell):
     def simulate(cls, world: SimWorld) -> LightCell:
         return cls(SimLight(world), "sim")
 
-    def again(self, world: SimWorld) -> LightCell:  # noqa: ARG002 - a sensor outlives the process that reads it
+    def again(self, world: SimWorld) -> LightCell:
         return LightCell(self.sensor, self.site)
 
     def on_tick(self, tick: Tick) -> Iterator[LightWave]:

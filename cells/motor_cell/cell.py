@@ -92,7 +92,7 @@ class MotorCell(Cell):
     def simulate(cls, world: SimWorld) -> MotorCell:
         return cls(SimMotors(world), "sim")
 
-    def again(self, world: SimWorld) -> MotorCell:  # noqa: ARG002 - motors outlive the process that reads them
+    def again(self, world: SimWorld) -> MotorCell:
         return MotorCell(self.motors, self.site)
 
     def on_tick(self, tick: Tick) -> Iterator[MotorWave]:

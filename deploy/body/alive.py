@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from copy import copy
 from collections.abc import Sequence
+from copy import copy
 
 from deploy.body.arena import Arena
 from deploy.body.crew import APART_MS, BEAT_MS, SITE, START_MS, crew_of

@@ -35,6 +35,7 @@ class Contact:
 
     at_ms: int
     thing: int  #: index of the disc, -1 for a wall
+    place: tuple[int, int]  #: where the body stood
     speed_mm_s: int
     first_mm: int | None  #: what was first surely read of it in this approach
 
@@ -49,7 +50,6 @@ class Arena:
 
     def __init__(self, layout: Layout, clock: Callable[[], int]) -> None:
         self.clock = clock
-        self.drive = Drive()
         self.place(layout)
 
     def place(self, layout: Layout) -> None:
@@ -67,7 +67,7 @@ class Arena:
         self.explored: set[tuple[int, int]] = set()
         self.track: list[tuple[int, int]] = [layout.start]
         self.first: tuple[int, int] | None = None  #: of the approach under way: the thing, what was first read of it
-        self.drive = replace(self.drive, speed_mm_s=0, rate_cdeg_s=0, goal=(0, 0), state="IDLE", powered=True)
+        self.drive = Drive()
 
     # Moving on
 
@@ -95,7 +95,7 @@ class Arena:
         free_mm, thing = self.ahead()
         if free_mm * _UM < way_um:
             first = self.first[1] if self.first is not None and self.first[0] == thing else None
-            self.contacts.append(Contact(self.at_ms, thing, self.drive.speed_mm_s, first))
+            self.contacts.append(Contact(self.at_ms, thing, self.position, self.drive.speed_mm_s, first))
             self.first = None
             self.drive.stall()
             return
@@ -138,6 +138,11 @@ class Arena:
     def position(self) -> tuple[int, int]:
         """The middle of the body, in millimetres."""
         return self.x_um // _UM, self.y_um // _UM
+
+    @property
+    def bumps(self) -> list[tuple[int, int]]:
+        """Where the body ran into something."""
+        return [contact.place for contact in self.contacts]
 
     @property
     def docked(self) -> bool:
@@ -196,7 +201,7 @@ class Arena:
         self.drive.command(motion.speed_mm_s, motion.rate_cdeg_s, motion.until_ms)
 
     def was_read(self, mm: int) -> None:
-        """Note that a sure reading of what is ahead was handed out; the first of an approach decides what was avoidable."""
+        """Note that what is ahead was surely read; the first reading of an approach decides what was avoidable."""
         _, thing = self.ahead()
         if self.first is None or self.first[0] != thing:
             self.first = (thing, mm)

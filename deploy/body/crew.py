@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from cells.battery_cell import BatteryCell
 from cells.distance_cell import DistanceCell
@@ -28,7 +29,7 @@ APART_MS = constant(10, "ms", "NIM-13")  # between the beats of two parts: one s
 class Crew:
     """The parts of one body; they beat one after the other, nerves first, as they are listed."""
 
-    nerves: tuple[Nerve, Nerve, Nerve]  # pyright: ignore[reportMissingTypeArgument] - each with a state of its own
+    nerves: tuple[Nerve[Any, Any], ...]
     organ: MotorsOrgan
     cells: tuple[Cell, ...]
 
@@ -44,6 +45,4 @@ def crew_of(arena: Arena, chance: SimWorld, world: World) -> Crew:
         LightCell(ArenaLight(arena), SITE),
         DistanceCell([sonar, infrared], SITE),
     )
-    return Crew(
-        (CollisionNerve(SITE), ExplorationNerve(), ChargingNerve()), MotorsOrgan(motors, SITE, world), cells
-    )
+    return Crew((CollisionNerve(SITE), ExplorationNerve(), ChargingNerve()), MotorsOrgan(motors, SITE, world), cells)

@@ -16,6 +16,7 @@ from deploy.body.record import Crawl, Record
 from organs.motors import Authority
 from shared.errors import Refusal
 from shared.message import Decision, Message
+from shared.part import Nerve
 from shared.subjects.body import MotorRequest
 from shared.subjects.system import Tick
 from shared.world import SIM_EPOCH_NS, SimWorld
@@ -24,7 +25,7 @@ from shared.world import SIM_EPOCH_NS, SimWorld
 class Mind:
     """One nerve's state and window, as its runner would keep them."""
 
-    def __init__(self, nerve: Any) -> None:  # noqa: ANN401 - each nerve has its own state
+    def __init__(self, nerve: Nerve[Any, Any]) -> None:
         self.nerve, self.state, self.window = nerve, nerve.start(), nerve.empty()
         [handler] = nerve.handlers()
         self.hears = handler.hears
@@ -73,7 +74,7 @@ class DirectCrawl:
         """Let the parts beat for so long."""
         beats = round(minutes * 60_000 / BEAT_MS)
         members: list[Callable[[Tick], None]] = [self._beat_of(mind) for mind in self.minds]
-        members += [lambda _: self.arena.advance()]
+        members.append(self._rest)
         members += [self._feel(cell) for cell in self.crew.cells]
         for _ in range(beats):
             self._beat += 1
@@ -82,6 +83,9 @@ class DirectCrawl:
                 member(Tick("", "", self._beat, self.now_ms))
         self.now_ms = self._begin_ms + (self._beat + 1) * BEAT_MS - APART_MS
         self.record.finish(self.arena)
+
+    def _rest(self, tick: Tick) -> None:
+        self.arena.advance()
 
     def _beat_of(self, mind: Mind) -> Callable[[Tick], None]:
         return lambda tick: self._say(mind.hear(tick, self.now_ms))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from shared.constant import constant
 from shared.world import SimWorld
@@ -14,8 +13,8 @@ ROOM_MM = constant(650, "mm", "NIM-13")  # free around dock and start
 GAP_MM = constant(420, "mm", "NIM-13")  # between what stands in an arena
 SUDDEN_MM = constant(100, "mm", "NIM-13")  # radius of what appears from nowhere
 STAYS_MS = constant(15_000, "ms", "NIM-13")
+GLASS_SHARE = constant(0.17, "share", "NIM-13")
 TRIES = constant(200, "attempts", "X-12")
-Kind = Literal["open", "boxed", "glass"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class Sudden:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """An arena as it stands at the beginning; millimetres from its upper left corner, angles clockwise from the right."""
+    """An arena at the beginning; millimetres from its upper left corner, angles clockwise from the right."""
 
     width_mm: int
     depth_mm: int
@@ -51,25 +50,50 @@ class Layout:
     sudden: tuple[Sudden, ...] = ()
 
 
+@dataclass
+class _Draft:
+    """An arena as it is filled; what stands in it, and how far others must stay from it."""
+
+    world: SimWorld
+    width_mm: int
+    depth_mm: int
+    taken: list[tuple[int, int, int]]
+
+    def room(self, margin: int, gap: int) -> tuple[int, int] | None:
+        """Return a place at least `margin` from the walls and `gap` from what stands there; None if none was found."""
+        for _ in range(TRIES):
+            x = margin + _up_to(self.world, self.width_mm - 2 * margin)
+            y = margin + _up_to(self.world, self.depth_mm - 2 * margin)
+            if all((x - a) ** 2 + (y - b) ** 2 >= (gap + r) ** 2 for a, b, r in self.taken):
+                return x, y
+        return None
+
+
 def drawn(seed: int, minutes: float = 2.0) -> Layout:
     """Return the arena of a seed: some discs, one in six of glass, and something sudden every twenty seconds or so."""
     world = SimWorld("arena", seed, "layout")
     width, depth = 2_600 + _up_to(world, 1_400), 2_200 + _up_to(world, 1_200)
-    dock = (ROOM_MM + _up_to(world, width - 2 * ROOM_MM), ROOM_MM + _up_to(world, depth - 2 * ROOM_MM))
-    start = _apart(world, width, depth, ROOM_MM // 2, [(*dock, DOCK_MM)], GAP_MM) or (300, 300)
-    taken = [(*dock, ROOM_MM - GAP_MM), (*start, BODY_MM)]
+    draft = _Draft(world, width, depth, [])
+    dock = draft.room(ROOM_MM, 0) or (ROOM_MM, ROOM_MM)
+    draft.taken.append((*dock, DOCK_MM))
+    start = draft.room(ROOM_MM // 2, GAP_MM) or (ROOM_MM // 2, ROOM_MM // 2)
+    draft.taken = [(*dock, ROOM_MM - GAP_MM), (*start, BODY_MM)]
     discs: list[Disc] = []
     for _ in range(3 + _up_to(world, 5)):
         radius = 60 + _up_to(world, 140)
-        place = _apart(world, width, depth, radius + GAP_MM, taken, radius + GAP_MM)
+        place = draft.room(radius + GAP_MM, radius + GAP_MM)
         if place is not None:
-            discs.append(Disc(*place, radius, world.chance() < 1 / 6))
-            taken.append((*place, radius))
+            discs.append(Disc(*place, radius, world.chance() < GLASS_SHARE))
+            draft.taken.append((*place, radius))
+    charge = 220_000 + _up_to(world, 780_000)
+    return Layout(width, depth, tuple(discs), dock, start, _up_to(world, 36_000), charge, _sudden(world, minutes))
+
+
+def _sudden(world: SimWorld, minutes: float) -> tuple[Sudden, ...]:
     sudden, after = list[Sudden](), 0
     while (after := after + 10_000 + _up_to(world, 20_000)) < minutes * 60_000:
         sudden.append(Sudden(after, 10 + _up_to(world, 490)))
-    charge = 220_000 + _up_to(world, 780_000)
-    return Layout(width, depth, tuple(discs), dock, start, _up_to(world, 36_000), charge, tuple(sudden))
+    return tuple(sudden)
 
 
 def boxed(seed: int) -> Layout:
@@ -77,17 +101,6 @@ def boxed(seed: int) -> Layout:
     pen = 2 * BODY_MM + 240
     heading = _up_to(SimWorld("arena", seed, "boxed"), 36_000)
     return Layout(pen, pen, (), (pen // 2, 10_000), (pen // 2, pen // 2), heading, 1_000_000)
-
-
-def _apart(
-    world: SimWorld, width: int, depth: int, margin: int, taken: list[tuple[int, int, int]], gap: int
-) -> tuple[int, int] | None:
-    """Return a place at least `margin` from the walls and `gap` from what stands already; None if none was found."""
-    for _ in range(TRIES):
-        x, y = margin + _up_to(world, width - 2 * margin), margin + _up_to(world, depth - 2 * margin)
-        if all((x - a) ** 2 + (y - b) ** 2 >= (gap + r) ** 2 for a, b, r in taken):
-            return x, y
-    return None
 
 
 def _up_to(world: SimWorld, most: int) -> int:

@@ -43,7 +43,7 @@ class Crawl:
 
 @dataclass
 class Weights:
-    """How much the evasions are trusted: by the gates where they weigh them, else by the collision nerve's own count."""
+    """How much evasions are trusted: by the gates where they weigh them, else by the collision nerve's own count."""
 
     own_ppm: int = BEGIN_PPM
     gate_ppm: int | None = None
@@ -128,7 +128,12 @@ class Record:
         if decision.outcome is not None:
             self.evasions.append(
                 Evasion(
-                    at_ms, decision.habit, decision.at_ms - decision.since_ms, self._cost_ulf, decision.outcome, decision.weight_ppm
+                    at_ms,
+                    decision.habit,
+                    decision.at_ms - decision.since_ms,
+                    self._cost_ulf,
+                    decision.outcome,
+                    decision.weight_ppm,
                 )
             )
 

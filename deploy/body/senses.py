@@ -27,7 +27,7 @@ LAMP_MM = constant(300, "mm", "NIM-12")  # the lamp hangs so high that nothing s
 
 
 class ArenaRanger:
-    """A range sensor in the arena: it jitters, loses readings, singly and in bursts, and now and then sees what is not."""
+    """A range sensor in the arena: it jitters, loses readings singly and in bursts, and sometimes sees what is not."""
 
     def __init__(self, arena: Arena, world: SimWorld, name: str, *, sides: bool, through_glass: bool) -> None:
         self.arena, self.world, self.name = arena, world, name

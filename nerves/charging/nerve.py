@@ -13,13 +13,11 @@ from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import Refusal
 from shared.part import Nerve
 from shared.subjects.body import (
-    CRUISE_MM_S,
-    HOLD_MS,
     TURN_CDEG_S,
-    Action,
     ChargingDecided,
     ChargingState,
     DistanceWave,
+    Helm,
     LightWave,
     MotorRequest,
 )
@@ -106,9 +104,7 @@ def remember(window: ChargingWindow, message: Heard, now_ms: int) -> ChargingWin
                 return window
             bearing = None if message.direction_cdeg is None else message.direction_cdeg % FULL_CIRCLE_CDEG
             bright = message.quality != "ABSENT" and message.level_mlux > 0
-            return replace(
-                window, site=message.site, light_ms=message.taken_ms, bearing_cdeg=bearing, bright=bright
-            )
+            return replace(window, site=message.site, light_ms=message.taken_ms, bearing_cdeg=bearing, bright=bright)
         case BatteryWave():
             return replace(window, site=message.site, battery_ms=min(now_ms, max(window.battery_ms, message.taken_ms)))
         case Tick():
@@ -125,7 +121,7 @@ def _about_battery(state: Charging, wave: BatteryWave, now_ms: int) -> list[Said
     number = state.number + 1
     decided = ChargingDecided(wave.site, state.state, after, reason, charge, number, SEEK_ULF, earned)
     if after in ("DOCKED", "EXHAUSTED"):
-        return [decided, MotorRequest(wave.site, "charging", number, "stop", 0, 0, now_ms, HOLD_MS)]
+        return [decided, Helm(wave.site, "charging", number, now_ms).stop()]
     return [decided]
 
 
@@ -134,9 +130,7 @@ def next_step(state: Charging, wave: BatteryWave) -> tuple[ChargingState, Reason
     if wave.state == "ABSENT":
         return None if state.state == "CONTENT" else ("CONTENT", "no_battery")
     if wave.charging:
-        if state.state == "DOCKED":
-            return ("CONTENT", "charged") if wave.charge_ppm >= FULL_PPM else None
-        return ("DOCKED", "docked") if state.state != "CONTENT" and wave.charge_ppm < FULL_PPM else None
+        return _charging(state, wave.charge_ppm)
     if wave.charge_ppm <= 0:
         return None if state.state == "EXHAUSTED" else ("EXHAUSTED", "exhausted")
     if state.state == "DOCKED":
@@ -146,29 +140,29 @@ def next_step(state: Charging, wave: BatteryWave) -> tuple[ChargingState, Reason
     return ("SEEK", "low") if wave.state == "LOW" and state.state == "CONTENT" else None
 
 
+def _charging(state: Charging, charge_ppm: int) -> tuple[ChargingState, Reason] | None:
+    full = charge_ppm >= FULL_PPM
+    if state.state == "DOCKED":
+        return ("CONTENT", "charged") if full else None
+    return None if full or state.state == "CONTENT" else ("DOCKED", "docked")
+
+
 def _command(state: Charging, window: ChargingWindow, seen: Ahead, now_ms: int) -> MotorRequest | None:
     """Return what leads the body to its dock or keeps it there; None leaves it to others."""
+    helm = Helm(window.site, "charging", state.number, now_ms)
     if state.state == "DOCKED":
-        return _request(state, "stop", 0, 0, window.site, now_ms)
+        return helm.stop()
     lit = window.bright and now_ms - window.light_ms <= LIGHT_FRESH_MS
     if state.state != "SEEK" or not lit or seen.front_mm is None:
         return None
-    past_ms = now_ms - window.blocked_ms
-    if window.blocked_ms and past_ms < DETOUR_MS * (1 + window.detours) // 2:
-        ready = seen.clear and not seen.contradicts
-        return _request(state, "forward", CRUISE_MM_S, 0, window.site, now_ms) if ready else None
     aside = HALF_CIRCLE_CDEG if window.bearing_cdeg is None else _signed(window.bearing_cdeg)
-    if abs(aside) > STRAIGHT_CDEG:
+    passing = window.blocked_ms and now_ms - window.blocked_ms < DETOUR_MS * (1 + window.detours) // 2
+    if abs(aside) > STRAIGHT_CDEG and not passing:
         rate = TURN_CDEG_S if abs(aside) > 2 * STRAIGHT_CDEG else STEER_CDEG_S
-        return _request(state, "turn", 0, rate if aside > 0 else -rate, window.site, now_ms)
-    ready = seen.clear and not seen.contradicts
-    return _request(state, "forward", CRUISE_MM_S, 0, window.site, now_ms) if ready else None
+        return helm.turn(rate if aside > 0 else -rate)
+    return helm.forward() if seen.clear and not seen.contradicts else None
 
 
 def _signed(cdeg: int) -> int:
     """Return a bearing as the shorter turn, clockwise positive."""
     return cdeg - FULL_CIRCLE_CDEG if cdeg > HALF_CIRCLE_CDEG else cdeg
-
-
-def _request(state: Charging, action: Action, speed: int, rate: int, site: str, now_ms: int) -> MotorRequest:
-    return MotorRequest(site, "charging", state.number, action, speed, rate, now_ms, HOLD_MS)

@@ -19,11 +19,11 @@ from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import Refusal
 from shared.part import Nerve
 from shared.subjects.body import (
-    HOLD_MS,
-    Action,
     BoxedInWave,
     CollisionDecided,
+    CollisionState,
     DistanceWave,
+    Helm,
     MotorRequest,
     MotorWave,
 )
@@ -78,10 +78,11 @@ class CollisionNerve(Nerve[Avoiding, CollisionWindow]):
         if step is None:
             return window, _renewed(state, window.site, now_ms) if isinstance(message, DistanceWave) else []
         said: list[Said] = [_decided(step, state, window.site, now_ms)]
-        if step.path[-1] == "BOXED_IN":
+        if step.reason == "boxed_in":
             said.append(_help(window.site, step, now_ms))
         if step.path[-1] != "IDLE":
-            said.append(_command(step.path[-1], step.rate_cdeg_s, state.number + 1, window.site, now_ms))
+            helm = Helm(window.site, "collision", state.number + 1, now_ms)
+            said.append(_command(step.path[-1], step.rate_cdeg_s, helm))
         return replace(window, clear=0), said
 
 
@@ -140,13 +141,11 @@ def _renewed(state: Avoiding, site: str, now_ms: int) -> list[Said]:
     """Return the command that keeps the body doing what was decided; while idle, others may move it."""
     if state.state in ("IDLE", "DISABLED"):
         return []
-    return [_command(state.state, state.rate_cdeg_s, state.number, site, now_ms)]
+    return [_command(state.state, state.rate_cdeg_s, Helm(site, "collision", state.number, now_ms))]
 
 
-def _command(state: str, rate_cdeg_s: int, number: int, site: str, now_ms: int) -> MotorRequest:
-    action: Action = "turn" if state == "EVADE" else "stop"
-    rate = rate_cdeg_s if state == "EVADE" else 0
-    return MotorRequest(site, "collision", number, action, 0, rate, now_ms, HOLD_MS)
+def _command(state: CollisionState, rate_cdeg_s: int, helm: Helm) -> MotorRequest:
+    return helm.turn(rate_cdeg_s) if state == "EVADE" else helm.stop()
 
 
 def _help(site: str, step: Step, now_ms: int) -> BoxedInWave:

@@ -25,6 +25,7 @@ class Avoiding(msgspec.Struct, frozen=True):
     at_ms: int = 0  #: when the last step was taken
     evading_ms: int = 0  #: when turning began
     over_ms: int = 0  #: when the last evasion ended
+    boxed_ms: int = 0  #: when it last turned once around and found no way out; 0 where there is one
     confirmed: int = 0
     failed: int = 0
     weight_ppm: int = BEGIN_PPM
@@ -64,6 +65,7 @@ def evolved(state: Avoiding, decision: CollisionDecided) -> Avoiding:
         at_ms=decision.at_ms,
         evading_ms=decision.at_ms if turns else state.evading_ms,
         over_ms=decision.at_ms if decision.outcome is not None else state.over_ms,
+        boxed_ms=decision.at_ms if decision.reason == "boxed_in" else 0 if after == "IDLE" else state.boxed_ms,
         confirmed=decision.confirmed,
         failed=decision.failed,
         weight_ppm=decision.weight_ppm,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from cells.distance_cell.sight import Ahead, ahead
@@ -78,22 +79,9 @@ def next_step(state: Avoiding, window: CollisionWindow, now_ms: int) -> Step | N
     missing = what_is_missing(window, seen, now_ms)
     if missing is not None:
         return None if state.state == "DISABLED" else _step(state, seen, ("DISABLED",), missing)
-    match state.state:
-        case "DISABLED":
-            return _step(state, seen, ("IDLE",), "ready")
-        case "IDLE":
-            return _noticed(state, window, seen, now_ms)
-        case "DETECT" | "EVALUATE":
-            return _weighed(state, window, seen, now_ms)
-        case "EVADE":
-            return _turning(state, window, seen, now_ms)
-        case "RESUME":
-            return _proven(state, window, seen, now_ms)
-        case "BOXED_IN":
-            if window.clear > 1:
-                return _step(state, seen, ("IDLE",), "freed")
-            due = now_ms - state.at_ms >= RESCAN_MS
-            return _step(state, seen, ("EVADE",), "rescan", rate=_side(state, seen, now_ms)) if due else None
+    if state.state == "DISABLED":
+        return _step(state, seen, ("BOXED_IN" if state.boxed_ms else "IDLE",), "ready")
+    return RULES[state.state](state, window, seen, now_ms)
 
 
 def what_is_missing(window: CollisionWindow, seen: Ahead, now_ms: int) -> CollisionReason | None:
@@ -116,28 +104,28 @@ def _noticed(state: Avoiding, window: CollisionWindow, seen: Ahead, now_ms: int)
     else:
         return None
     habit: Habit = "reflex" if _acted(window, now_ms) else habit_of(state.weight_ppm)
+    at_once = habit == "reflex" and reason != "contradiction"
+    step = _step(state, seen, ("DETECT", "EVALUATE", "EVADE") if at_once else ("DETECT",), reason)
     earned = OCCURRED_ULF if reason == "stalled" else 0
-    if habit == "reflex" and reason != "contradiction":
-        rate = _side(state, seen, now_ms)
-        return _step(state, seen, ("DETECT", "EVALUATE", "EVADE"), reason, habit=habit, rate=rate, earned=earned)
-    return _step(state, seen, ("DETECT",), reason, habit=habit, earned=earned)
+    return replace(step, habit=habit, rate_cdeg_s=_side(state, seen, now_ms), earned_ulf=earned)
 
 
 def _weighed(state: Avoiding, window: CollisionWindow, seen: Ahead, now_ms: int) -> Step | None:
     """Look again for as long as the habit deliberates, then turn, or find that there was nothing."""
     if window.stalled and state.cause != "stalled":
-        return _step(state, seen, ("DETECT",), "stalled", earned=OCCURRED_ULF)
+        return replace(_step(state, seen, ("DETECT",), "stalled"), earned_ulf=OCCURRED_ULF)
     entering: tuple[CollisionState, ...] = ("EVALUATE",) if state.state == "DETECT" else ()
     rate = _side(state, seen, now_ms)
     if _acted(window, now_ms) and seen.blocked and state.habit != "reflex":
-        return _step(state, seen, (*entering, "EVADE"), _domain(seen), habit="reflex", rate=rate)
+        return replace(_step(state, seen, (*entering, "EVADE"), _domain(seen)), habit="reflex", rate_cdeg_s=rate)
     wait_ms = DELIBERATION["deliberate" if state.cause == "contradiction" else state.habit][0]
     if now_ms - state.since_ms < wait_ms:
         return _step(state, seen, entering, "evaluated") if entering else None
     if state.cause != "stalled" and not seen.blocked:
         return _step(state, seen, (*entering, "IDLE"), "false_alarm") if seen.clear else None
     reason = state.cause if state.cause in ("stalled", "contradiction") else _domain(seen)
-    return _step(state, seen, (*entering, "EVADE"), reason, rate=rate, extra=DELIBERATION[state.habit][1])
+    step = _step(state, seen, (*entering, "EVADE"), reason)
+    return replace(step, rate_cdeg_s=rate, cost_ulf=step.cost_ulf + DELIBERATION[state.habit][1])
 
 
 def _turning(state: Avoiding, window: CollisionWindow, seen: Ahead, now_ms: int) -> Step | None:
@@ -148,24 +136,36 @@ def _turning(state: Avoiding, window: CollisionWindow, seen: Ahead, now_ms: int)
     return _step(state, seen, ("BOXED_IN",), "boxed_in") if turned_ms >= FULL_TURN_MS else None
 
 
-def _proven(state: Avoiding, window: CollisionWindow, seen: Ahead, now_ms: int) -> Step | None:
+def _proven(state: Avoiding, window: CollisionWindow, seen: Ahead, now_ms: int) -> Step | None:  # noqa: ARG001 - as every rule
     """At rest, compare what was expected with what is found, and learn from it."""
     newest = max((glimpse.taken_ms for glimpse in window.sight.glimpses), default=0)
     if newest - state.at_ms < PROVEN_MS or seen.front_mm is None:
         return None
     found = min(seen.front_mm, CLEAR_MM)
     outcome = judged(CLEAR_MM, found)
-    weight, confirmed, failed = state.weight_ppm, state.confirmed, state.failed
+    step = (
+        _step(state, seen, ("EVADE",), "not_clear")
+        if outcome == "failed"
+        else _step(state, seen, ("IDLE",), "verified")
+    )
+    step = replace(step, outcome=outcome, expected_mm=CLEAR_MM, found_mm=found)
     if outcome == "failed":
-        weight, failed = max(0, weight - WEIGHT_DELTA_PPM), failed + 1
-    elif outcome == "confirmed":
-        weight, confirmed = min(1_000_000, weight + WEIGHT_DELTA_PPM), confirmed + 1
-    avoided = outcome == "confirmed" and state.cause != "stalled"
-    earned = AVOIDED_ULF * avoided + COMPILED_ULF * (confirmed == COMPILED_AFTER != state.confirmed)
-    learned = _Learned(confirmed, failed, weight, earned, outcome, found)
-    if outcome == "failed":
-        return _step(state, seen, ("EVADE",), "not_clear", learned=learned)
-    return _step(state, seen, ("IDLE",), "verified", learned=learned)
+        return replace(step, failed=state.failed + 1, weight_ppm=max(0, state.weight_ppm - WEIGHT_DELTA_PPM))
+    if outcome == "partial":
+        return step
+    confirmed = state.confirmed + 1
+    earned = AVOIDED_ULF * (state.cause != "stalled") + COMPILED_ULF * (confirmed == COMPILED_AFTER)
+    weight = min(1_000_000, state.weight_ppm + WEIGHT_DELTA_PPM)
+    return replace(step, confirmed=confirmed, weight_ppm=weight, earned_ulf=earned)
+
+
+def _waiting(state: Avoiding, window: CollisionWindow, seen: Ahead, now_ms: int) -> Step | None:
+    """Boxed in: stand still until it is clear ahead, and look around again once a minute."""
+    if window.clear > 1:
+        return _step(state, seen, ("IDLE",), "freed")
+    if now_ms - state.boxed_ms < RESCAN_MS:
+        return None
+    return replace(_step(state, seen, ("EVADE",), "rescan"), rate_cdeg_s=_side(state, seen, now_ms))
 
 
 def judged(expected_mm: int, found_mm: int) -> Outcome:
@@ -174,44 +174,19 @@ def judged(expected_mm: int, found_mm: int) -> Outcome:
     return "confirmed" if off <= TOLERANCE_MM else "partial" if off <= 3 * TOLERANCE_MM else "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class _Learned:
-    confirmed: int
-    failed: int
-    weight_ppm: int
-    earned_ulf: int
-    outcome: Outcome
-    found_mm: int
-
-
-def _step(
-    state: Avoiding,
-    seen: Ahead,
-    path: tuple[CollisionState, ...],
-    reason: CollisionReason,
-    *,
-    habit: Habit | None = None,
-    rate: int | None = None,
-    extra: int = 0,
-    earned: int = 0,
-    learned: _Learned | None = None,
-) -> Step:
-    what = learned or _Learned(state.confirmed, state.failed, state.weight_ppm, earned, "partial", 0)
+def _step(state: Avoiding, seen: Ahead, path: tuple[CollisionState, ...], reason: CollisionReason) -> Step:
+    """Return a step that teaches nothing and turns no other way; where it does, the caller replaces that."""
     return Step(
         path,
         reason,
-        habit or state.habit,
+        state.habit,
         seen,
         _domain(seen),
-        state.rate_cdeg_s if rate is None else rate,
-        what.confirmed,
-        what.failed,
-        what.weight_ppm,
-        sum(COST_ULF.get(step, 0) for step in path) + extra,
-        what.earned_ulf,
-        what.outcome if learned else None,
-        CLEAR_MM if learned else 0,
-        what.found_mm,
+        state.rate_cdeg_s,
+        state.confirmed,
+        state.failed,
+        state.weight_ppm,
+        sum(COST_ULF.get(step, 0) for step in path),
     )
 
 
@@ -235,3 +210,14 @@ def _side(state: Avoiding, seen: Ahead, now_ms: int) -> int:
     if known is None or (known >= CLEAR_MM) == (right is not None):
         return TURN_CDEG_S
     return -TURN_CDEG_S
+
+
+Rule = Callable[[Avoiding, CollisionWindow, Ahead, int], Step | None]
+RULES: dict[CollisionState, Rule] = {
+    "IDLE": _noticed,
+    "DETECT": _weighed,
+    "EVALUATE": _weighed,
+    "EVADE": _turning,
+    "RESUME": _proven,
+    "BOXED_IN": _waiting,
+}

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from cells.distance_cell.sight import Ahead, Sight, ahead, see
 from shared.constant import constant
 from shared.errors import Refusal
 from shared.part import Nerve
 from shared.subjects.body import (
-    CRUISE_MM_S,
-    HOLD_MS,
     TURN_CDEG_S,
-    Action,
     DistanceWave,
     ExplorationDecided,
     ExplorationState,
+    Helm,
     MotorRequest,
 )
 from shared.subjects.system import Tick
@@ -73,47 +72,39 @@ class ExplorationNerve(Nerve[Exploring, ExplorationWindow]):
         after = state if decided is None else self.evolve(state, decided)
         said: list[Said] = [] if decided is None else [decided]
         if decided is not None or isinstance(message, DistanceWave):
-            said += _commands(after, seen, window.site, now_ms, stopping=decided is not None)
+            helm = Helm(window.site, "exploration", after.leg, now_ms)
+            said += _commands(after, seen, helm, stopping=decided is not None)
         return window, said
 
 
 def next_leg(state: Exploring, window: ExplorationWindow, seen: Ahead, now_ms: int) -> ExplorationDecided | None:
     """Return the decision that is due, None where the leg goes on."""
     moving = state.state in ("CRUISE", "TURN")
+    stays = ExplorationDecided(window.site, state.state, state.state, "clear", state.leg + 1, 0, now_ms, 0)
     if seen.front_mm is None:
-        if not moving:
-            return None
-        return _decided(state, "BLIND", "silent" if seen.silent else "no_front", window.site, 0, now_ms, 0)
+        why: Literal["silent", "no_front"] = "silent" if seen.silent else "no_front"
+        return replace(stays, after="BLIND", reason=why) if moving else None
+    straight = replace(stays, after="CRUISE", until_ms=now_ms + LEG_MS, cost_ulf=FORWARD_ULF)
     if not moving:
-        return _decided(state, "CRUISE", "clear", window.site, 0, now_ms + LEG_MS, FORWARD_ULF) if seen.clear else None
+        return straight if seen.clear else None
     if now_ms < state.until_ms:
         return None
     if state.state == "TURN":
-        return _decided(state, "CRUISE", "turned", window.site, 0, now_ms + LEG_MS, FORWARD_ULF)
+        return replace(straight, reason="turned")
     angle = GOLDEN_CDEG * (state.leg + 1) % HALF_TURN_CDEG
     rate = TURN_CDEG_S if state.leg % 4 < 2 else -TURN_CDEG_S  # noqa: PLR2004 - two legs one way, two the other
     until_ms = now_ms + angle * 1_000 // TURN_CDEG_S
-    return _decided(state, "TURN", "leg_over", window.site, rate, until_ms, TURN_ULF)
+    return replace(stays, after="TURN", reason="leg_over", rate_cdeg_s=rate, until_ms=until_ms, cost_ulf=TURN_ULF)
 
 
-def _decided(  # noqa: PLR0913 - a decision's fields
-    state: Exploring, after: ExplorationState, reason: str, site: str, rate: int, until_ms: int, cost_ulf: int
-) -> ExplorationDecided:
-    return ExplorationDecided(site, state.state, after, reason, state.leg + 1, rate, until_ms, cost_ulf)  # pyright: ignore[reportArgumentType]
-
-
-def _commands(state: Exploring, seen: Ahead, site: str, now_ms: int, *, stopping: bool) -> list[MotorRequest]:
+def _commands(state: Exploring, seen: Ahead, helm: Helm, *, stopping: bool) -> list[MotorRequest]:
     """Return what keeps the body on its leg; nothing where the way is not surely clear, so that it comes to rest."""
     match state.state:
         case "CRUISE" if seen.clear and not seen.contradicts:
-            return [_command(state, "forward", CRUISE_MM_S, 0, site, now_ms)]
+            return [helm.forward()]
         case "TURN":
-            return [_command(state, "turn", 0, state.rate_cdeg_s, site, now_ms)]
+            return [helm.turn(state.rate_cdeg_s)]
         case "BLIND" if stopping:
-            return [_command(state, "stop", 0, 0, site, now_ms)]
+            return [helm.stop()]
         case _:
             return []
-
-
-def _command(state: Exploring, action: Action, speed: int, rate: int, site: str, now_ms: int) -> MotorRequest:
-    return MotorRequest(site, "exploration", state.leg, action, speed, rate, now_ms, HOLD_MS)

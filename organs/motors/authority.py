@@ -32,7 +32,7 @@ REST = Motion(0, 0, 0)
 
 @dataclass
 class Authority:
-    """Judges commands in the order they come. Holds what the last ones were; a restart forgets it, and holds nothing."""
+    """Judges commands in the order they come; what it holds is forgotten in a restart, which moves nothing."""
 
     site: str
     numbers: dict[Commander, int] = field(default_factory=dict[Commander, int])
@@ -44,12 +44,24 @@ class Authority:
         """Return the motion that a command means, or why it is not obeyed. A stop always is."""
         if request.site != self.site:
             return Refusal("B012", f"these are the motors of {self.site!r}, not of {request.site!r}")
-        until_ms = request.issued_ms + request.hold_ms
-        if request.action == "stop":
-            self._take(request, until_ms, now_ms)
-            return REST
+        until_ms = min(request.issued_ms, now_ms) + request.hold_ms  # a clock that is ahead holds no longer
+        if request.action != "stop":
+            no = self._objection(request, until_ms, now_ms)
+            if no is not None:
+                return no
+        self._take(request, until_ms, now_ms)
+        match request.action:
+            case "stop":
+                return REST
+            case "turn":
+                return Motion(0, request.rate_cdeg_s, until_ms)
+            case "forward":
+                return Motion(request.speed_mm_s, 0, until_ms)
+
+    def _objection(self, request: MotorRequest, until_ms: int, now_ms: int) -> Refusal | None:
+        """Return why a command to move is not obeyed."""
         if until_ms <= now_ms or request.issued_ms > now_ms + CLOCK_SKEW_MS:
-            return Refusal("B010", f"the command ended at {until_ms} ms by its own words, it is {now_ms} ms")
+            return Refusal("B010", f"the command is for {request.issued_ms} to {until_ms} ms, it is {now_ms} ms")
         last = self.numbers.get(request.commander, 0)
         if request.number < last:
             return Refusal("M001", f"{request.commander} commanded number {last} before; this is {request.number}")
@@ -58,9 +70,7 @@ class Authority:
             return Refusal("M003", f"{found}; at most {FASTEST_MM_S} and {FASTEST_CDEG_S} are possible")
         if now_ms < self.held_until_ms and _rank(request.commander) > _rank(self.holder):
             return Refusal("M002", f"{self.holder} holds the motors for {self.held_until_ms - now_ms} ms more")
-        self._take(request, until_ms, now_ms)
-        turning = request.action == "turn"
-        return Motion(0 if turning else request.speed_mm_s, request.rate_cdeg_s if turning else 0, until_ms)
+        return None
 
     def reflex(self, wave_id: bytes, now_ms: int) -> bool:
         """Take the motors for a reflex; False where this wave has stopped the body before."""
@@ -77,7 +87,7 @@ class Authority:
         self.numbers[request.commander] = max(request.number, self.numbers.get(request.commander, 0))
         held = now_ms < self.held_until_ms and _rank(request.commander) > _rank(self.holder)
         if not held and until_ms > now_ms:
-            self.holder, self.held_until_ms = request.commander, min(until_ms, now_ms + CLOCK_SKEW_MS)
+            self.holder, self.held_until_ms = request.commander, until_ms
 
 
 def _rank(commander: Commander) -> int:

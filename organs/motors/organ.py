@@ -69,7 +69,7 @@ class MotorsOrgan(Organ):
         """Report what an evasion that is over found, for each signal that warned of it."""
         return self.signals.judged(decided) if decided.site == self.site else []
 
-    async def on_tick(self, tick: Tick) -> None:  # noqa: ARG002 - only that time passed matters
+    async def on_tick(self, tick: Tick) -> None:
         """Let a motion that nobody renewed end."""
         if self.motors is not None:
             await self.motors.beat()

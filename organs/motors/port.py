@@ -1,4 +1,4 @@
-"""The port through which the organ moves a body, and its simulated adapter: motors on a bench, under the World's time."""
+"""The port through which the organ moves a body, and its simulated adapter: motors on a bench."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Messages made up from their own schema, plausible and on the edge, drawn from a World: the generic checks' food.
 
 A field's unit is the end of its name: `_ms` is near the present, `_ppm` a share, `mm` within a room. Texts stay the
-same most of the time, so that several messages concern one entity, and what may be missing is there more often than not.
+same most of the time, so that several messages concern one entity; what may be missing is mostly there.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -11,7 +11,9 @@ from shared.message import Decision, Ppm, Reply, Request, Wave
 from shared.subjects.gates import Outcome
 
 OBSTACLE_MM = constant(300, "mm", "NIM-13")  # nearer than this ahead is an obstacle
-STOPPING_MM = constant(130, "mm", "NIM-13")  # nearer is danger: braking from cruise (50) and the 0.4 s a sensor may be lost
+STOPPING_MM = constant(
+    130, "mm", "NIM-13"
+)  # nearer is danger: braking from cruise (50) and the 0.4 s a sensor may be lost
 CRUISE_MM_S = constant(200, "mm/s", "NIM-13")
 TURN_CDEG_S = constant(9_000, "cdeg/s", "NIM-13")
 TOLERANCE_MM = constant(50, "mm", "NIM-05")  # off by no more confirms an evasion; up to three times it is partial
@@ -54,7 +56,7 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DistanceWave(Wave, subject="nervous.cells.distance.wave", stream="traces"):
     """How far it is to the nearest thing ahead, to the left and to the right, by one sensor.
 
-    Its domain is `danger` inside the stopping distance and `obstacle` otherwise; its polarity is -1 where there is none.
+    Its domain is `danger` inside the stopping distance, else `obstacle`; its polarity is -1 where there is none.
     """
 
     site: str
@@ -117,6 +119,30 @@ class MotorRequest(Request, subject="nervous.motors.move.request", reply=MotorRe
     rate_cdeg_s: Rate
     issued_ms: int
     hold_ms: Annotated[int, msgspec.Meta(ge=0, le=1_000)]
+
+
+class Helm(NamedTuple):
+    """Who commands which body, under which number, at what time: it makes that commander's commands."""
+
+    site: str
+    commander: Commander
+    number: int
+    now_ms: int
+
+    def forward(self) -> MotorRequest:
+        """Return the command to go straight on."""
+        return self._command("forward", CRUISE_MM_S, 0)
+
+    def turn(self, rate_cdeg_s: int) -> MotorRequest:
+        """Return the command to turn on the spot."""
+        return self._command("turn", 0, rate_cdeg_s)
+
+    def stop(self) -> MotorRequest:
+        """Return the command to stand still."""
+        return self._command("stop", 0, 0)
+
+    def _command(self, action: Action, speed: int, rate: int) -> MotorRequest:
+        return MotorRequest(self.site, self.commander, self.number, action, speed, rate, self.now_ms, HOLD_MS)
 
 
 class CollisionDecided(Decision, subject="nervous.collision.event.{site}.decided"):

@@ -194,6 +194,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "vault rotate": (),
     "config": (),
     "sim": ("--seed", "7", "--minutes", "0.1"),
+    "crawl": ("--seed", "7", "--minutes", "0.1"),
     "bench": ("--events", "16"),
     "doctor": (),
     "completion": ("bash",),
