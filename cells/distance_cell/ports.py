@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
@@ -75,10 +75,10 @@ class IioRanger:
         """Return millimetres, or None where the driver reports no distance."""
         try:
             raw = Decimal(_text(self.folder / "in_distance_raw"))
-            mm = int(raw * Decimal(_text(self.folder / "in_distance_scale") or "0") * 1000)
-        except (InvalidOperation, ValueError, OverflowError):
+            mm = raw * Decimal(_text(self.folder / "in_distance_scale") or "0") * 1000
+            return int(mm) if 0 <= mm <= FARTHEST_MM else None
+        except ArithmeticError:  # no number, none that can be compared, or one beyond all numbers
             return None
-        return mm if 0 <= mm <= FARTHEST_MM else None
 
 
 def found_rangers(folder: Path) -> list[IioRanger]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -48,11 +48,11 @@ class IioLight:
     def read(self) -> Light | None:
         for path in sorted(self.folder.glob("*/in_illuminance_input")):  # in lux, as the kernel has it
             try:
-                mlux = int(Decimal(path.read_text(encoding="ascii").strip()) * 1000)
-            except (OSError, UnicodeDecodeError, InvalidOperation, ValueError, OverflowError):
+                mlux = Decimal(path.read_text(encoding="ascii").strip()) * 1000
+                if 0 <= mlux <= BRIGHTEST_MLUX:
+                    return Light(int(mlux))
+            except (OSError, UnicodeDecodeError, ArithmeticError):  # it is gone, or what it says is no number
                 continue
-            if 0 <= mlux <= BRIGHTEST_MLUX:
-                return Light(mlux)
         return None
 
 
