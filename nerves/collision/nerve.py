@@ -56,7 +56,7 @@ class CollisionNerve(Nerve[Avoiding, CollisionWindow]):
     def simulate(cls, world: SimWorld) -> CollisionNerve:  # noqa: ARG003 - as declared
         return cls("sim")
 
-    def again(self, world: SimWorld) -> CollisionNerve:  # noqa: ARG002 - it is the same body's
+    def again(self, world: SimWorld) -> CollisionNerve:
         return CollisionNerve(self.site)
 
     def entity(self, message: Heard) -> str | None:

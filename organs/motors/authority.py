@@ -38,6 +38,7 @@ class Authority:
     numbers: dict[Commander, int] = field(default_factory=dict[Commander, int])
     holder: Commander = "exploration"
     held_until_ms: int = 0
+    evading: bool = False  #: the holder is turning away from an obstacle
     reflexes: OrderedDict[bytes, None] = field(default_factory=OrderedDict[bytes, None])
 
     def judge(self, request: MotorRequest, now_ms: int) -> Motion | Refusal:
@@ -73,13 +74,16 @@ class Authority:
         return None
 
     def reflex(self, wave_id: bytes, now_ms: int) -> bool:
-        """Take the motors for a reflex; False where this wave has stopped the body before."""
-        if wave_id in self.reflexes:
+        """Take the motors for a reflex; False where this wave has stopped the body before, or it is evading already.
+
+        Turning on the spot runs into nothing, and to stop it would leave the body before its obstacle for ever.
+        """
+        if wave_id in self.reflexes or (self.evading and now_ms < self.held_until_ms):
             return False
         self.reflexes[wave_id] = None
         while len(self.reflexes) > REFLEXES:
             self.reflexes.popitem(last=False)
-        self.holder, self.held_until_ms = "collision", now_ms + REFLEX_HOLD_MS
+        self.holder, self.held_until_ms, self.evading = "collision", now_ms + REFLEX_HOLD_MS, False
         return True
 
     def _take(self, request: MotorRequest, until_ms: int, now_ms: int) -> None:
@@ -88,6 +92,7 @@ class Authority:
         held = now_ms < self.held_until_ms and _rank(request.commander) > _rank(self.holder)
         if not held and until_ms > now_ms:
             self.holder, self.held_until_ms = request.commander, until_ms
+            self.evading = request.commander == "collision" and request.action == "turn"
 
 
 def _rank(commander: Commander) -> int:

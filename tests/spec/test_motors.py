@@ -108,8 +108,9 @@ def test_a_reflex_holds_the_motors() -> None:
     assert (True, False) == (motors.reflex(b"1", NOW_MS), motors.reflex(b"1", NOW_MS))
     assert "M002" == code(motors.judge(helm("person").forward(), NOW_MS + 299))
     assert "" == code(motors.judge(helm("collision").turn(TURN_CDEG_S), NOW_MS + 1))
+    assert not motors.reflex(b"2", NOW_MS + 2)  # it is turning away already
     for n in range(2_000):
-        motors.reflex(b"%d" % n, NOW_MS)
+        motors.reflex(b"%d" % n, NOW_MS + HOLD_MS + 1)
     assert 1_000 == len(motors.reflexes)
 
 
