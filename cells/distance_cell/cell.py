@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from cells.distance_cell.ports import IIO, Ranger, Ranges, SimRanger, found_rangers
+from cells.distance_cell.ports import RANGERS_AT, Ranger, Ranges, SimRanger, found_rangers
 from shared.config import Settings
 from shared.constant import constant
 from shared.part import Cell
@@ -35,7 +35,7 @@ class DistanceCell(Cell):
 
     @classmethod
     def build(cls, settings: Settings, world: World) -> DistanceCell:  # noqa: ARG003 - as declared
-        return cls(found_rangers(Path(IIO)), settings.site)
+        return cls(found_rangers(Path(RANGERS_AT)), settings.site)
 
     @classmethod
     def simulate(cls, world: SimWorld) -> DistanceCell:

@@ -11,7 +11,7 @@ from shared.constant import constant
 from shared.subjects.body import Mm, Quality, Range
 from shared.world import SimWorld, now_ms
 
-IIO = constant("/sys/bus/iio/devices", "folder", "NIM-12")
+RANGERS_AT = constant("/sys/bus/iio/devices", "folder", "NIM-12")
 STEADY_READINGS = constant(3, "readings", "NIM-12")  # more of them that follow one another are stable
 LEAP_MM = constant(
     150, "mm", "NIM-12"

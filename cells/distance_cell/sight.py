@@ -6,10 +6,10 @@ import msgspec
 
 from shared.constant import constant
 from shared.envelope.admission import CLOCK_SKEW_MS
-from shared.subjects.body import FRESH_MS, OBSTACLE_MM, DistanceWave
+from shared.subjects.body import EVIDENCE_MS, OBSTACLE_MM, DistanceWave
 
 SENSORS = constant(4, "sensors", "X-12")
-FORGET_MS = constant(60_000, "ms", "NIM-13")  # who was silent for so long is not waited for any more
+FORGOTTEN_MS = constant(60_000, "ms", "NIM-13")  # who was silent for so long is not waited for any more
 CONTRADICTION_MM = constant(200, "mm", "NIM-13")
 
 
@@ -55,7 +55,7 @@ def see(sight: Sight, wave: DistanceWave, now_ms: int) -> Sight:
     """Return the sight with one more wave. One from the future, and one older than what is known, says nothing new."""
     if wave.taken_ms > now_ms + CLOCK_SKEW_MS:
         return sight
-    others = [g for g in sight.glimpses if g.sensor != wave.sensor and now_ms - g.taken_ms <= FORGET_MS]
+    others = [g for g in sight.glimpses if g.sensor != wave.sensor and now_ms - g.taken_ms <= FORGOTTEN_MS]
     before = next((glimpse for glimpse in sight.glimpses if glimpse.sensor == wave.sensor), None)
     if wave.front.quality == "LOST" or (before is not None and before.taken_ms >= wave.taken_ms):
         return sight
@@ -70,7 +70,7 @@ def ahead(sight: Sight, now_ms: int) -> Ahead:
 
     A sensor that once spoke must go on speaking, or say ABSENT: it may be the only one that sees what is there.
     """
-    fresh = [glimpse for glimpse in sight.glimpses if now_ms - glimpse.taken_ms <= FRESH_MS]
+    fresh = [glimpse for glimpse in sight.glimpses if now_ms - glimpse.taken_ms <= EVIDENCE_MS]
     left, right = _least([g.left_mm for g in fresh]), _least([g.right_mm for g in fresh])
     eyes = [glimpse for glimpse in sight.glimpses if glimpse.front_mm is not None]
     fronts = [glimpse.front_mm for glimpse in fresh if glimpse.front_mm is not None]

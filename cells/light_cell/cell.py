@@ -11,17 +11,16 @@ from typing import ClassVar, Protocol
 from shared.config import Settings
 from shared.constant import constant
 from shared.part import Cell
-from shared.subjects.body import LightWave
+from shared.subjects.body import FULL_CIRCLE_CDEG, LightWave
 from shared.subjects.system import Tick
 from shared.world import SimWorld, World, now_ms
 
-IIO = constant("/sys/bus/iio/devices", "folder", "NIM-12")
-NORMAL_PPM = constant(600_000, "ppm", "NIM-12")
+LIGHTS_AT = constant("/sys/bus/iio/devices", "folder", "NIM-12")
+LIGHT_PPM = constant(600_000, "ppm", "NIM-12")
 ABSENT_PPM = constant(900_000, "ppm", "NIM-12")
 BRIGHTEST_MLUX = constant(1_000_000_000, "mlux", "NIM-12")
 ASIDE_CDEG = constant(4_500, "cdeg", "NIM-12")  # how far aside the two side sensors look
-FULL_CIRCLE_CDEG = constant(36_000, "cdeg", "NIM-12")
-EVERY_BEATS = constant(2, "beats", "NIM-12")
+LIGHT_EVERY_BEATS = constant(2, "beats", "NIM-12")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ class LightCell(Cell):
 
     @classmethod
     def build(cls, settings: Settings, world: World) -> LightCell:  # noqa: ARG003 - as declared
-        return cls(IioLight(Path(IIO)), settings.site)
+        return cls(IioLight(Path(LIGHTS_AT)), settings.site)
 
     @classmethod
     def simulate(cls, world: SimWorld) -> LightCell:
@@ -90,7 +89,7 @@ class LightCell(Cell):
 
     def on_tick(self, tick: Tick) -> Iterator[LightWave]:
         """Say how light it is, or that nobody can tell."""
-        if tick.beat % EVERY_BEATS != 1:
+        if tick.beat % LIGHT_EVERY_BEATS != 1:
             return
         light = self.sensor.read()
         if light is None:
@@ -102,7 +101,7 @@ class LightCell(Cell):
         bearing = bearing_of(light)
         where = "" if bearing is None else f", from {bearing // 100} degrees"
         yield LightWave(
-            "light", NORMAL_PPM, f"light of {light.level_mlux // 1000} lux{where}", self.cost_ulf, self.site,
+            "light", LIGHT_PPM, f"light of {light.level_mlux // 1000} lux{where}", self.cost_ulf, self.site,
             tick.now_ms, "NORMAL", light.level_mlux, light.left_mlux, light.right_mlux,
             direction_cdeg=bearing, beat=tick.beat,
         )  # fmt: skip

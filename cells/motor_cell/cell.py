@@ -15,7 +15,7 @@ from shared.subjects.system import Tick
 from shared.world import SimWorld, World, now_ms
 
 TACHO = constant("/sys/class/tacho-motor", "folder", "NIM-12")
-SURE_PPM = constant(700_000, "ppm", "NIM-12")
+MOTOR_PPM = constant(700_000, "ppm", "NIM-12")
 CERTAIN_PPM = constant(1_000_000, "ppm", "NIM-12")
 CERTAIN: tuple[MotorState, ...] = ("STALLED", "EMPTY", "ABSENT")
 LIFE: tuple[MotorState, ...] = ("IDLE", "COMMANDED", "ACCELERATING", "MOVING", "DECELERATING", "STOPPED", "STALLED")
@@ -98,7 +98,7 @@ class MotorCell(Cell):
     def on_tick(self, tick: Tick) -> Iterator[MotorWave]:
         """Say the state; a stall is certain."""
         now = self.motors.read() or MotorReading("ABSENT")
-        confidence = CERTAIN_PPM if now.state in CERTAIN else SURE_PPM
+        confidence = CERTAIN_PPM if now.state in CERTAIN else MOTOR_PPM
         content = "no motor" if now.state == "ABSENT" else f"motors {now.state.lower()}, {now.speed_mm_s} mm/s"
         yield MotorWave(
             "motor", confidence, content, self.cost_ulf, self.site, tick.now_ms,

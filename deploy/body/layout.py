@@ -14,7 +14,7 @@ GAP_MM = constant(420, "mm", "NIM-13")  # between what stands in an arena
 SUDDEN_MM = constant(100, "mm", "NIM-13")  # radius of what appears from nowhere
 STAYS_MS = constant(15_000, "ms", "NIM-13")
 GLASS_SHARE = constant(0.17, "share", "NIM-13")
-TRIES = constant(200, "attempts", "X-12")
+PLACINGS = constant(200, "attempts", "X-12")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class _Draft:
 
     def room(self, margin: int, gap: int) -> tuple[int, int] | None:
         """Return a place at least `margin` from the walls and `gap` from what stands there; None if none was found."""
-        for _ in range(TRIES):
+        for _ in range(PLACINGS):
             x = margin + _up_to(self.world, self.width_mm - 2 * margin)
             y = margin + _up_to(self.world, self.depth_mm - 2 * margin)
             if all((x - a) ** 2 + (y - b) ** 2 >= (gap + r) ** 2 for a, b, r in self.taken):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 
 from shared.constant import constant
+from shared.subjects.body import FULL_CIRCLE_CDEG
 
 ONE = constant(1_000_000, "millionths", "NIM-12")
-FULL_CDEG = constant(36_000, "cdeg", "NIM-12")
 _PI = 3_141_592_653_589_793_238  # times ten to the eighteenth
 _UNIT = 10**18
 
@@ -15,12 +15,12 @@ _UNIT = 10**18
 @cache
 def sine(cdeg: int) -> int:
     """Return the sine of an angle in hundredths of a degree, in millionths, rounded down from 18 digits."""
-    cdeg %= FULL_CDEG
-    if cdeg > FULL_CDEG // 2:
-        return -sine(cdeg - FULL_CDEG // 2)
-    if cdeg > FULL_CDEG // 4:
-        cdeg = FULL_CDEG // 2 - cdeg
-    x = 2 * _PI * cdeg // FULL_CDEG
+    cdeg %= FULL_CIRCLE_CDEG
+    if cdeg > FULL_CIRCLE_CDEG // 2:
+        return -sine(cdeg - FULL_CIRCLE_CDEG // 2)
+    if cdeg > FULL_CIRCLE_CDEG // 4:
+        cdeg = FULL_CIRCLE_CDEG // 2 - cdeg
+    x = 2 * _PI * cdeg // FULL_CIRCLE_CDEG
     term, total = x, x
     for n in range(1, 12):  # Taylor's series; the twelfth term is below the last digit
         term = -term * x // _UNIT * x // _UNIT // ((2 * n) * (2 * n + 1))
@@ -30,4 +30,4 @@ def sine(cdeg: int) -> int:
 
 def cosine(cdeg: int) -> int:
     """Return the cosine of an angle in hundredths of a degree, in millionths."""
-    return sine(cdeg + FULL_CDEG // 4)
+    return sine(cdeg + FULL_CIRCLE_CDEG // 4)

@@ -13,6 +13,7 @@ from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import Refusal
 from shared.part import Nerve
 from shared.subjects.body import (
+    FULL_CIRCLE_CDEG,
     TURN_CDEG_S,
     ChargingDecided,
     ChargingState,
@@ -30,7 +31,6 @@ STRAIGHT_CDEG = constant(1_200, "cdeg", "NIM-13")  # a light no further aside th
 DETOUR_MS = constant(2_000, "ms", "NIM-13")  # after something was in the way, first straight on past it
 DETOURS = constant(6, "detours", "NIM-13")  # each of them longer than the one before, and then from the beginning
 HALF_CIRCLE_CDEG = constant(18_000, "cdeg", "NIM-13")
-FULL_CIRCLE_CDEG = constant(36_000, "cdeg", "NIM-13")
 STEER_CDEG_S = constant(4_500, "cdeg/s", "NIM-13")
 SEEK_ULF = constant(500_000, "micro-lifeforce", "NIM-13")
 CHARGED_ULF = constant(10_000_000, "micro-lifeforce", "NIM-10")

@@ -9,7 +9,7 @@ from shared.constant import constant
 from shared.subjects.body import CollisionDecided, CollisionReason, CollisionState, Habit
 
 HYBRID_PPM = constant(300_000, "ppm", "NIM-13")
-REFLEX_PPM = constant(800_000, "ppm", "NIM-06")  # above it
+AT_ONCE_PPM = constant(800_000, "ppm", "NIM-06")  # above it
 BEGIN_PPM = constant(100_000, "ppm", "NIM-06")
 
 
@@ -45,7 +45,7 @@ class CollisionWindow(msgspec.Struct, frozen=True):
 
 def habit_of(weight_ppm: int) -> Habit:
     """Return how evasions are gone about at this weight: the more were verified, the less is deliberated."""
-    if weight_ppm > REFLEX_PPM:
+    if weight_ppm > AT_ONCE_PPM:
         return "reflex"
     return "hybrid" if weight_ppm >= HYBRID_PPM else "deliberate"
 

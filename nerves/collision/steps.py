@@ -10,7 +10,7 @@ from cells.distance_cell.sight import Ahead, ahead
 from nerves.collision.state import Avoiding, CollisionWindow, habit_of
 from shared.constant import constant
 from shared.subjects.body import (
-    FRESH_MS,
+    EVIDENCE_MS,
     STOPPING_MM,
     TOLERANCE_MM,
     TURN_CDEG_S,
@@ -196,7 +196,7 @@ def _domain(seen: Ahead) -> Literal["danger", "obstacle"]:
 
 def _acted(window: CollisionWindow, now_ms: int) -> bool:
     """Whether a reflex has stopped the body just now."""
-    return window.reflex_ms > 0 and now_ms - window.reflex_ms <= FRESH_MS
+    return window.reflex_ms > 0 and now_ms - window.reflex_ms <= EVIDENCE_MS
 
 
 def _side(state: Avoiding, seen: Ahead, now_ms: int) -> int:

@@ -1,4 +1,4 @@
-"""What became of the signals that warned of an obstacle: the evasion's own finding, reported to whoever judges."""
+"""What became of the signals that warned of an obstacle: what the evasion found, reported to whoever judges."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ class Signals:
                 self.noted.popitem(last=False)
 
     def judged(self, decided: CollisionDecided) -> list[OutcomeRequest]:
-        """Return a report for every signal noted during an evasion, when it is over; each is reported once.
+        """Return a report for the first signal of each domain that warned of an evasion, when it is over.
 
-        A false alarm expected an obstacle where there was none, so its signal failed.
+        Those after it warned of the same obstacle: one evasion teaches once. A false alarm expected an obstacle where
+        there was none, so its signal failed.
         """
         if decided.reason == "false_alarm":
             expected, found = 0, decided.front_mm or 0
@@ -36,11 +37,13 @@ class Signals:
             expected, found = decided.expected_mm, decided.found_mm
         else:
             return []
-        first, last = decided.since_ms - BEFORE_MS, decided.at_ms + BEFORE_MS
-        about = [signal for signal, (_, at_ms) in self.noted.items() if first <= at_ms <= last]
-        return [self._report(signal, expected, found, decided) for signal in about]
-
-    def _report(self, signal: bytes, expected: int, found: int, decided: CollisionDecided) -> OutcomeRequest:
-        domain, _ = self.noted.pop(signal)
+        begin, end = decided.since_ms - BEFORE_MS, decided.at_ms + BEFORE_MS
+        about = [(signal, domain) for signal, (domain, at_ms) in self.noted.items() if begin <= at_ms <= end]
+        firsts = dict[str, bytes]()
+        for signal, domain in about:
+            firsts.setdefault(domain, signal)
+            del self.noted[signal]
         content = f"evasion {decided.confirmed + decided.failed}: clear for {found} mm, {expected} mm expected"
-        return OutcomeRequest(domain, signal, expected, found, TOLERANCE_MM, content)
+        return [
+            OutcomeRequest(domain, signal, expected, found, TOLERANCE_MM, content) for domain, signal in firsts.items()
+        ]

@@ -17,8 +17,9 @@ STOPPING_MM = constant(
 CRUISE_MM_S = constant(200, "mm/s", "NIM-13")
 TURN_CDEG_S = constant(9_000, "cdeg/s", "NIM-13")
 TOLERANCE_MM = constant(50, "mm", "NIM-05")  # off by no more confirms an evasion; up to three times it is partial
-FRESH_MS = constant(400, "ms", "NIM-13")  # evidence older than this is missing evidence
+EVIDENCE_MS = constant(400, "ms", "NIM-13")  # evidence older than this is missing evidence
 HOLD_MS = constant(400, "ms", "NIM-12")  # a movement that nobody renews ends by itself
+FULL_CIRCLE_CDEG = constant(36_000, "cdeg", "NIM-12")
 LEFT_CDEG = constant(27_000, "cdeg", "NIM-12")
 RIGHT_CDEG = constant(9_000, "cdeg", "NIM-12")
 

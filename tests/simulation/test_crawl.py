@@ -170,6 +170,11 @@ def test_evasions_become_cheaper() -> None:
     assert (False, True) == (summaries[0]["reflex"], summaries[-1]["reflex"])
 
 
+def weighed(domain: str, after_ppm: int, signal: bytes = bytes(16), before_ppm: int = 0) -> WeightChanged:
+    """A gate's changed weight."""
+    return WeightChanged(domain, signal, "confirmed", before_ppm, after_ppm)
+
+
 class StandInGate(Organ):
     """Stands in for the gates: it grants itself a reflex, acts on every near thing, and weighs what came of it."""
 
@@ -195,7 +200,7 @@ class StandInGate(Organ):
         """Trust the gate more."""
         self.told.append(request)
         before, self.weight_ppm = self.weight_ppm, min(1_000_000, self.weight_ppm + 1_000)
-        return [WeightChanged(request.domain, request.signal, "confirmed", before, self.weight_ppm)]
+        return [weighed(request.domain, self.weight_ppm, request.signal, before)]
 
 
 @pytest.mark.spec("NIM-05", "NIM-06", "NIM-13")
@@ -218,11 +223,11 @@ def test_with_gates_the_reflex_acts_and_its_outcome_is_reported() -> None:
 def test_whose_weight_counts() -> None:
     """Without gates the nerve's own count is the weight; where the gates weigh, theirs is, and a grant can be taken."""
     weights = Weights()
-    weights.take(WeightChanged("joy", b"", "failed", 0, 1))
+    weights.take(weighed("joy", 1))
     assert (100_000, False) == (weights.weight_ppm, weights.reflex)
     weights.take(ReflexGranted("danger", granted=True, weight_ppm=900_000, reason=""))
     assert (900_000, True) == (weights.weight_ppm, weights.reflex)
-    weights.take(WeightChanged("obstacle", b"", "failed", 900_000, 780_000))
+    weights.take(weighed("obstacle", 780_000))
     weights.take(ReflexGranted("danger", granted=False, weight_ppm=780_000, reason=""))
     assert (780_000, False) == (weights.weight_ppm, weights.reflex)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -44,7 +43,7 @@ def distance(front: Range, left: Range | None = None, right: Range | None = None
 
 
 @pytest.fixture
-def kernel(tmp_path: Path) -> Iterator[Path]:
+def kernel(tmp_path: Path) -> Path:
     """A folder as the kernel offers its devices: one folder each, with one value a file."""
     (tmp_path / "iio:device0").mkdir()
     return tmp_path

@@ -16,7 +16,7 @@ from nerves.exploration import ExplorationNerve
 from shared.message import Message
 from shared.part import Nerve
 from shared.subjects.body import (
-    FRESH_MS,
+    EVIDENCE_MS,
     BoxedInWave,
     ChargingDecided,
     CollisionDecided,
@@ -305,7 +305,7 @@ def test_being_boxed_in_outlasts_a_silence() -> None:
     """A silent sensor does not make it forget that there is no way out."""
     body = collision()
     body.see(200, times=60)
-    body.wait(FRESH_MS + 1)
+    body.wait(EVIDENCE_MS + 1)
     assert ("silent", "DISABLED") == (body.said[-1], body.state.state)
     body.see(200, times=3)
     assert ("BOXED_IN", 1) == (body.state.state, len(body.waves))
@@ -398,7 +398,7 @@ def test_it_never_drives_and_never_turns_blindly(felt: list[tuple[str, int, int,
                 body.hear(ReflexActed("danger", b"1", 900_000, 1, 0, "", body.now_ms))
             case _:
                 body.wait(0)
-        fresh = any(body.now_ms - glimpse.taken_ms <= FRESH_MS for glimpse in body.window.sight.glimpses)
+        fresh = any(body.now_ms - glimpse.taken_ms <= EVIDENCE_MS for glimpse in body.window.sight.glimpses)
         for command in body.commands[before:]:
             assert command.action in ("stop", "turn")
             assert command.action == "stop" or (body.state.state == "EVADE" and fresh)
@@ -436,7 +436,7 @@ def test_a_blind_explorer_stops() -> None:
     """When nothing is heard of the way ahead it stops, says that it is blind, and goes on when it sees again."""
     body = Body(ExplorationNerve())
     body.see(2_000, times=3)
-    body.wait(FRESH_MS + 1)
+    body.wait(EVIDENCE_MS + 1)
     assert ("silent", "BLIND", "stop") == (body.said[-1], body.state.state, body.doing)
     body.see(2_000)
     assert ("clear", "forward") == (body.said[-1], body.doing)

@@ -267,10 +267,11 @@ def decided(
 
 @pytest.mark.spec("NIM-05")
 def test_what_became_of_a_warning() -> None:
-    """Each signal that warned of what was evaded is reported once, with what was expected and what was found."""
+    """The first signal of each domain is reported once, with what was expected and found; later ones say the same."""
     signals = Signals()
     signals.note("danger", b"one", NOW_MS - 500)
     signals.note("obstacle", b"two", NOW_MS + 500)
+    signals.note("obstacle", b"two again", NOW_MS + 600)
     signals.note("obstacle", b"old", NOW_MS - 60_000)
     said = signals.judged(decided())
     assert [("danger", b"one", 400, 380, 50), ("obstacle", b"two", 400, 380, 50)] == [
