@@ -11,6 +11,7 @@ from deploy.body.crew import APART_MS, BEAT_MS, SITE, START_MS, crew_of
 from deploy.body.layout import Layout
 from deploy.body.record import Crawl, Record
 from deploy.organism import Organism
+from deploy.recheck import reruns_of
 from deploy.simulation import BrokenInvariant, Chaos, Judge, SimHost, Trouble
 from shared.bus import Delivery
 from shared.bus.sim import Faults
@@ -19,7 +20,7 @@ from shared.config import load
 from shared.envelope import Prefix
 from shared.errors import Refused
 from shared.log.entry import Entry
-from shared.message import Decision, Wave, lookup
+from shared.message import AnyWave, Decision, Wave, lookup
 from shared.part import Part
 from shared.world import SIM_EPOCH_NS, SimWorld, now_ms, simulate
 
@@ -55,7 +56,7 @@ class _Life:
         calm, self.host.server.faults = self.host.server.faults, Faults(delay_s=0.0)
         await self.organism.start([])
         spectator = await self.host.wire("spectator")
-        await spectator.subscribe("dev.nervous.cells.*.wave", self._felt)
+        await spectator.subscribe(AnyWave.pattern("dev"), self._felt)
         await self._until(START_MS)
         self.arena = Arena(layouts[0], lambda: now_ms(self.world))
         crew = crew_of(self.arena, SimWorld("dev", self.seed), self.world)
@@ -76,6 +77,7 @@ class _Life:
             arenas.append(self.arena.snapshot())
         troubling.cancel()
         await chaos.calm()
+        self._rerun()
         await self.organism.stop()
         digest, entries = self.judge.hasher.hexdigest(), len(self.judge.verdicts)
         return Crawl(crawls, arenas, digest, entries, chaos.crashes)
@@ -90,6 +92,14 @@ class _Life:
         done, self.record = self.record, Record(copy(self.record.weights))
         done.finish(self.arena)
         return done
+
+    def _rerun(self) -> None:
+        """Run every decision again from its evidence; BrokenInvariant where one comes out differently."""
+        for rerun in reruns_of([runner.part for runner in self.organism.runners.values()]):
+            for verdict in self.judge.verdicts:
+                for offset, same in rerun.take(verdict):
+                    if not same:
+                        raise BrokenInvariant(f"decision ({verdict.entry.index}, {offset}) differs when run again")
 
     def _decided(self, entry: Entry, events: list[bytes]) -> None:
         cls = lookup(entry.subject)

@@ -15,7 +15,7 @@ from deploy.body.layout import Layout
 from deploy.body.record import Crawl, Record
 from organs.motors import Authority
 from shared.errors import Refusal
-from shared.message import Decision, Message
+from shared.message import Decision, Message, Wave
 from shared.part import Nerve
 from shared.subjects.body import MotorRequest
 from shared.subjects.system import Tick
@@ -104,6 +104,8 @@ class DirectCrawl:
         for message in said:
             if isinstance(message, Decision):
                 self.record.decided(message, self.now_ms)
+            elif isinstance(message, Wave):
+                self.record.wave(message)
             elif isinstance(message, MotorRequest):
                 motion = self.authority.judge(message, self.now_ms)
                 if not isinstance(motion, Refusal):

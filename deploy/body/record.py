@@ -10,7 +10,7 @@ from nerves.collision.state import BEGIN_PPM, habit_of
 from organs.motors.organ import STOPPING
 from shared.constant import constant
 from shared.message import Decision, Wave
-from shared.subjects.body import ChargingDecided, CollisionDecided, ExplorationDecided, Habit, MotorWave
+from shared.subjects.body import BoxedInWave, ChargingDecided, CollisionDecided, ExplorationDecided, Habit, MotorWave
 from shared.subjects.gates import ReflexGranted, WeightChanged
 
 SURVIVED_ULF = constant(5_000_000, "micro-lifeforce", "NIM-10")  # for every minute
@@ -88,6 +88,7 @@ class Record:
     false_alarms: int = 0
     contradictions: int = 0
     boxed_in: int = 0
+    calls_for_help: int = 0
     contacts: list[Contact] = field(default_factory=list[Contact])
     noticed_ms: int | None = None  #: when it was first decided that the battery is running out
     empty_ms: int | None = None
@@ -102,6 +103,7 @@ class Record:
         self.feeling_ulf += wave.cost_ulf
         if isinstance(wave, MotorWave):
             self.moving_ulf = wave.spent_ulf
+        self.calls_for_help += isinstance(wave, BoxedInWave)
 
     def decided(self, decision: Decision, at_ms: int) -> None:
         """Count a decision of the body's nerves; others say what the gates make of them."""
@@ -177,6 +179,7 @@ class Record:
             "false_alarms": self.false_alarms,
             "contradictions": self.contradictions,
             "boxed_in": self.boxed_in,
+            "calls_for_help": self.calls_for_help,
             "collisions": len(self.contacts),
             "collisions_avoidable": self.avoidable,
             "energy_ppm": self.energy_mj * 1_000_000 // (CAPACITY_UJ // 1_000),

@@ -130,10 +130,27 @@ def test_trouble_on_the_bus_hurts_nobody(seed: int) -> None:
 
 @pytest.mark.spec("NIM-13")
 def test_boxed_in_it_stops() -> None:
-    """In a pen with no way out it turns once around, then stands still, and goes nowhere."""
-    record, arena = crawled(boxed(7), 0.75)
-    assert (1, 0, 0) == (record.boxed_in, record.travelled_mm, len(record.contacts))
+    """In a pen with no way out it turns once around, calls for help, then stands still, and goes nowhere."""
+    told = alive.crawl([boxed(7)], 7, 0.5)
+    [record], [arena] = told.records, told.arenas
+    assert (1, 1, 0, 0) == (record.boxed_in, record.calls_for_help, record.travelled_mm, len(record.contacts))
     assert (0, 0) == (arena.drive.speed_mm_s, arena.drive.rate_cdeg_s)
+    again, _ = crawled(boxed(7), 3.0, 7)
+    assert 3 == again.calls_for_help
+
+
+@pytest.mark.spec("NIM-23")
+@pytest.mark.parametrize(
+    ("nerves", "moves"),
+    [((), False), (("collision",), False), (("exploration",), True), (("exploration", "charging"), True)],
+)
+def test_each_nerve_lives_without_the_others(nerves: tuple[str, ...], *, moves: bool) -> None:
+    """Cells alone only feel; a nerve alone does what it does, and the explorer still stops before what it sees."""
+    body = direct.DirectCrawl(hall(), 1)
+    body.minds = [mind for mind in body.minds if mind.nerve.name in nerves]
+    body.live(0.5)
+    assert (moves, 0) == (body.record.travelled_mm > 0, len(body.record.contacts))
+    assert 0 < body.record.waves
 
 
 @pytest.mark.spec("NIM-13")

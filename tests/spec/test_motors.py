@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cells.distance_cell import DistanceCell
 from organs.motors import Authority, BenchMotors, Drive, Motion, MotorsOrgan
 from organs.motors.authority import REST
 from organs.motors.drive import ACCELERATION, STEP_MS
 from organs.motors.outcomes import SIGNALS, Signals
 from shared.config import load
 from shared.errors import Refusal, Refused
+from shared.part import Part
 from shared.subjects.body import (
     CRUISE_MM_S,
     HOLD_MS,
@@ -28,7 +31,8 @@ from shared.subjects.body import (
     MotorRequest,
 )
 from shared.subjects.gates import Outcome, OutcomeRequest, ReflexActed
-from shared.world import RealWorld, SimWorld, now_ms, simulate
+from shared.world import RealWorld, SimWorld, World, now_ms, simulate
+from tests.organisms import Living, live_nats
 
 NOW_MS = 1_767_225_600_000
 AHEAD = Helm("body", "exploration", 1, NOW_MS).forward()
@@ -206,6 +210,21 @@ def test_without_a_motor_nothing_is_pretended() -> None:
         await organ.on_reflex(reflex(b"1"))
 
     asyncio.run(whole())
+
+
+@pytest.mark.spec("NIM-12", "NIM-23")
+def test_a_machine_without_a_body_says_so_on_a_real_server(tmp_path: Path) -> None:
+    """On a real server a person's command to a machine without motors comes back as that refusal, by name."""
+
+    def bodiless(world: World) -> list[Part]:
+        return [MotorsOrgan(None, "body", world), DistanceCell([], "body")]
+
+    async def life(living: Living) -> None:
+        answer = await living.operator.request(helm("person", at_ms=now_ms(living.world)).forward())
+        assert isinstance(answer, Refusal)
+        assert ("B011", True) == (answer.code, "nothing moved" in answer.detail)
+
+    live_nats(life, tmp_path, bodiless)
 
 
 @pytest.mark.spec("NIM-06", "NIM-12")
