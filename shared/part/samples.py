@@ -1,7 +1,7 @@
 """Messages made up from their own schema, plausible and on the edge, drawn from a World: the generic checks' food.
 
-A field's unit is the end of its name: `_ms` is near the present, `_ppm` a share, `mm` within a room. Texts stay the
-same most of the time, so that several messages concern one entity; what may be missing is mostly there.
+A field's unit is the end of its name: `_ms` is near the present, `_ppm` a share. Texts stay the same most of the time,
+so that several messages concern one entity.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 HALF = 0.5
 MOSTLY = 0.95
-MISSING = 0.2
+MISSING = 0.2  #: of what may be missing
 DEPTH = constant(4, "levels", "X-12")
 ATTEMPTS = constant(50, "attempts", "X-12")
 
@@ -103,8 +103,8 @@ class Sampler:
         if edge:
             drawn = self.one_of(INTEGERS)
         elif name.endswith("_ms"):
-            drawn = now_ms(self.world) - int(5_000 * self.world.chance() ** 4)  # mostly just now
-        elif name.endswith("mm"):
+            drawn = now_ms(self.world) - int(5_000 * self.world.chance() ** 8)  # mostly just now
+        elif name.endswith("mm"):  # within a room
             drawn = int(3_000 * self.world.chance())
         elif name.endswith("_ppm"):
             drawn = int(1_200_000 * self.world.chance())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cells.distance_cell import DistanceCell
 from organs.motors import Authority, BenchMotors, Drive, Motion, MotorsOrgan
-from organs.motors.authority import REST
+from organs.motors.authority import FASTEST_CDEG_S, FASTEST_MM_S, RANKS, REST
 from organs.motors.drive import ACCELERATION, STEP_MS
 from organs.motors.outcomes import SIGNALS, Signals
 from shared.config import load
@@ -116,6 +116,41 @@ def test_a_reflex_holds_the_motors() -> None:
     for n in range(2_000):
         motors.reflex(b"%d" % n, NOW_MS + HOLD_MS + 1)
     assert 1_000 == len(motors.reflexes)
+
+
+REQUESTS = st.builds(
+    MotorRequest,
+    site=st.sampled_from(["body", "other"]),
+    commander=st.sampled_from(RANKS),
+    number=st.integers(0, 5),
+    action=st.sampled_from(["forward", "turn", "stop"]),
+    speed_mm_s=st.integers(-1_000, 1_000),
+    rate_cdeg_s=st.integers(-36_000, 36_000),
+    issued_ms=st.integers(NOW_MS - 2_000, NOW_MS + 60_000),
+    hold_ms=st.integers(0, 1_000),
+)
+
+
+@pytest.mark.spec("NIM-12")
+@given(st.lists(st.tuples(REQUESTS, st.integers(0, 500))))
+def test_whoever_commands_whatever(requests: list[tuple[MotorRequest, int]]) -> None:
+    """No motion outlasts a second or exceeds the limits; no number goes back; nobody is pushed aside from below."""
+    motors, now = Authority("body"), NOW_MS
+    for request, later_ms in requests:
+        now += later_ms
+        numbers, holder, until_ms = dict(motors.numbers), motors.holder, motors.held_until_ms
+        motion = motors.judge(request, now)
+        assert all(motors.numbers[commander] >= number for commander, number in numbers.items())
+        if now < until_ms:
+            assert RANKS.index(motors.holder) <= RANKS.index(holder)
+        if isinstance(motion, Refusal):
+            assert (numbers, holder, until_ms) == (motors.numbers, motors.holder, motors.held_until_ms)
+            assert request.action != "stop" or request.site == "other"
+            continue
+        assert motion == REST or now < motion.until_ms <= now + 1_000
+        assert abs(motion.speed_mm_s) <= FASTEST_MM_S
+        assert abs(motion.rate_cdeg_s) <= FASTEST_CDEG_S
+        assert motion == REST or request.number >= numbers.get(request.commander, 0)
 
 
 # How the motors follow
