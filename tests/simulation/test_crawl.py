@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from deploy.body import alive, direct
 from deploy.body.arena import CAPACITY_UJ, Arena, Contact
@@ -18,6 +19,7 @@ from deploy.body.picture import ascii_map, svg
 from deploy.body.record import Record, Weights
 from deploy.body.trig import ONE, cosine, sine
 from deploy.cli import main
+from deploy.references.samples import sample
 from deploy.simulation import Trouble
 from organs.motors import Authority, Motion
 from shared.errors import Exit
@@ -189,7 +191,7 @@ def test_evasions_become_cheaper() -> None:
 
 def weighed(domain: str, after_ppm: int, signal: bytes = bytes(16), before_ppm: int = 0) -> WeightChanged:
     """A gate's changed weight."""
-    return WeightChanged(domain, signal, "confirmed", before_ppm, after_ppm)
+    return replace(sample(WeightChanged), domain=domain, signal=signal, before_ppm=before_ppm, after_ppm=after_ppm)
 
 
 class StandInGate(Organ):
