@@ -540,6 +540,9 @@ COMMANDS: dict[str, Described | Group] = {
                 "--direct", action="store_true", help="without a bus and a log: the parts' functions alone, faster"
             ),
             _option("--boxed", action="store_true", help="in a pen with no way out"),
+            _option(
+                "--part", action="append", default=[], metavar="NAME", help="a part that lives with it, as the gates"
+            ),
             _option("--faults", default="", metavar="NAME=VALUE,…", help="of the bus and the parts; as for `sim`"),
             _option("--plot", type=Path, metavar="FILE", help="write the last arena and the way through it as SVG"),
         ),

@@ -28,7 +28,7 @@ CALM = Trouble(delay=0.0)
 
 
 def crawl(
-    layouts: Sequence[Layout], seed: int, minutes: float, trouble: Trouble = CALM, more: Sequence[Part] = ()
+    layouts: Sequence[Layout], seed: int, minutes: float, trouble: Trouble = CALM, more: Sequence[type[Part]] = ()
 ) -> Crawl:
     """Let one body live in one arena after the other; BrokenInvariant if the log or a part misbehaves.
 
@@ -51,7 +51,7 @@ class _Life:
         self.record = Record()
         self.read = 0  #: how many entries of the log are in a record
 
-    async def live(self, layouts: Sequence[Layout], minutes: float, more: Sequence[Part]) -> Crawl:
+    async def live(self, layouts: Sequence[Layout], minutes: float, more: Sequence[type[Part]]) -> Crawl:
         """Start every part in its turn, then let them live."""
         calm, self.host.server.faults = self.host.server.faults, Faults(delay_s=0.0)
         await self.organism.start([])
@@ -60,7 +60,8 @@ class _Life:
         await self._until(START_MS)
         self.arena = Arena(layouts[0], lambda: now_ms(self.world))
         crew = crew_of(self.arena, SimWorld("dev", self.seed), self.world)
-        parts: list[Part] = [*crew.nerves, crew.organ, *crew.cells, *more]
+        parts: list[Part] = [*crew.nerves, crew.organ, *crew.cells]
+        parts += [part.simulate(self.world.fork(f"more/{part.name}")) for part in more]
         for place, part in enumerate(parts):
             await self._until(START_MS + place * APART_MS)
             await self.organism.add(part)

@@ -7,6 +7,7 @@ from typing import Any
 
 from deploy.body.layout import Layout, boxed, drawn
 from deploy.body.record import Crawl
+from deploy.load import find_part
 from deploy.terminal import Terminal
 from shared.config import Loaded
 from shared.errors import ConfigFault, Exit, StorageFault
@@ -44,11 +45,11 @@ def _crawl(args: Namespace, layouts: list[Layout], seed: int) -> Crawl:
     from deploy.simulation import Trouble
 
     if args.direct:
-        if args.faults:
-            raise ConfigFault("--faults are faults of a bus, and --direct has none; leave one of them away")
+        if args.faults or args.part:
+            raise ConfigFault("--faults and --part need a bus, and --direct has none; leave one of them away")
         return direct.crawl(layouts, seed, args.minutes)
     trouble = Trouble.parse(args.faults) if args.faults else alive.CALM
-    return alive.crawl(layouts, seed, args.minutes, trouble)
+    return alive.crawl(layouts, seed, args.minutes, trouble, [find_part(name) for name in args.part])
 
 
 def _layout(args: Namespace, seed: int) -> Layout:
