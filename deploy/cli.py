@@ -605,6 +605,27 @@ COMMANDS: dict[str, Described | Group] = {
             ),
         ),
     ),
+    "crawl": Described(
+        "deploy.commands.crawl:crawl",
+        "let a small simulated body crawl through an arena, moved by the real cells, nerves and motors organ",
+        (
+            _option("--seed", type=_natural, required=True, help="the same seed gives the same arena and the same log"),
+            _option("--minutes", type=_above_zero, default=2.0, help="simulated minutes of each run"),
+            _option(
+                "--runs", type=_count, default=1, metavar="K", help="arenas in a row; the body keeps what it learned"
+            ),
+            _option("--seeds", type=_count, default=1, metavar="K", help="so many seeds from --seed on, and add up"),
+            _option(
+                "--direct", action="store_true", help="without a bus and a log: the parts' functions alone, faster"
+            ),
+            _option("--boxed", action="store_true", help="in a pen with no way out"),
+            _option(
+                "--part", action="append", default=[], metavar="NAME", help="a part that lives with it, as the gates"
+            ),
+            _option("--faults", default="", metavar="NAME=VALUE,…", help="of the bus and the parts; as for `sim`"),
+            _option("--plot", type=Path, metavar="FILE", help="write the last arena and the way through it as SVG"),
+        ),
+    ),
     "bench": Described(
         f"{_RUN}:bench",
         "measure ours beside what it is made of, in one run: the bus, the log, gates, or the tiers of attention",

@@ -33,8 +33,19 @@ BUILT_IN = (
     "organs.artifacts",
     "organs.vault",
 )
-#: Ours too, but run only where they are asked for (`up --part`): they need settings of their own.
-ON_REQUEST = ("organs.signer", "organs.witness", "organs.organd")
+#: Ours too, but run only where they are asked for (`up --part`): they need settings, or a body, of their own.
+ON_REQUEST = (
+    "organs.signer",
+    "organs.witness",
+    "organs.organd",
+    "cells.distance_cell",
+    "cells.light_cell",
+    "cells.motor_cell",
+    "nerves.collision",
+    "nerves.exploration",
+    "nerves.charging",
+    "organs.motors",
+)
 ENTRY_POINTS = "nimmerverse.parts"
 
 T = TypeVar("T")

@@ -58,9 +58,7 @@ def _codes(*rows: tuple[str, str, str]) -> dict[str, Code]:
 
 
 #: Refusals in the order admission judges them (R005 leads when bytes cannot be read at all), then the bus's own (B…),
-#: the anchors' (A…), the artifact store's (S…).
-#: Refusals in the order admission judges them (R005 leads when bytes cannot be read at all), then the bus's own (B…)
-#: and those about personal data (P…).
+#: the anchors' (A…), the artifact store's (S…), the motors' (M…), and those about personal data (P…).
 CODES = _codes(
     (
         "R001",
@@ -127,6 +125,9 @@ CODES = _codes(
     ("S003", "TOO_LARGE", "The artifact is larger than the reader is prepared to hold at once."),
     ("S004", "BAD_MEDIA_TYPE", "The media type is not `type/subtype` as RFC 6838 restricts it."),
     ("S005", "PARENT_UNKNOWN", "An artifact names a parent that the store has never held, or itself."),
+    ("M001", "OUTNUMBERED", "The same commander's command with a higher number was obeyed before."),
+    ("M002", "OUTRANKED", "A commander of a higher rank holds the motors for a moment still."),
+    ("M003", "TOO_FAST", "The command is faster than these motors are allowed to be."),
     ("P001", "ERASED", "The person's key was destroyed; the detail names where the log says so."),
     ("P002", "UNKNOWN_PERSON", "The vault knows neither a key nor an erasure of this person."),
     ("P003", "UNOPENABLE", "The sealed bytes were not sealed under this person's key, or were altered since."),

@@ -52,7 +52,7 @@ class Bus(Ledger):
     # Signals and requests
 
     async def emit(
-        self, message: Signal | Reply, context: Context | None = None, message_id: bytes | None = None
+        self, message: Signal | Reply | Request, context: Context | None = None, message_id: bytes | None = None
     ) -> None:
         """Publish at most once. A lost link counts a drop; NotPermitted if the server refuses the subject.
 

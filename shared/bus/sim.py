@@ -138,7 +138,11 @@ class SimServer:
             if listener.wire.linked and listener in self.listeners:
                 listener.sink(delivery)
 
-        asyncio.get_running_loop().call_later(self.world.chance() * self.faults.delay_s, arrive)
+        loop, delay_s = asyncio.get_running_loop(), self.world.chance() * self.faults.delay_s
+        if delay_s:
+            loop.call_later(delay_s, arrive)
+        else:  # in the order of sending; timers that are due at the same moment have none
+            loop.call_soon(arrive)
 
     def keep(self, subject: str, data: bytes) -> int | None:
         """Store a message in the stream that lists its subject; None when no stream does."""

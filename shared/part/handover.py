@@ -11,7 +11,7 @@ from shared.codec import decode_any
 from shared.envelope import Verdict, derive_event_id
 from shared.errors import Refusal, Refused
 from shared.log.entry import Position
-from shared.message import Decision, Message, Reply, Signal, lookup
+from shared.message import Decision, Message, Reply, Request, Signal, lookup
 from shared.part.cell import Cell
 from shared.part.declare import Handler, Part
 from shared.part.mind import Mind
@@ -70,7 +70,8 @@ class Handover:
     async def _publish(self, handler: Handler, received: Received, outputs: Iterable[Any]) -> Answer:
         """Publish a handler's outputs in order and return its answer; nothing is published if one is undeclared.
 
-        What an organ decides is appended; a nerve's decisions stand in the log already.
+        What an organ decides is appended; a nerve's decisions stand in the log already. A request goes out as a signal
+        does, at most once, and nobody waits for its answer.
         """
         outputs = list(outputs)
         reply = type(received.message).reply
@@ -88,11 +89,11 @@ class Handover:
             if isinstance(output, Decision):
                 receipt = await self.bus.append(Draft(output, output_id, received.message_id), received.context)
                 answer = _decided(receipt) if reply is Decided and answer is None else answer
-            if isinstance(output, Signal | Reply):
+            if isinstance(output, Signal | Reply | Request):
                 await self._emit(output, received, output_id)
         return answer
 
-    async def _emit(self, output: Signal | Reply, received: Received, output_id: bytes) -> None:
+    async def _emit(self, output: Signal | Reply | Request, received: Received, output_id: bytes) -> None:
         try:
             await self.bus.emit(output, received.context, output_id)
         except (Refused, ValueError) as no:  # our own output, so not the sender's fault

@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 HALF = 0.5
 MOSTLY = 0.95
+MISSING = 0.2  #: of what may be missing
 DEPTH = constant(4, "levels", "X-12")
 ATTEMPTS = constant(50, "attempts", "X-12")
 
@@ -77,7 +78,9 @@ class Sampler:
         match node:
             case schema.UnionType():
                 plain = [option for option in node.types if isinstance(option, schema.NoneType)]
-                return self._value(self.one_of(plain if plain and left <= 0 else node.types), edge, name, left)
+                rest = [option for option in node.types if option not in plain]
+                without = plain and (left <= 0 or self.world.chance() < MISSING)
+                return self._value(self.one_of(plain if without else rest), edge, name, left)
             case schema.ListType():
                 return [self._value(node.item_type, edge, name, left) for _ in many]
             case schema.VarTupleType():
@@ -102,7 +105,9 @@ class Sampler:
         if edge:
             drawn = self.one_of(INTEGERS)
         elif name.endswith("_ms"):
-            drawn = now_ms(self.world) - int(5_000 * self.world.chance())
+            drawn = now_ms(self.world) - int(5_000 * self.world.chance() ** 8)  # mostly just now
+        elif name.endswith("mm"):  # within a room
+            drawn = int(3_000 * self.world.chance())
         elif name.endswith("_ppm"):
             drawn = int(1_200_000 * self.world.chance())
         else:

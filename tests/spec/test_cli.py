@@ -199,6 +199,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "models bench": ("mind",),
     "config": (),
     "sim": ("--seed", "7", "--minutes", "0.1"),
+    "crawl": ("--seed", "7", "--minutes", "0.1"),
     "bench": ("--events", "16"),
     "doctor": (),
     "completion": ("bash",),
