@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar
 
 import msgspec
 
+from shared.codec import MAX_REASON_CHARS
 from shared.constant import constant
 from shared.errors import Exit, Fault, Unreachable
 from shared.world import within
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 CALL_S = constant(120.0, "s", "NIM-16")  # a call that loads a model first may take as long
 MODEL_ANSWER_BYTES = constant(64_000_000, "bytes", "X-12")
-MAX_SENTENCE_CHARS = constant(300, "characters", "X-12")
 
 Format = Literal["json"] | Mapping[str, Any]  #: any JSON, or what a JSON schema describes
 KeepAlive = str | float  #: "5m", "1.5h" or seconds; 0 unloads at once, a negative one never
@@ -292,7 +292,7 @@ def _fault(status: int, where: str, raw: bytes) -> Fault:
         found = msgspec.json.decode(raw, type=_Error).error
     except (msgspec.DecodeError, UnicodeDecodeError):
         found = f"status {status}"
-    sentence = f"{where}: {found[:MAX_SENTENCE_CHARS]}"
+    sentence = f"{where}: {found[:MAX_REASON_CHARS]}"
     if status == _MISSING:
         return ModelMissing(sentence)
     if status in (_TOO_MANY, _UNAVAILABLE):

@@ -95,7 +95,7 @@ def hears(part: Declaration) -> set[type[Message]]:
     """Return every class that reaches a part's handlers; who hears the whole log, or any wave, hears each of them."""
     logged = [cls for cls in message_classes() if issubclass(cls, Decision)] if part.whole_log else []
     waves = [cls for cls in message_classes() if issubclass(cls, Wave)] if AnyWave in part.hears else []
-    return {*part.hears, *logged, *waves}
+    return {*part.hears, *logged, *waves} - {AnyWave}
 
 
 def _classes(patterns: Iterable[str]) -> set[type[Message]]:

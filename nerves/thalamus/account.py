@@ -7,7 +7,7 @@ from typing import Final
 from nerves.thalamus.routes import COGNITION, ORGANS
 from shared.constant import constant
 
-BEAT_MS = constant(30_000, "ms", "NIM-10")
+ACCOUNT_MS = constant(30_000, "ms", "NIM-10")
 START_ULF = constant(100_000_000, "micro-lifeforce", "NIM-10")
 INCOME_ULF = constant(30_000_000, "micro-lifeforce per beat", "NIM-10")
 MOST_ULF = constant(200_000_000, "micro-lifeforce", "NIM-10")

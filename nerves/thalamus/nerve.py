@@ -6,7 +6,7 @@ from typing import ClassVar, TypeAlias
 
 import msgspec
 
-from nerves.thalamus.account import BEAT_MS, START_ULF, added, allowed, closed
+from nerves.thalamus.account import ACCOUNT_MS, START_ULF, added, allowed, closed
 from nerves.thalamus.attention import mode_of
 from nerves.thalamus.routes import ORGANS, Route, route
 from shared.constant import constant
@@ -115,7 +115,7 @@ def _climb(state: Account, window: Attention, signal: SignalVerified, now_ms: in
             signal.summary,
             way.cost_ulf,
             state.balance_ulf - way.cost_ulf,
-            now_ms // BEAT_MS,
+            now_ms // ACCOUNT_MS,
         )
     )
     escalated = tuple(sorted({*window.escalated, signal.domain}))[-GATES:]
@@ -123,7 +123,7 @@ def _climb(state: Account, window: Attention, signal: SignalVerified, now_ms: in
 
 
 def _withheld(way: Route, signal: SignalVerified, left_ulf: int, now_ms: int) -> Withheld:
-    return Withheld(MIND, way.tier, way.why, signal.domain, signal.signal, way.cost_ulf, left_ulf, now_ms // BEAT_MS)
+    return Withheld(MIND, way.tier, way.why, signal.domain, signal.signal, way.cost_ulf, left_ulf, now_ms // ACCOUNT_MS)
 
 
 def _gate(window: Attention, gate: GateTransition, now_ms: int) -> Attention:
@@ -147,7 +147,7 @@ def _measured(window: Attention, heart: Heartbeat) -> Attention:
 
 def _beat(state: Account, window: Attention, now_ms: int, said: list[Says]) -> Attention:
     """Close the beats that are over. One in which nothing was woken or earned waits for its twentieth."""
-    beat = now_ms // BEAT_MS - 1  #: the last that is over
+    beat = now_ms // ACCOUNT_MS - 1  #: the last that is over
     beats = beat - state.beat if state.beat else 1
     stirred = window.escalations > 0 or window.earned_ulf != 0
     if beats < 1 or (state.beat and not stirred and beats < QUIET_BEATS):
@@ -168,7 +168,7 @@ def _attend(state: Account, window: Attention, now_ms: int, said: list[Says]) ->
     if mode == window.mode:
         return window
     balance = state.balance_ulf - window.spent_ulf
-    said.append(AttentionChanged(mode, window.mode, window.open_gates, balance, now_ms // BEAT_MS, now_ms))
+    said.append(AttentionChanged(mode, window.mode, window.open_gates, balance, now_ms // ACCOUNT_MS, now_ms))
     return msgspec.structs.replace(window, mode=mode)
 
 

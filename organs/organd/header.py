@@ -52,7 +52,7 @@ QUANTIZATIONS = {
 Value = int | float | bool | str
 
 
-class NoModel(ModelFault):
+class NotAModel(ModelFault):
     """The file is not a GGUF model; the sentence says what was found in it."""
 
     status: ClassVar[int] = 400
@@ -60,13 +60,13 @@ class NoModel(ModelFault):
 
 
 def read_facts(file: BinaryIO) -> Facts:
-    """Return what a model's file says of itself. Raises NoModel."""
+    """Return what a model's file says of itself. Raises NotAModel."""
     reader = _Reader(file)
     if reader.take(len(MAGIC)) != MAGIC:
-        raise NoModel("the file does not begin with GGUF")
+        raise NotAModel("the file does not begin with GGUF")
     version = reader.number("<I")
     if version not in VERSIONS:
-        raise NoModel(f"the file is of GGUF version {version}, known are {VERSIONS}")
+        raise NotAModel(f"the file is of GGUF version {version}, known are {VERSIONS}")
     tensors = reader.count(MAX_TENSORS, "tensors")
     entries = dict(reader.entry() for _ in range(reader.count(MAX_ENTRIES, "entries")))
     parameters = sum(reader.tensor() for _ in range(tensors))
@@ -76,7 +76,7 @@ def read_facts(file: BinaryIO) -> Facts:
 def _facts(entries: dict[str, Value | None], parameters: int) -> Facts:
     architecture = _text(entries, "general.architecture", "")
     if not architecture:
-        raise NoModel("the file names no general.architecture")
+        raise NotAModel("the file names no general.architecture")
     context = _whole(entries, f"{architecture}.context_length")
     width = _whole(entries, f"{architecture}.embedding_length")
     return Facts(
@@ -93,19 +93,19 @@ def _facts(entries: dict[str, Value | None], parameters: int) -> Facts:
 def _text(entries: dict[str, Value | None], key: str, default: str) -> str:
     value = entries.get(key, default)
     if not isinstance(value, str):
-        raise NoModel(f"{key} is no text")
+        raise NotAModel(f"{key} is no text")
     return value
 
 
 def _whole(entries: dict[str, Value | None], key: str, default: int | None = None) -> int:
     value = entries.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise NoModel(f"{key} is no whole number")
+        raise NotAModel(f"{key} is no whole number")
     return value
 
 
 class _Reader:
-    """Reads a file from its beginning on; NoModel where it ends too early."""
+    """Reads a file from its beginning on; NotAModel where it ends too early."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -113,7 +113,7 @@ class _Reader:
     def take(self, size: int) -> bytes:
         raw = self.file.read(size)
         if len(raw) != size:
-            raise NoModel(f"the file ends in its header: {size} bytes are expected, {len(raw)} are left")
+            raise NotAModel(f"the file ends in its header: {size} bytes are expected, {len(raw)} are left")
         return raw
 
     def number(self, form: str) -> int:
@@ -122,7 +122,7 @@ class _Reader:
     def count(self, most: int, what: str) -> int:
         number = self.number("<Q")
         if number > most:
-            raise NoModel(f"the header names {number} {what}, at most {most} are read")
+            raise NotAModel(f"the header names {number} {what}, at most {most} are read")
         return number
 
     def text(self) -> str:
@@ -130,7 +130,7 @@ class _Reader:
         try:
             return raw.decode()
         except UnicodeDecodeError as error:
-            raise NoModel(f"a text of the header is no UTF-8 ({error.reason})") from None
+            raise NotAModel(f"a text of the header is no UTF-8 ({error.reason})") from None
 
     def entry(self) -> tuple[str, Value | None]:
         return self.text(), self.value(self.number("<I"))
@@ -158,7 +158,7 @@ class _Reader:
         self.text()
         dimensions = self.number("<I")
         if dimensions > MAX_DIMENSIONS:
-            raise NoModel(f"a tensor has {dimensions} dimensions, at most {MAX_DIMENSIONS} are known")
+            raise NotAModel(f"a tensor has {dimensions} dimensions, at most {MAX_DIMENSIONS} are known")
         size = prod(self.number("<Q") for _ in range(dimensions))
         self.take(4 + 8)  # its type and its offset
         return size
@@ -166,5 +166,5 @@ class _Reader:
 
 def _size(kind: int) -> int:
     if kind not in _FIXED:
-        raise NoModel(f"a value has the unknown type {kind}")
+        raise NotAModel(f"a value has the unknown type {kind}")
     return struct.calcsize(_FIXED[kind])

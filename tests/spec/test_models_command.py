@@ -9,7 +9,7 @@ import ollama
 import pytest
 
 from organs.organd.devices import Cards, Processor, devices_of
-from organs.organd.header import NoModel
+from organs.organd.header import NotAModel
 from organs.organd.leases import runtime_folder
 from organs.organd.ports import NoSuchModel
 from organs.organd.registry import Registry
@@ -50,7 +50,7 @@ def test_a_model_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "models", RealWorld("dev"))
     first = registry.add(write_gemma(tmp_path / "a.gguf"), "m")
     (tmp_path / "broken.gguf").write_bytes((tmp_path / "a.gguf").read_bytes()[:100])
-    with pytest.raises(NoModel, match="ends in its header"):
+    with pytest.raises(NotAModel, match="ends in its header"):
         registry.add(tmp_path / "broken.gguf", "m")
     with pytest.raises(StorageFault):
         registry.add(tmp_path / "nowhere.gguf", "m")

@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from organs.organd import lifecycle
 from organs.organd.durations import keep_alive_ms
-from organs.organd.header import NoModel, read_facts
+from organs.organd.header import NotAModel, read_facts
 from organs.organd.lifecycle import KEEP_ALIVE_MS, LONGEST_BACKOFF_MS, Life
 from organs.organd.ports import BadRequest
 from organs.organd.posts import ChatPost, EmbedPost, GeneratePost, NamePost, Options, read_post
@@ -195,13 +195,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> memoryview:
 @pytest.mark.spec("NIM-17")
 @given(flips=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=4), cut=st.integers(0, 8_000))
 def test_a_damaged_header_is_read_or_refused_by_name(whole: memoryview, flips: list[tuple[int, int]], cut: int) -> None:
-    """Cut anywhere and with any byte changed, the header is read or refused as NoModel: never another error."""
+    """Cut anywhere and with any byte changed, the header is read or refused as NotAModel: never another error."""
     head = bytearray(whole)
     for place, byte in flips:
         head[place] = byte
-    with suppress(NoModel):
+    with suppress(NotAModel):
         read_facts(io.BytesIO(bytes(head[:cut])))
-    with pytest.raises(NoModel):
+    with pytest.raises(NotAModel):
         read_facts(io.BytesIO(whole[: min(cut, 2_000)]))
 
 
@@ -210,7 +210,7 @@ def test_a_damaged_header_is_read_or_refused_by_name(whole: memoryview, flips: l
 def test_what_is_no_model_is_refused_by_name(raw: bytes) -> None:
     """Any bytes, with the right beginning or without."""
     for begun in (raw, b"GGUF" + raw, b"GGUF\x03\x00\x00\x00" + raw):
-        with pytest.raises(NoModel):
+        with pytest.raises(NotAModel):
             read_facts(io.BytesIO(begun))
 
 
