@@ -28,6 +28,7 @@ BUILT_IN = (
     "organs.anchor",
     "organs.artifacts",
     "organs.vault",
+    "organs.boundary",
 )
 #: Ours too, but run only where they are asked for (`up --part`): they need settings of their own.
 ON_REQUEST = ("organs.signer", "organs.witness")
