@@ -67,8 +67,8 @@ def evaluate(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             await model.close()
         terminal.give(
             {"model": digest} | msgspec.to_builtins(found),
-            f"{found.valid} of {found.states} answers are allowed calls; {found.exact / found.states:.2%} are the rules' "
-            f"own, {found.balanced_exact_ppm / PPM:.2%} with every function counting alike\n"
+            f"{found.valid} of {found.states} answers are allowed calls; {found.exact / found.states:.2%} are "
+            f"the rules' own, {found.balanced_exact_ppm / PPM:.2%} with every function counting alike\n"
             f"{found.p50_us / 1000:.2f} ms for half of the calls, {found.p95_us / 1000:.2f} ms for 95 %",
         )
         if found.first_failure:

@@ -48,8 +48,7 @@ class LlamaModel:
 
     async def close(self) -> None:
         async with self._turn:
-            server, self._server = self._server, None
-            await asyncio.to_thread(_let_go, server)
+            self._server = None  # the last reference: the server stops, and its memory is freed, as it goes
 
 
 def _question(schema: dict[str, Any], longest: int) -> dict[str, Any]:
@@ -72,11 +71,6 @@ def _started(path: Path) -> Any:  # noqa: ANN401 - a package without types
         return engine.Server(given)
     except Exception as error:
         raise ModelFailed("engine", f"llama.cpp does not load {path.name}: {error}") from error
-
-
-def _let_go(server: object) -> None:
-    """Drop the last reference: the server stops, and its memory is freed, as it goes."""
-    del server
 
 
 def _text(answer: Any) -> str:  # noqa: ANN401 - JSON

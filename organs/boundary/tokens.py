@@ -1,15 +1,15 @@
 """The vocabulary of a boundary model: the 256 bytes, four marks, and the task's own words, each in one piece.
 
 Digits are single tokens, so a number is read digit by digit. Any text can be written; what the task writes is short.
-llama.cpp reads the same vocabulary from the model's file (its `gpt2` tokenizer, no merges, pieces as user-defined).
+llama.cpp reads the same vocabulary from the model's file: its `gpt2` tokenizer without merges, each piece a token that
+the user defined. A grammar forces whatever it leaves no choice about, cut by that tokenizer; so a piece ends where a
+choice begins. A model whose pieces reach across a choice is held to single bytes, which it never learned to write.
 """
 
 from __future__ import annotations
 
 from functools import cache
 from typing import Literal
-
-import msgspec
 
 from organs.boundary.task import Choice, Function, Task
 
@@ -18,6 +18,7 @@ Kind = Literal["mark", "byte", "piece"]
 PAD, EOS, BOS, UNK = range(4)
 MARKS = ("<pad>", "<eos>", "<bos>", "<unk>")
 BYTES = 256
+BEGIN = '{"function":"'  #: how every call begins
 PIECE = 2  #: bytes at least: one byte is a token already
 
 
@@ -25,19 +26,19 @@ class Vocabulary:
     """The tokens of one task, in order: marks, bytes, pieces."""
 
     def __init__(self, task: Task) -> None:
-        self.pieces = pieces(task)
-        kinds: list[tuple[Kind, int]] = [("mark", len(MARKS)), ("byte", BYTES), ("piece", len(self.pieces))]
+        pieces = pieces_of(task)
+        kinds: list[tuple[Kind, int]] = [("mark", len(MARKS)), ("byte", BYTES), ("piece", len(pieces))]
         self.kinds = [kind for kind, count in kinds for _ in range(count)]
-        self.texts = (*MARKS, *byte_letters(), *self.pieces)
+        self.texts = (*MARKS, *byte_letters(), *pieces)
         first = len(MARKS) + BYTES
-        self._piece = {piece: first + place for place, piece in enumerate(self.pieces)}
-        self._longest_first = sorted(self.pieces, key=lambda piece: (-len(piece), piece))
+        self._piece = {piece: first + place for place, piece in enumerate(pieces)}
+        self._longest_first = sorted(pieces, key=lambda piece: (-len(piece), piece))
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def encode(self, text: str) -> list[int]:
-        """Return the tokens of a text: the longest pieces are taken out first, as llama.cpp does; the rest is bytes."""
+        """Return the tokens of a text: the longest pieces are taken out first, as llama.cpp does."""
         parts: list[str | int] = [text]
         for piece in self._longest_first:
             parts = [each for part in parts for each in self._split(part, piece)]
@@ -64,18 +65,14 @@ class Vocabulary:
         return [each for each in split[:-1] if each != ""]
 
 
-def pieces(task: Task) -> tuple[str, ...]:
-    """Return the task's own words: each field's name in a prompt, and what stands between the values of each call."""
+def pieces_of(task: Task) -> tuple[str, ...]:
+    """Return the task's own words: how fields are introduced in a prompt, what calls are made of, and their values."""
     found = [f"{' ' * bool(place)}{field.name}=" for place, field in enumerate(task.fields)]
+    found.append(BEGIN)
     for function in task.functions:
-        found += _frame(function)
-        found += [
-            option
-            for argument in function.arguments
-            if isinstance(argument.type, Choice)
-            for option in argument.type.options
-            if isinstance(option, str)
-        ]
+        found += [function.name, *_frame(function)]
+        options = [a.type.options for a in function.arguments if isinstance(a.type, Choice)]
+        found += [option for some in options for option in some if isinstance(option, str)]
     return tuple(dict.fromkeys(piece for piece in found if len(piece) >= PIECE))
 
 
@@ -92,18 +89,14 @@ def byte_letters() -> tuple[str, ...]:
 
 
 def _frame(function: Function) -> list[str]:
-    """Return what a call of a function is besides its values, quotation marks included."""
+    """Return what stands after a function's name and between its values, quotation marks included."""
     frame: list[str] = []
-    text = f'{{"function":{_json(function.name)},"args":{{'
+    text = '","args":{'
     for place, argument in enumerate(function.arguments):
         quote = '"' if isinstance(argument.type, Choice) and isinstance(argument.type.options[0], str) else ""
-        frame.append(f"{text}{',' * bool(place)}{_json(argument.name)}:{quote}")
+        frame.append(f'{text}{"," * bool(place)}"{argument.name}":{quote}')
         text = quote
     return [*frame, f"{text}}}}}"]
-
-
-def _json(text: str) -> str:
-    return msgspec.json.encode(text).decode()
 
 
 def _bytes(text: str) -> list[int]:

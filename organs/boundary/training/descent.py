@@ -25,6 +25,7 @@ from shared.world import World
 BETAS = (0.9, 0.98)
 CLIP = constant(1.0, "norm", "NIM-14")
 FLOOR = constant(0.02, "share", "NIM-14")  # of the highest learning rate, at the end
+POINTS = constant(40, "points", "NIM-14")  # of a recorded curve
 CHECKPOINT = "checkpoint.safetensors"
 MICRO = 1_000_000
 _META = "descent"
@@ -99,7 +100,7 @@ def descend(
             eta_s = (watch.world.elapsed_s() - begun) / (done - first) * (plan.steps - done)
             seen = exact() if done % (watch.every * 4) == 0 or done == plan.steps else None
             watch.tell(Point(done, plan.steps, curve(losses, watch.every)[-1][1], seen, eta_s))
-    return curve(losses, watch.every)
+    return curve(losses, max(plan.steps // POINTS, 1))
 
 
 def rate(plan: Plan, step: int) -> float:

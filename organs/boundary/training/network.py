@@ -27,7 +27,7 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     vocabulary: int
     width: int = 128
-    inner: int = 384
+    inner: int = 256
     layers: int = 4
     heads: int = 4
     kv_heads: int = 1
