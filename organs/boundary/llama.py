@@ -13,6 +13,8 @@ from shared.constant import constant
 CONTEXT_TOKENS = constant(256, "tokens", "NIM-14")
 ANSWER_S = constant(2.0, "s", "NIM-14")  # a call takes milliseconds; longer means that the engine hangs
 QUIET = -1  #: llama.cpp's own log
+#: Asked of every server as it starts: one that is let go before it has begun to listen to itself never ends.
+FIRST: dict[str, Any] = {"prompt": "\n", "max_tokens": 1, "temperature": 0.0}
 
 
 def serve(path: Path, schema: dict[str, Any], longest: int) -> BoundaryModel:
@@ -68,7 +70,9 @@ def _started(path: Path) -> Any:  # noqa: ANN401 - a package without types
     given.cpuparams.n_threads = given.cpuparams_batch.n_threads = 1
     given.verbosity, given.warmup, given.offline = QUIET, False, True
     try:
-        return engine.Server(given)
+        server = engine.Server(given)
+        server.handle_completions(FIRST)
+        return server
     except Exception as error:
         raise ModelFailed("engine", f"llama.cpp does not load {path.name}: {error}") from error
 

@@ -30,7 +30,7 @@ class FolderShelf:
 
     async def load(self, digest: str) -> BoundaryModel:
         await self.look(digest)
-        return serve(self._path(digest), self.task.schema, self.task.longest_call)
+        return await asyncio.to_thread(serve, self._path(digest), self.task.schema, self.task.longest_call)
 
     def put(self, raw: bytes, wanted: str | None = None) -> str:
         """Put a model's file here and return its digest. Refused F002 where it is no model of this task, or another."""
