@@ -13,13 +13,19 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.cli import build_parser
+from deploy.commands import boundary as command
+from deploy.terminal import Terminal
 from organs.boundary import BoundaryOrgan, FolderShelf
 from organs.boundary.memory import MemoryShelf
 from organs.boundary.task import TASK, Call, Choice, write_call
 from organs.boundary.tokens import BOS, EOS, MARKS, Vocabulary
 from organs.boundary.translator import Rules, translate
 from shared.codec import decode
-from shared.errors import Refusal, Refused
+from shared.config import load
+from shared.errors import ConfigFault, Exit, Refusal, Refused
+from shared.home import Keys
+from shared.keys.sealed import CHEAP
 from shared.message import Request, lookup
 from shared.part import Part
 from shared.subjects.boundary import (
@@ -32,8 +38,9 @@ from shared.subjects.boundary import (
     TransformRequest,
 )
 from shared.subjects.system import Decided
-from shared.world import World
+from shared.world import RealWorld, World
 from tests.boundaries import untrained
+from tests.commands import Home
 from tests.organisms import Life, Living, live_nats, live_sim
 
 STATE = {"battery": 90, "front": 200, "left": 100, "right": 120, "math": 10, "speech": 5, "speed": 3}
@@ -385,3 +392,42 @@ def test_the_last_installed_model_speaks(tmp_path: Path) -> None:
 
     for each in (life, later):
         live_nats(each, tmp_path / "home", lambda _: [BoundaryOrgan(shelf)])
+
+
+# The commands
+
+
+@pytest.mark.spec("NIM-14")
+def test_a_model_is_installed_asked_and_measured(tmp_path: Path, raw: bytes, digest: str) -> None:
+    """`boundary install` has a file speak, `ask` and `status` say so, and `evaluate` finds every answer allowed."""
+    home = Home.at(tmp_path / "home").without_records()
+    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
+    file, values = tmp_path / "model.gguf", [f"{name}={value}" for name, value in STATE.items()]
+    file.write_bytes(raw)
+    with home.up("--part", "organs.boundary", "--part", "organs.artifacts"):
+        [said] = home.held("boundary", "ask", *values, "--json").documents
+        assert ("translator", '{"function":"idle","args":{}}') == (said["speaker"], said["call"])
+        refused = home.run("boundary", "install", str(file), "--digest", "0" * 64)
+        assert (int(Exit.REFUSED), True) == (refused.code, "F002" in refused.err)
+        [told] = home.held("boundary", "install", str(file), "--json").documents
+        assert digest == told["model"]
+        [said] = home.held("boundary", "ask", *values, "--json").documents
+        assert f"model:{digest}" == said["speaker"]
+        [status] = home.held("boundary", "status", "--json").documents
+        assert (digest, "ready", 1, 1) == tuple(status[key] for key in ("model", "state", "by_model", "by_translator"))
+        [row] = home.held("artifact", "list", "--json").documents
+        assert (digest, "model") == (row["digest"], row["registered"]["holds"])
+    [found] = home.held("boundary", "evaluate", "--digest", digest, "--states", "150", "--json").documents
+    assert (150, 150) == (found["states"], found["valid"])
+
+
+@pytest.mark.spec("NIM-14", "X-12")
+@pytest.mark.parametrize(
+    "words", [("evaluate",), ("evaluate", "nowhere.gguf"), ("ask", "battery=low"), ("ask", "=1.5")]
+)
+def test_what_cannot_be_asked_is_said(words: tuple[str, ...], tmp_path: Path) -> None:
+    """No model, a missing file and a value that is no number are settings faults; nobody is asked."""
+    args = build_parser().parse_args(["boundary", *words])
+    deed = {"evaluate": command.evaluate, "ask": command.ask}[words[0]]
+    with pytest.raises(ConfigFault):
+        deed(args, load({}, {"home": str(tmp_path)}, "here"), Terminal(None, as_json=True))
