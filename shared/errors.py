@@ -60,7 +60,7 @@ def _codes(*rows: tuple[str, str, str]) -> dict[str, Code]:
 #: Refusals in the order admission judges them (R005 leads when bytes cannot be read at all), then the bus's own (B…),
 #: the anchors' (A…), the artifact store's (S…).
 #: Refusals in the order admission judges them (R005 leads when bytes cannot be read at all), then the bus's own (B…)
-#: and those about personal data (P…).
+#: those about personal data (P…) and the function boundary's (F…).
 CODES = _codes(
     (
         "R001",

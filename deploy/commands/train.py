@@ -182,10 +182,14 @@ def _sentence(record: Record, out: Path) -> str:
 
 
 def _difference(before: Record, after: Record) -> str:
-    """Return the sentence for a repeat that came out otherwise."""
+    """Return the sentence for a repeat that came out otherwise: what differs, and what explains it."""
+    changed = [name for name in before.__struct_fields__ if getattr(before, name) != getattr(after, name)]
     if before.surroundings != after.surroundings:
         return (
-            f"the repeat is not the same, and its surroundings differ: {before.surroundings} then, "
+            f"the repeat differs in {', '.join(changed)}; its surroundings were {before.surroundings} then, and are "
             f"{after.surroundings} here"
         )
-    return f"the repeat is not the same: model {before.model} then, {after.model} here, in the same surroundings"
+    return (
+        f"in the same surroundings the repeat differs in {', '.join(changed)}: model {before.model} then, "
+        f"{after.model} here"
+    )
