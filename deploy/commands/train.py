@@ -27,9 +27,9 @@ EXTRA = ("torch", "gguf")
 REINFORCE_STATES = constant(16, "states", "NIM-14")  # per step
 REINFORCE_GROUP = constant(8, "samples", "NIM-14")  # per state
 REINFORCE_STEPS = constant(100, "steps", "NIM-14")
-REINFORCE_PEAK_PPM = constant(1_000, "ppm", "NIM-14")
+REINFORCE_PEAK_PPM = constant(300, "ppm", "NIM-14")
 TEMPERATURE_PPM = constant(1_300_000, "ppm", "NIM-14")
-DRIFT_PPM = constant(10_000, "ppm", "NIM-14")
+DRIFT_PPM = constant(40_000, "ppm", "NIM-14")
 PPM = 1_000_000
 
 
@@ -65,7 +65,7 @@ def _need_extra() -> None:
 
 def _trails(args: Namespace, before: Record | None) -> Trails:
     """Return what is learned from: a file's, those beside a record, or made up by the rules."""
-    from organs.boundary.training.plan import BATCH
+    from organs.boundary.training.plan import TRAINING_BATCH
     from organs.boundary.training.trails import HELD_OUT, made_up, made_up_changed, read_trails
     from organs.boundary.training.training import TRAILS
 
@@ -76,8 +76,10 @@ def _trails(args: Namespace, before: Record | None) -> Trails:
         return read_trails(path, TASK)
     if args.start is None:
         count = args.steps or _steps(args)
-        return made_up(TASK, count * BATCH * HELD_OUT // (HELD_OUT - 1) + HELD_OUT, args.seed)
-    return made_up_changed(TASK, _steps(args) * BATCH + BATCH * 4, args.seed, RULES, _rules(args.rule))
+        return made_up(TASK, count * TRAINING_BATCH * HELD_OUT // (HELD_OUT - 1) + HELD_OUT, args.seed)
+    return made_up_changed(
+        TASK, _steps(args) * TRAINING_BATCH + TRAINING_BATCH * 4, args.seed, RULES, _rules(args.rule)
+    )
 
 
 def _plan(args: Namespace, trails: Trails, base: bytes) -> Plan:

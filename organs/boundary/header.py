@@ -10,7 +10,7 @@ import struct
 from shared.constant import constant
 
 MAGIC = b"GGUF"
-VERSION = constant(3, "version", "NIM-14")
+GGUF_VERSION = constant(3, "version", "NIM-14")
 MAX_VALUES = constant(1_000, "values", "X-12")
 _STRING, _ARRAY = 8, 9
 #: How each plain type is packed, by the format's number for it.
@@ -60,8 +60,8 @@ def read_header(raw: bytes) -> dict[str, Value]:
     reader = _Reader(raw)
     try:
         magic, version = reader.take(len(MAGIC)), reader.number("I")
-        if (magic, version) != (MAGIC, VERSION):
-            raise ValueError(f"no GGUF file of version {VERSION}")
+        if (magic, version) != (MAGIC, GGUF_VERSION):
+            raise ValueError(f"no GGUF file of version {GGUF_VERSION}")
         reader.number("Q")
         count = reader.number("Q")
         if count > MAX_VALUES:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from organs.boundary.port import BoundaryModel, ModelFailed
+from organs.boundary.tokens import CONTEXT_TOKENS
 from shared.constant import constant
 
-CONTEXT_TOKENS = constant(256, "tokens", "NIM-14")
 ANSWER_S = constant(2.0, "s", "NIM-14")  # a call takes milliseconds; longer means that the engine hangs
 QUIET = -1  #: llama.cpp's own log
 #: Asked of every server as it starts: one that is let go before it has begun to listen to itself never ends.

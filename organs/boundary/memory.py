@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from organs.boundary.port import BoundaryModel, ModelFailed, ModelFile
+from organs.boundary.shelf import checked_digest
 from organs.boundary.task import Task, write_call
 from organs.boundary.translator import translate
 from shared.errors import Refusal, Refused
@@ -38,6 +39,7 @@ class MemoryShelf:
         self.task, self.digests, self.failing = task, list(digests), dict(failing or {})
 
     async def look(self, digest: str) -> ModelFile:
+        checked_digest(digest)
         if digest not in self.digests:
             raise Refused(Refusal("S002", f"there is no model {digest} here"))
         return ModelFile(0, self.task.digest, "")

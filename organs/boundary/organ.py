@@ -36,7 +36,7 @@ from shared.subjects.boundary import (
 )
 from shared.world import SimWorld, World
 
-ATTEMPTS = constant(3, "attempts", "NIM-14")
+CALL_ATTEMPTS = constant(3, "attempts", "NIM-14")
 TRANSLATOR = constant("translator", "speaker", "NIM-14")
 NOWHERE = Position(-1, 0)
 
@@ -122,7 +122,7 @@ class BoundaryOrgan(Organ):
         """Return what the model says, within three attempts; what went wrong is added to `failings`."""
         if self.model is None:
             return None
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, CALL_ATTEMPTS + 1):
             try:
                 return self._read(await self.model.complete(prompt, attempt))
             except ModelFailed as failed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 from blake3 import blake3
@@ -16,6 +17,7 @@ from shared.errors import Refusal, Refused
 from shared.files import private_folder, write_private
 
 MAX_MODEL_BYTES = constant(256_000_000, "bytes", "NIM-14")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 TASK_KEY, PLAN_KEY = "nimmerverse.boundary.task", "nimmerverse.boundary.plan"
 
 
@@ -46,6 +48,7 @@ class FolderShelf:
         return self.folder / f"{digest}.gguf"
 
     def _look(self, digest: str) -> ModelFile:
+        checked_digest(digest)
         path = self._path(digest)
         try:
             size = path.stat().st_size
@@ -60,6 +63,13 @@ class FolderShelf:
         if found != digest:
             raise Refused(Refusal("F002", f"{path.name} holds bytes with BLAKE3 {found}"))
         return described(raw, self.task)
+
+
+def checked_digest(digest: str) -> str:
+    """Return a digest that is one, so that it can be part of a path; Refused S001."""
+    if not _DIGEST.fullmatch(digest):
+        raise Refused(Refusal("S001", f"found {digest[:80]!r}, expected 64 lower-case hexadecimal digits"))
+    return digest
 
 
 def described(raw: bytes, task: Task) -> ModelFile:

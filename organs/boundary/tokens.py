@@ -12,12 +12,14 @@ from functools import cache
 from typing import Literal
 
 from organs.boundary.task import Choice, Function, Task
+from shared.constant import constant
 
 Kind = Literal["mark", "byte", "piece"]
 
 PAD, EOS, BOS, UNK = range(4)
 MARKS = ("<pad>", "<eos>", "<bos>", "<unk>")
 BYTES = 256
+CONTEXT_TOKENS = constant(256, "tokens", "NIM-14")  # more than any prompt and call together
 BEGIN = '{"function":"'  #: how every call begins
 PIECE = 2  #: bytes at least: one byte is a token already
 

@@ -9,7 +9,7 @@ import msgspec
 from shared.message import Decision, Reply, Request
 from shared.subjects.system import Decided
 
-Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]  #: BLAKE3, hexadecimal
+Digest = Annotated[str, msgspec.Meta(min_length=64, max_length=64)]  #: BLAKE3, hexadecimal
 #: How a model can fail to say a call; organs/boundary/port.py says what each means.
 Failing = Literal["length", "engine", "not_a_call", "not_loaded"]
 ModelState = Literal["unconfigured", "cold", "loading", "ready", "failed"]

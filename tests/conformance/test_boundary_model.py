@@ -23,6 +23,7 @@ from shared.world import RealWorld
 from tests.boundaries import untrained
 
 STRANGER = "0" * 64
+SOUND, FAILING = "a" * 64, "b" * 64
 
 
 @pytest.fixture(scope="module")
@@ -179,9 +180,9 @@ def test_a_measurement_says_what_it_found() -> None:
     """A model that speaks as the rules do is valid and exact everywhere; one that fails is counted and named."""
 
     async def whole() -> None:
-        shelf = MemoryShelf(TASK, ["a", "b"], {"b": ["length"]})
+        shelf = MemoryShelf(TASK, [SOUND, FAILING], {FAILING: ["length"]})
         world = RealWorld("dev")
-        sound = await measure(await shelf.load("a"), TASK, 200, world)
+        sound = await measure(await shelf.load(SOUND), TASK, 200, world)
         assert (200, 200, 200, 1_000_000, "") == (
             sound.states,
             sound.valid,
@@ -189,7 +190,7 @@ def test_a_measurement_says_what_it_found() -> None:
             sound.balanced_exact_ppm,
             sound.first_failure,
         )
-        failing = await measure(await shelf.load("b"), TASK, 200, world)
+        failing = await measure(await shelf.load(FAILING), TASK, 200, world)
         assert (199, 199) == (failing.valid, failing.exact)
         assert "length" in failing.first_failure
 

@@ -96,7 +96,7 @@ def test_a_missing_field_is_refused(missing: str) -> None:
 @given(call=CALLS)
 def test_the_task_judges_as_its_schema_does(call: dict[str, Any]) -> None:
     """The task allows exactly the calls, written in order, that an independent judge finds valid by its JSON Schema."""
-    text = msgspec.json.encode(call).decode()
+    text = write_call(Call(call["function"], call["args"]))
     try:
         TASK.read_call(text)
         allowed = True
@@ -188,10 +188,10 @@ def test_any_text_can_be_written(text: str) -> None:
 @pytest.mark.spec("NIM-14")
 @given(state=STATES)
 def test_what_the_task_writes_is_short(state: dict[str, int]) -> None:
-    """A prompt is one token per name and per digit, and a call is no more than eight tokens."""
+    """A prompt is one token per name and per digit, and a call is no more than nine tokens."""
     words = Vocabulary(TASK)
     assert sum(1 + field.digits for field in TASK.fields) + 1 == len(words.encode(TASK.prompt(state)))
-    assert 8 >= len(words.encode(write_call(translate(state))))
+    assert 9 >= len(words.encode(write_call(translate(state))))
     assert BOS < len(words) == len(set(words.texts))
 
 
@@ -293,6 +293,7 @@ def test_what_is_no_state_and_no_model_is_refused(live: Live) -> None:
             (TransformRequest(STATE | {"battery": 101}), "F001"),
             (TransformRequest({}), "F001"),
             (InstallModel("0" * 64), "S002"),
+            (InstallModel("../" * 21 + "x"), "S001"),
         ):
             answer = await asked(living, request)
             assert isinstance(answer, Refusal)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from organs.boundary.shelf import PLAN_KEY, TASK_KEY
 from organs.boundary.task import Task
-from organs.boundary.tokens import BOS, EOS, PAD, UNK, Vocabulary
-from organs.boundary.training.network import CONTEXT, NORM_EPS, ROPE_BASE, Network, Shape
+from organs.boundary.tokens import BOS, CONTEXT_TOKENS, EOS, PAD, UNK, Vocabulary
+from organs.boundary.training.network import NORM_EPS, ROPE_BASE, Network, Shape
 
 ARCHITECTURE = "gemma3"
 
@@ -56,7 +56,7 @@ def _describe(writer: gguf.GGUFWriter, shape: Shape, task: Task, plan: str) -> N
     writer.add_name(task.name)
     writer.add_string(TASK_KEY, task.digest)
     writer.add_string(PLAN_KEY, plan)
-    writer.add_context_length(CONTEXT)
+    writer.add_context_length(CONTEXT_TOKENS)
     writer.add_embedding_length(shape.width)
     writer.add_block_count(shape.layers)
     writer.add_feed_forward_length(shape.inner)
@@ -66,7 +66,7 @@ def _describe(writer: gguf.GGUFWriter, shape: Shape, task: Task, plan: str) -> N
     writer.add_value_length(shape.head)
     writer.add_layer_norm_rms_eps(NORM_EPS)
     writer.add_rope_freq_base(ROPE_BASE)
-    writer.add_sliding_window(CONTEXT)
+    writer.add_sliding_window(CONTEXT_TOKENS)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
 
 

@@ -15,7 +15,6 @@ from shared.constant import constant
 
 NORM_EPS = constant(1e-6, "variance", "NIM-14")
 ROPE_BASE = constant(10_000.0, "positions", "NIM-14")
-CONTEXT = constant(256, "tokens", "NIM-14")
 SPREAD = constant(0.02, "standard deviation", "NIM-14")  # of a new network's weights
 
 Rotary = tuple[Tensor, Tensor]

@@ -21,7 +21,7 @@ Stage = Literal["learn", "adapt", "reinforce"]
 
 LEARN_STEPS = constant(800, "steps", "NIM-14")
 ADAPT_STEPS = constant(150, "steps", "NIM-14")
-BATCH = constant(64, "trails", "NIM-14")
+TRAINING_BATCH = constant(64, "trails", "NIM-14")
 PEAK_PPM = constant(4_000, "ppm", "NIM-14")  # the highest learning rate
 WARM_UP = constant(30, "steps", "NIM-14")
 DECAY_PPM = constant(10_000, "ppm", "NIM-14")
@@ -39,7 +39,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     shape: Shape
     seed: int
     steps: int
-    batch: int = BATCH
+    batch: int = TRAINING_BATCH
     peak_ppm: int = PEAK_PPM
     warm_up: int = WARM_UP
     decay_ppm: int = DECAY_PPM
