@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-import msgspec
+from typing import Literal
 
 from shared.message import Decision, Reply, Request
 from shared.subjects.system import Decided
 
-Digest = Annotated[str, msgspec.Meta(min_length=64, max_length=64)]  #: BLAKE3, hexadecimal
+Digest = str  #: BLAKE3, 64 hexadecimal digits; whoever makes a file name of one checks it first
 #: How a model can fail to say a call; organs/boundary/port.py says what each means.
 Failing = Literal["length", "engine", "not_a_call", "not_loaded"]
 ModelState = Literal["unconfigured", "cold", "loading", "ready", "failed"]
