@@ -98,7 +98,7 @@ class BoundaryOrgan(Organ):
             return [said]
         self.nacked += 1
         detail = failings[-1].detail[:MAX_REASON_CHARS]
-        kinds: tuple[Failing, ...] = tuple(failed.failing for failed in failings)
+        kinds: list[Failing] = [failed.failing for failed in failings]
         return [BoundaryNacked(self.digest, state, len(failings), kinds, detail, write_call(call)), said]
 
     async def on_status(self, request: BoundaryStatus) -> list[BoundaryStated]:

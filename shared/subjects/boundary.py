@@ -61,7 +61,7 @@ class BoundaryNacked(Decision, subject="cognitive.boundary.event.{model}.nacked"
     model: Digest
     state: dict[str, int]
     attempts: int
-    failings: tuple[Failing, ...]
+    failings: list[Failing]
     detail: str  #: of the last attempt
     call: str  #: what the translator said
 

@@ -317,7 +317,7 @@ def test_after_three_attempts_the_rules_answer() -> None:
         again = await asked(living, TransformRequest(STATE | {"front": 10}))
         assert (f"model:{name}", 2, "stop") == (again.speaker, again.attempts, again.function)
         [nacked] = await events(living, BoundaryNacked)
-        assert (name, STATE, 3, ("length", "engine", "not_a_call"), said.call) == (
+        assert (name, STATE, 3, ["length", "engine", "not_a_call"], said.call) == (
             nacked.model,
             nacked.state,
             nacked.attempts,
@@ -343,7 +343,7 @@ def test_a_real_model_that_is_cut_short_is_nacked(tmp_path: Path, raw: bytes, di
         await until_ready(living, digest)
         assert "translator" == (await asked(living, TransformRequest(STATE))).speaker
         [nacked] = await events(living, BoundaryNacked)
-        assert ("length",) * 3 == nacked.failings
+        assert ["length"] * 3 == nacked.failings
 
     live_nats(life, tmp_path / "home", lambda _: [BoundaryOrgan(shelf, short)])
 
