@@ -27,9 +27,9 @@ EXTRA = ("torch", "gguf")
 REINFORCE_STATES = constant(16, "states", "NIM-14")  # per step
 REINFORCE_GROUP = constant(8, "samples", "NIM-14")  # per state
 REINFORCE_STEPS = constant(100, "steps", "NIM-14")
-REINFORCE_PEAK_PPM = constant(300, "ppm", "NIM-14")
+REINFORCE_PEAK_PPM = constant(1_000, "ppm", "NIM-14")
 TEMPERATURE_PPM = constant(1_300_000, "ppm", "NIM-14")
-DRIFT_PPM = constant(40_000, "ppm", "NIM-14")
+DRIFT_PPM = constant(10_000, "ppm", "NIM-14")
 PPM = 1_000_000
 
 
