@@ -174,6 +174,8 @@ _DIGEST = _option("digest", help="the BLAKE3 digest, 64 hexadecimal digits")
 _PERSONAL = "deploy.commands.personal"
 _MODELS = "deploy.commands.models"
 _MODEL = _option("name", metavar="NAME[:TAG]", help="the model; the tag is `latest` where none is given")
+_BOUNDARY = "deploy.commands.boundary"
+_RULE = "with --from: a changed rule to learn, for instance dock_percent=25 (repeat it)"
 _PART = _option("name", help="cells.math_cell, ./my_cell.py, or ./my_cells.py:OneOfThem")
 
 COMMANDS: dict[str, Described | Group] = {
@@ -466,6 +468,55 @@ COMMANDS: dict[str, Described | Group] = {
                 "take an artifact out of use; what it was remains provable",
                 (_DIGEST, _option("--reason", required=True, help="why, as the log will say")),
             ),
+        },
+    ),
+    "train": Group(
+        "train models from decisions; needs the extra `train`",
+        {
+            "boundary": Described(
+                "deploy.commands.train:boundary",
+                "train a model for the function boundary, adapt one to changed rules, or repeat a training",
+                (
+                    _option("--out", type=Path, metavar="FOLDER", help="where everything goes (default: in the home)"),
+                    _option(
+                        "--trails", type=Path, metavar="FILE", help="decisions to learn from (default: the rules')"
+                    ),
+                    _option("--seed", type=_natural, default=1, help="what chance is drawn from (default: 1)"),
+                    _option("--steps", type=_count, metavar="N", help="steps of training"),
+                    _option("--from", dest="start", type=Path, metavar="FOLDER", help="adapt the model trained there"),
+                    _option("--rule", action="append", default=[], metavar="NAME=NUMBER", help=_RULE),
+                    _option("--reinforce", action="store_true", help="with --from: learn from reward alone (GRPO)"),
+                    _option("--repeat", type=Path, metavar="RECORD", help="train by this record.json and compare"),
+                ),
+            ),
+        },
+    ),
+    "boundary": Group(
+        "the function boundary: from states to function calls",
+        {
+            "install": Described(
+                f"{_BOUNDARY}:install",
+                "let a trained model speak; the log says so first",
+                (
+                    _option("file", type=Path, help="a model.gguf that `train boundary` made"),
+                    _option("--digest", type=_fingerprint, help="refuse the file if this is not its BLAKE3"),
+                ),
+            ),
+            "evaluate": Described(
+                f"{_BOUNDARY}:evaluate",
+                "ask a model about many states and judge every answer; 1 if one is no allowed call",
+                (
+                    _option("file", type=Path, nargs="?", help="a model.gguf"),
+                    _option("--digest", type=_fingerprint, help="or one that was installed"),
+                    _option("--states", type=_count, default=10_000, metavar="N", help="how many (default: 10000)"),
+                ),
+            ),
+            "ask": Described(
+                f"{_BOUNDARY}:ask",
+                "ask for the function call of one state",
+                (_option("values", nargs="+", metavar="FIELD=NUMBER", help="every field of the task"),),
+            ),
+            "status": Described(f"{_BOUNDARY}:status", "say who speaks at the boundary"),
         },
     ),
     "keys": Described(

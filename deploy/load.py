@@ -32,6 +32,7 @@ BUILT_IN = (
     "organs.anchor",
     "organs.artifacts",
     "organs.vault",
+    "organs.boundary",
 )
 #: Ours too, but run only where they are asked for (`up --part`): they need settings, or a body, of their own.
 ON_REQUEST = (

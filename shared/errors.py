@@ -58,7 +58,8 @@ def _codes(*rows: tuple[str, str, str]) -> dict[str, Code]:
 
 
 #: Refusals in the order admission judges them (R005 leads when bytes cannot be read at all), then the bus's own (B…),
-#: the anchors' (A…), the artifact store's (S…), the motors' (M…), and those about personal data (P…).
+#: the anchors' (A…), the artifact store's (S…), the motors' (M…), the function boundary's (F…), those about personal
+#: data (P…).
 CODES = _codes(
     (
         "R001",
@@ -128,6 +129,9 @@ CODES = _codes(
     ("M001", "OUTNUMBERED", "The same commander's command with a higher number was obeyed before."),
     ("M002", "OUTRANKED", "A commander of a higher rank holds the motors for a moment still."),
     ("M003", "TOO_FAST", "The command is faster than these motors are allowed to be."),
+    ("F001", "BAD_STATE", "A state is not of the boundary's task: a field is missing, unknown or out of range."),
+    ("F002", "WRONG_MODEL", "A file is not what its digest names, or no model of this task; nothing of it is loaded."),
+    ("F003", "BAD_TRAIL", "A line of training data is not exactly one state and one call of the task."),
     ("P001", "ERASED", "The person's key was destroyed; the detail names where the log says so."),
     ("P002", "UNKNOWN_PERSON", "The vault knows neither a key nor an erasure of this person."),
     ("P003", "UNOPENABLE", "The sealed bytes were not sealed under this person's key, or were altered since."),

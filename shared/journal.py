@@ -37,6 +37,10 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
     "views_rebuilt": ("info", "Views that were built from the log took the place of those before."),
     "anchor_failed": ("warning", "A calendar or an authority gave no usable answer; it is asked again later."),
     "erasure_delayed": ("warning", "An ordered erasure cannot be carried out yet; `detail` says why. It is repeated."),
+    "model_not_loaded": (
+        "warning",
+        "The boundary's installed model cannot be loaded, so its rules speak; `detail` says why.",
+    ),
     "signature_made": (
         "info",
         "The signing proxy signed for `caller` with `key`; `digest` is BLAKE3 of what was signed.",

@@ -75,7 +75,7 @@ class Registry:
         return held
 
     def add(self, file: Path, name: str) -> Held:
-        """Copy a model's file here under a name. Raises NotAModel, BadRequest, StorageFault; then nothing was changed."""
+        """Copy a model's file here under a name. Raises NotAModel, BadRequest, StorageFault; then nothing changed."""
         full = full_name(name)
         target = self._path(full)
         try:

@@ -1,0 +1,128 @@
+"""`boundary install`, `evaluate`, `ask` and `status`: the model that speaks at the function boundary."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+
+from deploy.attach import operator
+from deploy.commands.task import finish
+from deploy.host import OPERATOR
+from deploy.terminal import Terminal
+from organs.artifacts import store_of
+from organs.boundary import FolderShelf, models_folder
+from organs.boundary.evaluate import measure
+from organs.boundary.task import TASK
+from shared.config import Loaded
+from shared.errors import ConfigFault, Exit, Refusal, Refused
+from shared.message import Request
+from shared.subjects.artifacts import RegisterArtifact
+from shared.subjects.boundary import BoundaryStated, BoundaryStatus, InstallModel, Transformed, TransformRequest
+from shared.subjects.system import Decided
+from shared.world import RealWorld
+
+MEDIA_TYPE = "application/x-gguf"
+PPM = 1_000_000
+
+
+def install(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Put a model's file where the organ finds it, register it as an artifact, and have the log say that it speaks."""
+
+    async def main() -> Exit:
+        raw = _read(args.file)
+        digest = FolderShelf(models_folder(loaded.settings), TASK).put(raw, args.digest)
+        store = store_of(loaded.settings, RealWorld(loaded.settings.env))
+        await store.prepare()
+        await store.put(_whole(raw), MEDIA_TYPE)
+        async with operator(loaded, terminal.note) as bus:
+            registered = await bus.request(RegisterArtifact(digest, "model", args.file.name, OPERATOR, []))
+            if isinstance(registered, Refusal) and registered.code != "B006":  # nobody keeps artifacts here
+                raise Refused(registered)
+            answer = await bus.request(InstallModel(digest))
+        if isinstance(answer, Refusal):
+            raise Refused(answer)
+        assert isinstance(answer, Decided)
+        shown = {"model": digest, "index": answer.index, "offset": answer.offset, "proof": answer.proof}
+        terminal.give(shown, f"{digest}  installed at ({answer.index}, {answer.offset})")
+        return Exit.OK
+
+    return finish(main())
+
+
+def evaluate(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Ask a model about many states, corners first; 1 if a single answer is no allowed call."""
+
+    async def main() -> Exit:
+        shelf = FolderShelf(models_folder(loaded.settings), TASK)
+        digest = shelf.put(_read(args.file)) if args.file else args.digest
+        if digest is None:
+            raise ConfigFault("name a model's FILE, or the --digest of one that was installed")
+        model = await shelf.load(digest)
+        try:
+            found = await measure(model, TASK, args.states, RealWorld(loaded.settings.env))
+        finally:
+            await model.close()
+        terminal.give(
+            {"model": digest} | msgspec.to_builtins(found),
+            f"{found.valid} of {found.states} answers are allowed calls; {found.exact / found.states:.2%} are "
+            f"the rules' own, {found.balanced_exact_ppm / PPM:.2%} with every function counting alike\n"
+            f"{found.p50_us / 1000:.2f} ms for half of the calls, {found.p95_us / 1000:.2f} ms for 95 %",
+        )
+        if found.first_failure:
+            terminal.note(found.first_failure)
+        return Exit.OK if found.valid == found.states else Exit.FAILED
+
+    return finish(main())
+
+
+def ask(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Ask for the call of one state, and print it with who spoke."""
+    state: dict[str, int] = {}
+    for item in args.values:
+        name, _, number = item.partition("=")
+        if not number.lstrip("-").isdecimal():
+            raise ConfigFault(f"{item!r} is not FIELD=NUMBER, for instance battery=12")
+        state[name] = int(number)
+
+    async def main() -> Exit:
+        answer = await _asked(TransformRequest(state), loaded, terminal)
+        assert isinstance(answer, Transformed)
+        terminal.give(msgspec.to_builtins(answer), f"{answer.call}  {answer.speaker}")
+        return Exit.OK
+
+    return finish(main())
+
+
+def status(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Say who speaks at the boundary, and how often each did."""
+
+    async def main() -> Exit:
+        said = await _asked(BoundaryStatus(), loaded, terminal)
+        assert isinstance(said, BoundaryStated)
+        counts = f"{said.by_model} by a model, {said.by_translator} by the rules, {said.nacked} nacked"
+        because = f" ({said.reason})" if said.reason else ""
+        terminal.give(msgspec.to_builtins(said), f"{said.speaker} speaks; model {said.state}{because}; {counts}")
+        return Exit.OK
+
+    return finish(main())
+
+
+async def _asked(request: Request, loaded: Loaded, terminal: Terminal) -> object:
+    async with operator(loaded, terminal.note) as bus:
+        answer = await bus.request(request)
+    if isinstance(answer, Refusal):
+        raise Refused(answer)
+    return answer
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise ConfigFault(f"there is no file {path}; `nimmerverse train boundary` makes one")
+    return path.read_bytes()
+
+
+async def _whole(raw: bytes) -> AsyncIterator[bytes]:
+    yield raw

@@ -1,0 +1,197 @@
+"""`train boundary`: a model for the function boundary from decision trails, repeatable byte for byte."""
+
+from __future__ import annotations
+
+import importlib
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from deploy.terminal import Terminal
+from organs.boundary.task import TASK
+from organs.boundary.translator import RULES, Rules
+from shared.config import Loaded
+from shared.constant import constant
+from shared.errors import ConfigFault, Exit
+from shared.home import place
+from shared.world import RealWorld
+
+if TYPE_CHECKING:  # they need the extra `train`, which most machines lack
+    from organs.boundary.training.descent import Point, Watch
+    from organs.boundary.training.plan import Plan, Record
+    from organs.boundary.training.trails import Trails
+
+EXTRA = ("torch", "gguf")
+REINFORCE_STATES = constant(16, "states", "NIM-14")  # per step
+REINFORCE_GROUP = constant(8, "samples", "NIM-14")  # per state
+REINFORCE_STEPS = constant(100, "steps", "NIM-14")
+REINFORCE_PEAK_PPM = constant(1_000, "ppm", "NIM-14")
+TEMPERATURE_PPM = constant(1_300_000, "ppm", "NIM-14")
+DRIFT_PPM = constant(10_000, "ppm", "NIM-14")
+PPM = 1_000_000
+
+
+def boundary(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Train a new model, adapt one to changed rules, or repeat a recorded training and compare."""
+    _need_extra()
+    from organs.boundary.training.plan import canonical
+    from organs.boundary.training.training import train
+
+    out: Path = args.out or place(loaded.settings) / "training" / "boundary"
+    before = _record(args.repeat) if args.repeat else None
+    base = _base(args.start)
+    trails = _trails(args, before)
+    plan = before.plan if before else _plan(args, trails, base)
+    terminal.note(f"{plan.stage}: {plan.steps} steps on {len(trails.learned)} trails, by plan {plan.digest}")
+    record = train(plan, TASK, trails, base, _watch(out, terminal, loaded))
+    terminal.give(msgspec.to_builtins(record) | {"record": record.digest, "folder": str(out)}, _sentence(record, out))
+    if before is None or canonical(before) == canonical(record):
+        return Exit.OK
+    terminal.note(_difference(before, record))
+    return Exit.FAILED
+
+
+def _need_extra() -> None:
+    for name in EXTRA:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError:
+            raise ConfigFault(
+                f"training needs {name}, which is not installed here: pip install 'nimmerverse[train]'"
+            ) from None
+
+
+def _trails(args: Namespace, before: Record | None) -> Trails:
+    """Return what is learned from: a file's, those beside a record, or made up by the rules."""
+    from organs.boundary.training.plan import TRAINING_BATCH
+    from organs.boundary.training.trails import HELD_OUT, made_up, made_up_changed, read_trails
+    from organs.boundary.training.training import TRAILS
+
+    if args.trails or before:
+        path: Path = args.trails or args.repeat.parent / TRAILS
+        if not path.is_file():
+            raise ConfigFault(f"there is no file {path}; give one JSON line per decision")
+        return read_trails(path, TASK)
+    if args.start is None:
+        count = args.steps or _steps(args)
+        return made_up(TASK, count * TRAINING_BATCH * HELD_OUT // (HELD_OUT - 1) + HELD_OUT, args.seed)
+    return made_up_changed(
+        TASK, _steps(args) * TRAINING_BATCH + TRAINING_BATCH * 4, args.seed, RULES, _rules(args.rule)
+    )
+
+
+def _plan(args: Namespace, trails: Trails, base: bytes) -> Plan:
+    from organs.boundary.tokens import Vocabulary
+    from organs.boundary.training.network import Shape
+    from organs.boundary.training.plan import RANK, Plan
+    from organs.boundary.training.training import RECORD
+
+    if args.start is None:
+        shape = Shape(len(Vocabulary(TASK)))
+        return Plan(
+            stage="learn", task=TASK.digest, data=trails.digest, shape=shape, seed=args.seed, steps=_steps(args)
+        )
+    from blake3 import blake3
+
+    shape = _record(args.start / RECORD).plan.shape
+    adapted = Plan(
+        stage="adapt",
+        task=TASK.digest,
+        data=trails.digest,
+        base=blake3(base).hexdigest(),
+        shape=shape,
+        seed=args.seed,
+        steps=_steps(args),
+        rank=RANK,
+        decay_ppm=0,
+    )
+    if not args.reinforce:
+        return adapted
+    return msgspec.structs.replace(
+        adapted,
+        stage="reinforce",
+        batch=REINFORCE_STATES,
+        group=REINFORCE_GROUP,
+        peak_ppm=REINFORCE_PEAK_PPM,
+        temperature_ppm=TEMPERATURE_PPM,
+        drift_ppm=DRIFT_PPM,
+    )
+
+
+def _steps(args: Namespace) -> int:
+    from organs.boundary.training.plan import ADAPT_STEPS, LEARN_STEPS
+
+    usual = LEARN_STEPS if args.start is None else REINFORCE_STEPS if args.reinforce else ADAPT_STEPS
+    return args.steps or usual
+
+
+def _rules(given: list[str]) -> Rules:
+    """Return the rules with what `--rule NAME=NUMBER` changes; ConfigFault for a name or a number that is none."""
+    changed: dict[str, int] = {}
+    for item in given:
+        name, _, number = item.partition("=")
+        if name not in Rules.__struct_fields__ or not number.isdecimal():
+            raise ConfigFault(f"--rule {item!r}: write NAME=NUMBER, NAME one of {', '.join(Rules.__struct_fields__)}")
+        changed[name] = int(number)
+    return msgspec.structs.replace(RULES, **changed)
+
+
+def _base(folder: Path | None) -> bytes:
+    from organs.boundary.training.training import WEIGHTS
+
+    if folder is None:
+        return b""
+    if not (folder / WEIGHTS).is_file():
+        raise ConfigFault(f"{folder} holds no {WEIGHTS}; give the folder of an earlier training")
+    return (folder / WEIGHTS).read_bytes()
+
+
+def _record(path: Path) -> Record:
+    from organs.boundary.training.plan import read_record
+
+    if not path.is_file():
+        raise ConfigFault(f"there is no training record {path}")
+    return read_record(path.read_bytes())
+
+
+def _watch(out: Path, terminal: Terminal, loaded: Loaded) -> Watch:
+    from organs.boundary.training.descent import Watch
+
+    def tell(point: Point) -> None:
+        exact = "" if point.exact_ppm is None else f"  exact {point.exact_ppm / PPM:.1%}"
+        terminal.note(
+            f"step {point.step:>5} of {point.steps}  loss {point.loss_micro / PPM:.4f}{exact}  {point.eta_s:.0f} s left"
+        )
+
+    return Watch(out, tell, RealWorld(loaded.settings.env))
+
+
+def _sentence(record: Record, out: Path) -> str:
+    from organs.boundary.training.pictures import sparkline
+
+    return "\n".join(
+        [
+            f"loss     {sparkline(record.outcome.curve)}",
+            f"exact    {record.outcome.exact_ppm / PPM:.2%} of what was held out",
+            f"model    {record.model}  ({record.parameters} parameters, {record.model_bytes} bytes)",
+            f"weights  {record.weights}",
+            f"record   {record.digest}",
+            f"in {out}; `nimmerverse boundary install {out / 'model.gguf'}` lets it speak",
+        ]
+    )
+
+
+def _difference(before: Record, after: Record) -> str:
+    """Return the sentence for a repeat that came out otherwise: what differs, and what explains it."""
+    changed = [name for name in before.__struct_fields__ if getattr(before, name) != getattr(after, name)]
+    if before.surroundings != after.surroundings:
+        return (
+            f"the repeat differs in {', '.join(changed)}; its surroundings were {before.surroundings} then, and are "
+            f"{after.surroundings} here"
+        )
+    return (
+        f"in the same surroundings the repeat differs in {', '.join(changed)}: model {before.model} then, "
+        f"{after.model} here"
+    )

@@ -1,0 +1,9 @@
+"""The boundary organ: states in, typed function calls out, by a small model of one's own or by its rules."""
+
+from __future__ import annotations
+
+from organs.boundary.organ import BoundaryOrgan as BoundaryOrgan
+from organs.boundary.organ import models_folder as models_folder
+from organs.boundary.port import BoundaryModel as BoundaryModel
+from organs.boundary.port import ModelFailed as ModelFailed
+from organs.boundary.shelf import FolderShelf as FolderShelf

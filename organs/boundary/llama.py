@@ -1,0 +1,89 @@
+"""A boundary model served by llama.cpp inside this process, held to the task's grammar."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from pathlib import Path
+from typing import Any
+
+from organs.boundary.port import BoundaryModel, ModelFailed
+from organs.boundary.tokens import CONTEXT_TOKENS
+from shared.constant import constant
+
+ANSWER_S = constant(2.0, "s", "NIM-14")  # a call takes milliseconds; longer means that the engine hangs
+QUIET = -1  #: llama.cpp's own log
+#: Asked of every server as it starts: one that is let go before it has begun to listen to itself never ends.
+FIRST: dict[str, Any] = {"prompt": "\n", "max_tokens": 1, "temperature": 0.0}
+
+
+def serve(path: Path, schema: dict[str, Any], longest: int) -> BoundaryModel:
+    """Load a GGUF file and return it as a model that says nothing but what the JSON Schema allows.
+
+    `longest` is how many bytes an answer may have: no token is shorter than a byte, so whoever needs more tokens has
+    said no call. ModelFailed where llama.cpp refuses the file.
+    """
+    return LlamaModel(path, schema, longest)
+
+
+class LlamaModel:
+    """One llama.cpp server on one thread. What is asked waits its turn."""
+
+    def __init__(self, path: Path, schema: dict[str, Any], longest: int) -> None:
+        self._question = _question(schema, longest)
+        self._turn = asyncio.Lock()
+        self._server: Any = _started(path)
+
+    async def complete(self, prompt: str, attempt: int) -> str:
+        async with self._turn:
+            if self._server is None:
+                raise ModelFailed("not_loaded", "the model was closed")
+            asked = self._question | {"prompt": prompt, "seed": attempt}
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    answer = await asyncio.to_thread(self._server.handle_completions, asked)
+            except TimeoutError:
+                raise ModelFailed("engine", f"no answer within {ANSWER_S} s") from None
+            except Exception as error:
+                raise ModelFailed("engine", f"{type(error).__name__}: {error}") from error
+        return _text(answer)
+
+    async def close(self) -> None:
+        async with self._turn:
+            self._server = None  # the last reference: the server stops, and its memory is freed, as it goes
+
+
+def _question(schema: dict[str, Any], longest: int) -> dict[str, Any]:
+    return {
+        "json_schema": schema | {"x-guidance": {"whitespace_flexible": False}},
+        "max_tokens": longest + 1,
+        "temperature": 0.0,
+        "cache_prompt": False,
+    }
+
+
+def _started(path: Path) -> Any:  # noqa: ANN401 - a package without types
+    engine: Any = importlib.import_module("xllamacpp")
+    given = engine.CommonParams()
+    given.model.path = str(path)
+    given.n_ctx, given.n_parallel, given.n_gpu_layers = CONTEXT_TOKENS, 1, 0
+    given.cpuparams.n_threads = given.cpuparams_batch.n_threads = 1
+    given.verbosity, given.warmup, given.offline = QUIET, False, True
+    try:
+        server = engine.Server(given)
+        server.handle_completions(FIRST)
+        return server
+    except Exception as error:
+        raise ModelFailed("engine", f"llama.cpp does not load {path.name}: {error}") from error
+
+
+def _text(answer: Any) -> str:  # noqa: ANN401 - JSON
+    """Return the text of a whole answer; ModelFailed where it was cut short or is an error."""
+    try:
+        choice: Any = answer["choices"][0]
+        text, reason = str(choice["text"]), str(choice["finish_reason"])
+    except (KeyError, IndexError, TypeError):
+        raise ModelFailed("engine", str(answer)[:300]) from None
+    if reason != "stop":
+        raise ModelFailed("length", f"stopped by {reason} after {text!r}")
+    return text

@@ -1,0 +1,163 @@
+"""The boundary organ: a small model turns a state into one typed function call, and a translator stands behind it.
+
+Only a model that the log installed is loaded. What it says is held to the task's grammar and checked once more; after
+three attempts without a call it is nacked in the log, and the rules answer. Every answer says who spoke.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from organs.boundary.memory import MemoryShelf
+from organs.boundary.port import BoundaryModel, ModelFailed, ModelShelf
+from organs.boundary.shelf import FolderShelf
+from organs.boundary.task import TASK, Call, Task, write_call
+from organs.boundary.translator import RULES, Rules, translate
+from shared.codec import MAX_REASON_CHARS, decode
+from shared.config import Settings
+from shared.constant import constant
+from shared.errors import Fault, Refused
+from shared.home import place
+from shared.journal import record
+from shared.log.entry import Position
+from shared.message import lookup
+from shared.part.organ import Log, Organ
+from shared.subjects.boundary import (
+    BoundaryNacked,
+    BoundaryStated,
+    BoundaryStatus,
+    Failing,
+    InstallModel,
+    ModelInstalled,
+    ModelState,
+    Transformed,
+    TransformRequest,
+)
+from shared.world import SimWorld, World
+
+CALL_ATTEMPTS = constant(3, "attempts", "NIM-14")
+TRANSLATOR = constant("translator", "speaker", "NIM-14")
+NOWHERE = Position(-1, 0)
+
+
+class BoundaryOrgan(Organ):
+    """Stands between numbers and cognition. Owns the one model that is loaded."""
+
+    name: ClassVar[str] = "boundary"
+    version: ClassVar[str] = "1.0.0"
+    cost_ulf: ClassVar[int] = constant(300_000, "micro-lifeforce", "NIM-07")
+
+    def __init__(self, shelf: ModelShelf, task: Task = TASK, rules: Rules = RULES) -> None:
+        self.shelf, self.task, self.rules = shelf, task, rules
+        self.model: BoundaryModel | None = None
+        self.digest, self.reason = "", ""
+        self.state: ModelState = "unconfigured"
+        self.by_model = self.by_translator = self.nacked = 0
+        self._installed = NOWHERE
+
+    @classmethod
+    def build(cls, settings: Settings, world: World) -> BoundaryOrgan:  # noqa: ARG003 - as declared
+        return cls(FolderShelf(models_folder(settings), TASK))
+
+    @classmethod
+    def simulate(cls, world: SimWorld) -> BoundaryOrgan:  # noqa: ARG003 - as declared
+        return cls(MemoryShelf(TASK))
+
+    def again(self, world: SimWorld) -> BoundaryOrgan:
+        return BoundaryOrgan(self.shelf, self.task, self.rules)
+
+    async def open(self, log: Log) -> None:
+        """Load the model that the log installed last; without one, or where it cannot be loaded, the rules speak."""
+        last: ModelInstalled | None = None
+        async for verdict in log.replay():
+            if lookup(verdict.entry.subject) is ModelInstalled:
+                for offset, event in verdict.admitted():
+                    last, self._installed = (
+                        decode(ModelInstalled, bytes(event.data)),
+                        Position(verdict.entry.index, offset),
+                    )
+        if last is not None:
+            await self._load(last.model)
+
+    async def close(self) -> None:
+        await self._unload("cold", "")
+
+    async def on_transform(self, request: TransformRequest) -> list[Transformed | BoundaryNacked]:
+        """Answer one state. Refused F001 where it is none of this task's."""
+        state = self.task.checked(request.state)
+        failings: list[ModelFailed] = []
+        call = await self._ask(self.task.prompt(state), failings)
+        if call is not None:
+            self.by_model += 1
+            return [self._said(call, f"model:{self.digest}", len(failings) + 1)]
+        call = translate(state, self.rules)
+        self.by_translator += 1
+        said = self._said(call, TRANSLATOR, len(failings))
+        if not failings:
+            return [said]
+        self.nacked += 1
+        detail = failings[-1].detail[:MAX_REASON_CHARS]
+        kinds: list[Failing] = [failed.failing for failed in failings]
+        return [BoundaryNacked(self.digest, state, len(failings), kinds, detail, write_call(call)), said]
+
+    async def on_status(self, request: BoundaryStatus) -> list[BoundaryStated]:
+        """Say who would speak now."""
+        speaker = f"model:{self.digest}" if self.model is not None else TRANSLATOR
+        counts = (self.by_model, self.by_translator, self.nacked)
+        return [BoundaryStated(speaker, self.digest, self.state, self.reason, self.task.digest, *counts)]
+
+    async def on_install(self, request: InstallModel) -> list[ModelInstalled]:
+        """Read the file whole, then decide that it speaks from here on. Refused F002, S002; then nothing changes."""
+        file = await self.shelf.look(request.model)
+        return [ModelInstalled(request.model, file.size_bytes, file.task, file.plan)]
+
+    async def on_installed(self, installed: ModelInstalled, at: Position) -> None:
+        """Load what the log installed, unless something later was installed already."""
+        if (at.index, at.offset) > (self._installed.index, self._installed.offset):
+            self._installed = at
+            await self._load(installed.model)
+
+    async def _ask(self, prompt: str, failings: list[ModelFailed]) -> Call | None:
+        """Return what the model says, within three attempts; what went wrong is added to `failings`."""
+        if self.model is None:
+            return None
+        for attempt in range(1, CALL_ATTEMPTS + 1):
+            try:
+                return self._read(await self.model.complete(prompt, attempt))
+            except ModelFailed as failed:
+                failings.append(failed)
+        return None
+
+    def _read(self, text: str) -> Call:
+        """Return the call in a text that a grammar let through: it is not believed, it is checked."""
+        try:
+            return self.task.read_call(text)
+        except ValueError as error:
+            raise ModelFailed("not_a_call", f"{error}: {text!r}") from None
+
+    def _said(self, call: Call, speaker: str, attempts: int) -> Transformed:
+        return Transformed(write_call(call), call.function, speaker, attempts, self.task.digest)
+
+    async def _load(self, digest: str) -> None:
+        await self._unload("loading", "")
+        self.digest = digest
+        try:
+            self.model = await self.shelf.load(digest)
+        except (Fault, Refused) as error:
+            self.state, self.reason = "failed", str(error)[:MAX_REASON_CHARS]
+            record(self.name, "model_not_loaded", model=digest, detail=self.reason)
+        else:
+            self.state = "ready"
+
+    async def _unload(self, state: ModelState, reason: str) -> None:
+        model, self.model = self.model, None
+        if model is not None:
+            await model.close()
+        if self.state != "unconfigured" or state == "loading":
+            self.state, self.reason = state, reason
+
+
+def models_folder(settings: Settings) -> Path:
+    """Return the folder that models are loaded from."""
+    return place(settings) / "models"

@@ -1,0 +1,1 @@
+"""Training the boundary's model from decision trails: needs the extra `train`, and repeats itself byte for byte."""
