@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from organs.boundary.port import BoundaryModel, ModelFailed
+from organs.boundary.port import BoundaryFailed, BoundaryModel
 from organs.boundary.task import Task
 from organs.boundary.translator import RULES, Rules, translate
 from shared.world import SimWorld, World
@@ -37,7 +37,7 @@ async def measure(model: BoundaryModel, task: Task, count: int, world: World, ru
         by_function[wanted.function][0] += 1
         try:
             call = task.read_call(await model.complete(task.prompt(state), 1))
-        except (ModelFailed, ValueError) as error:
+        except (BoundaryFailed, ValueError) as error:
             first_failure = first_failure or f"{state}: {error}"
             continue
         finally:

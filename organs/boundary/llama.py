@@ -7,7 +7,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from organs.boundary.port import BoundaryModel, ModelFailed
+from organs.boundary.port import BoundaryFailed, BoundaryModel
 from organs.boundary.tokens import CONTEXT_TOKENS
 from shared.constant import constant
 
@@ -21,7 +21,7 @@ def serve(path: Path, schema: dict[str, Any], longest: int) -> BoundaryModel:
     """Load a GGUF file and return it as a model that says nothing but what the JSON Schema allows.
 
     `longest` is how many bytes an answer may have: no token is shorter than a byte, so whoever needs more tokens has
-    said no call. ModelFailed where llama.cpp refuses the file.
+    said no call. BoundaryFailed where llama.cpp refuses the file.
     """
     return LlamaModel(path, schema, longest)
 
@@ -37,15 +37,15 @@ class LlamaModel:
     async def complete(self, prompt: str, attempt: int) -> str:
         async with self._turn:
             if self._server is None:
-                raise ModelFailed("not_loaded", "the model was closed")
+                raise BoundaryFailed("not_loaded", "the model was closed")
             asked = self._question | {"prompt": prompt, "seed": attempt}
             try:
                 async with asyncio.timeout(ANSWER_S):
                     answer = await asyncio.to_thread(self._server.handle_completions, asked)
             except TimeoutError:
-                raise ModelFailed("engine", f"no answer within {ANSWER_S} s") from None
+                raise BoundaryFailed("engine", f"no answer within {ANSWER_S} s") from None
             except Exception as error:
-                raise ModelFailed("engine", f"{type(error).__name__}: {error}") from error
+                raise BoundaryFailed("engine", f"{type(error).__name__}: {error}") from error
         return _text(answer)
 
     async def close(self) -> None:
@@ -74,16 +74,16 @@ def _started(path: Path) -> Any:  # noqa: ANN401 - a package without types
         server.handle_completions(FIRST)
         return server
     except Exception as error:
-        raise ModelFailed("engine", f"llama.cpp does not load {path.name}: {error}") from error
+        raise BoundaryFailed("engine", f"llama.cpp does not load {path.name}: {error}") from error
 
 
 def _text(answer: Any) -> str:  # noqa: ANN401 - JSON
-    """Return the text of a whole answer; ModelFailed where it was cut short or is an error."""
+    """Return the text of a whole answer; BoundaryFailed where it was cut short or is an error."""
     try:
         choice: Any = answer["choices"][0]
         text, reason = str(choice["text"]), str(choice["finish_reason"])
     except (KeyError, IndexError, TypeError):
-        raise ModelFailed("engine", str(answer)[:300]) from None
+        raise BoundaryFailed("engine", str(answer)[:300]) from None
     if reason != "stop":
-        raise ModelFailed("length", f"stopped by {reason} after {text!r}")
+        raise BoundaryFailed("length", f"stopped by {reason} after {text!r}")
     return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from organs.boundary.port import BoundaryModel, ModelFailed, ModelFile
+from organs.boundary.port import BoundaryFailed, BoundaryModel, ModelFile
 from organs.boundary.shelf import checked_digest
 from organs.boundary.task import Task, write_call
 from organs.boundary.translator import translate
@@ -20,9 +20,9 @@ class MemoryModel:
 
     async def complete(self, prompt: str, attempt: int) -> str:
         if not self.open:
-            raise ModelFailed("not_loaded", "the model was closed")
+            raise BoundaryFailed("not_loaded", "the model was closed")
         if self.failings:
-            raise ModelFailed(self.failings.pop(0), f"as told, at attempt {attempt}")
+            raise BoundaryFailed(self.failings.pop(0), f"as told, at attempt {attempt}")
         state = {name: int(value) for name, _, value in (part.partition("=") for part in prompt.split())}
         return write_call(translate(state))
 

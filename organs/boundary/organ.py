@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from organs.boundary.memory import MemoryShelf
-from organs.boundary.port import BoundaryModel, ModelFailed, ModelShelf
+from organs.boundary.port import BoundaryFailed, BoundaryModel, ModelShelf
 from organs.boundary.shelf import FolderShelf
 from organs.boundary.task import TASK, Call, Task, write_call
 from organs.boundary.translator import RULES, Rules, translate
@@ -86,7 +86,7 @@ class BoundaryOrgan(Organ):
     async def on_transform(self, request: TransformRequest) -> list[Transformed | BoundaryNacked]:
         """Answer one state. Refused F001 where it is none of this task's."""
         state = self.task.checked(request.state)
-        failings: list[ModelFailed] = []
+        failings: list[BoundaryFailed] = []
         call = await self._ask(self.task.prompt(state), failings)
         if call is not None:
             self.by_model += 1
@@ -118,14 +118,14 @@ class BoundaryOrgan(Organ):
             self._installed = at
             await self._load(installed.model)
 
-    async def _ask(self, prompt: str, failings: list[ModelFailed]) -> Call | None:
+    async def _ask(self, prompt: str, failings: list[BoundaryFailed]) -> Call | None:
         """Return what the model says, within three attempts; what went wrong is added to `failings`."""
         if self.model is None:
             return None
         for attempt in range(1, CALL_ATTEMPTS + 1):
             try:
                 return self._read(await self.model.complete(prompt, attempt))
-            except ModelFailed as failed:
+            except BoundaryFailed as failed:
                 failings.append(failed)
         return None
 
@@ -134,7 +134,7 @@ class BoundaryOrgan(Organ):
         try:
             return self.task.read_call(text)
         except ValueError as error:
-            raise ModelFailed("not_a_call", f"{error}: {text!r}") from None
+            raise BoundaryFailed("not_a_call", f"{error}: {text!r}") from None
 
     def _said(self, call: Call, speaker: str, attempts: int) -> Transformed:
         return Transformed(write_call(call), call.function, speaker, attempts, self.task.digest)

@@ -10,7 +10,7 @@ from shared.errors import Fault
 from shared.subjects.boundary import Failing
 
 
-class ModelFailed(Fault):
+class BoundaryFailed(Fault):
     """A model said no call.
 
     `length`: it was stopped before its end. `engine`: the engine failed or refused the question. `not_a_call`: what it
@@ -27,7 +27,7 @@ class BoundaryModel(Protocol):
     """A loaded model, ready to be asked until it is closed. One question at a time."""
 
     async def complete(self, prompt: str, attempt: int) -> str:
-        """Return the text of one whole call, by its grammar and nothing else; ModelFailed."""
+        """Return the text of one whole call, by its grammar and nothing else; BoundaryFailed."""
         ...
 
     async def close(self) -> None:
@@ -51,5 +51,5 @@ class ModelShelf(Protocol):
         ...
 
     async def load(self, digest: str) -> BoundaryModel:
-        """Read a file whole once more and load exactly these bytes. Refused F002, S002; ModelFailed."""
+        """Read a file whole once more and load exactly these bytes. Refused F002, S002; BoundaryFailed."""
         ...

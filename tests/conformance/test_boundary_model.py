@@ -15,7 +15,7 @@ from blake3 import blake3
 from organs.boundary.evaluate import measure, states
 from organs.boundary.llama import serve
 from organs.boundary.memory import MemoryShelf
-from organs.boundary.port import BoundaryModel, ModelFailed, ModelShelf
+from organs.boundary.port import BoundaryFailed, BoundaryModel, ModelShelf
 from organs.boundary.shelf import FolderShelf, described
 from organs.boundary.task import TASK
 from shared.errors import Refused
@@ -101,7 +101,7 @@ def test_a_closed_model_says_nothing(shelf: ModelShelf, raw: bytes) -> None:
     async def deed(model: BoundaryModel) -> None:
         for _ in range(2):
             await model.close()
-        with pytest.raises(ModelFailed) as failed:
+        with pytest.raises(BoundaryFailed) as failed:
             await model.complete(TASK.prompt(next(states(TASK, 1))), 1)
         assert "not_loaded" == failed.value.failing
 
@@ -154,7 +154,7 @@ def test_weights_that_are_missing_fail_as_the_engine(raw: bytes, tmp_path: Path)
     """A file with a good header and no weights is llama.cpp's to refuse: a typed failure, and the process lives."""
     shelf = FolderShelf(tmp_path / "models", TASK)
     digest = shelf.put(raw[: len(raw) // 2])
-    with pytest.raises(ModelFailed) as failed:
+    with pytest.raises(BoundaryFailed) as failed:
         asyncio.run(shelf.load(digest))
     assert "engine" == failed.value.failing
 
@@ -167,7 +167,7 @@ def test_a_stop_by_length_is_a_failure(raw: bytes, tmp_path: Path) -> None:
 
     async def whole() -> None:
         model = serve(path, TASK.schema, longest=3)
-        with pytest.raises(ModelFailed) as failed:
+        with pytest.raises(BoundaryFailed) as failed:
             await model.complete(TASK.prompt(next(states(TASK, 1))), 1)
         assert "length" == failed.value.failing
         await model.close()

@@ -15,7 +15,7 @@ from shared.constant import constant
 from shared.errors import ConfigFault, Refusal, Refused
 from shared.world import SimWorld
 
-NEAR_SHARE = constant(0.4, "share", "NIM-14")  # of trails made up near an edge, where a rule is decided
+NEAR_EDGE_SHARE = constant(0.4, "share", "NIM-14")  # of trails made up near an edge, where a rule is decided
 NEAR_STEPS = constant(4, "steps", "NIM-14")  # how near
 HELD_OUT = constant(50, "trails", "NIM-14")  # of so many one is never trained on
 MAX_TRAILS = constant(1_000_000, "trails", "NIM-14")
@@ -68,7 +68,7 @@ def read_trails(path: Path, task: Task) -> Trails:
     return Trails.of(found)
 
 
-def made_up(task: Task, count: int, seed: int, rules: Rules = RULES, near: float = NEAR_SHARE) -> Trails:
+def made_up(task: Task, count: int, seed: int, rules: Rules = RULES, near: float = NEAR_EDGE_SHARE) -> Trails:
     """Return `count` trails that the rules answer, every function as often; the same seed makes the same trails."""
     chance = SimWorld("train", seed, "trails").chance
     functions = [function.name for function in task.functions]
