@@ -60,7 +60,7 @@ def _codes(*rows: tuple[str, str, str]) -> dict[str, Code]:
 #: Refusals in the order admission judges them (R005 leads when bytes cannot be read at all), then the bus's own (B…),
 #: the anchors' (A…), the artifact store's (S…).
 #: Refusals in the order admission judges them (R005 leads when bytes cannot be read at all), then the bus's own (B…)
-#: and those about personal data (P…).
+#: those of memory (M…) and language (L…), and those about personal data (P…).
 CODES = _codes(
     (
         "R001",
@@ -127,6 +127,22 @@ CODES = _codes(
     ("S003", "TOO_LARGE", "The artifact is larger than the reader is prepared to hold at once."),
     ("S004", "BAD_MEDIA_TYPE", "The media type is not `type/subtype` as RFC 6838 restricts it."),
     ("S005", "PARENT_UNKNOWN", "An artifact names a parent that the store has never held, or itself."),
+    ("M001", "NO_SUCH_PASSAGE", "Memory holds no passage with this id."),
+    (
+        "L001",
+        "OVER_BUDGET",
+        "The lifeforce or the time that the request allows does not carry the answer that it asks for.",
+    ),
+    (
+        "L002",
+        "BAD_SCHEMA",
+        "The JSON schema of an answer cannot be read, or says what cannot be held against an answer.",
+    ),
+    (
+        "L003",
+        "NOT_AS_ASKED",
+        "The model's words were cut off, empty, or not of the shape that was asked for, after every attempt.",
+    ),
     ("P001", "ERASED", "The person's key was destroyed; the detail names where the log says so."),
     ("P002", "UNKNOWN_PERSON", "The vault knows neither a key nor an erasure of this person."),
     ("P003", "UNOPENABLE", "The sealed bytes were not sealed under this person's key, or were altered since."),

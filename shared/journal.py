@@ -53,6 +53,9 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
         "The witness cannot remember what it would cosign, so it cosigns nothing.",
     ),
     "witness_failed": ("warning", "A witness did not cosign a checkpoint, which stands without it; `detail` says why."),
+    "memory_lost": ("warning", "What memory kept is gone, damaged or of another log; it is read from the log again."),
+    "memory_refused": ("warning", "A decision about memory cannot be applied, as when it arrived; `detail` says why."),
+    "memory_waits": ("warning", "Outcomes wait to be remembered, because nobody says what they mean."),
     "server_restarted": ("warning", "An embedded server had stopped and was started again."),
 }
 
