@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar
 
 import msgspec
 
@@ -95,7 +95,7 @@ class OllamaClient:
         self.url, self.timeout_s = url.rstrip("/"), timeout_s
         self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> OllamaClient:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
