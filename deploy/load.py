@@ -28,6 +28,8 @@ BUILT_IN = (
     "organs.anchor",
     "organs.artifacts",
     "organs.vault",
+    "organs.memory",
+    "organs.cognition",
 )
 #: Ours too, but run only where they are asked for (`up --part`): they need settings of their own.
 ON_REQUEST = ("organs.signer", "organs.witness")

@@ -143,6 +143,7 @@ CODES = _codes(
         "NOT_AS_ASKED",
         "The model's words were cut off, empty, or not of the shape that was asked for, after every attempt.",
     ),
+    ("L004", "MODEL_FAILED", "The language model's server is away, full, or failed while it answered."),
     ("P001", "ERASED", "The person's key was destroyed; the detail names where the log says so."),
     ("P002", "UNKNOWN_PERSON", "The vault knows neither a key nor an erasure of this person."),
     ("P003", "UNOPENABLE", "The sealed bytes were not sealed under this person's key, or were altered since."),
