@@ -54,6 +54,7 @@ from shared.vault import PersonKeys, people_of, simulated_people
 from shared.world import SimWorld, World, now_ms
 
 TENDED_MS = constant(60_000, "ms", "BIZ-15")
+SEALED = "sealed"  #: stands for the name of where a passage about a person comes from
 RETENTION = "retention"  #: the source of what time took away
 
 
@@ -192,10 +193,14 @@ class MemoryOrgan(Organ):
         ]
 
     async def _sealed(self, passage: Passage, vector: bytes, person: str) -> Kept:
-        """Return a passage that is sealed, under an id drawn at random: by a digest its words could be guessed."""
+        """Return a passage of which the log sees no word, its file's name neither.
+
+        Its id is drawn at random: by a digest of its words they could be guessed.
+        """
         drawn, about = self.world.entropy(ID_BYTES).hex(), (passage.about_ms, passage.due_ms, 1)
         words, meaning = await self.keys.seal(person, passage.text), await sealed_vector(vector, person, self.keys)
-        return Kept(drawn, passage.kind, "", b"", passage.origin, *about, words, meaning)
+        origin = msgspec.structs.replace(passage.origin, name=SEALED, heading="")
+        return Kept(drawn, passage.kind, "", b"", origin, *about, words, meaning)
 
     async def _of(self, source: str) -> list[Row]:
         found, after = list[Row](), ""
