@@ -21,17 +21,14 @@ from shared.message import lookup
 from shared.subjects.gates import OutcomeJudged
 from shared.subjects.memory import HEADING_CHARS, PASSAGE_BYTES, MemoryKind, Origin, Passage
 
-MINUTE_MS = 60_000
-DAY_MS = 24 * 60 * MINUTE_MS
-
-WORKING_MS = constant(10 * MINUTE_MS, "ms", "BIZ-15")
+WORKING_MS = constant(600_000, "ms", "BIZ-15")  # 10 minutes
 WORKING_PASSAGES = constant(64, "passages", "BIZ-15")
-EPISODIC_MS = constant(90 * DAY_MS, "ms", "BIZ-15")
+EPISODIC_MS = constant(7_776_000_000, "ms", "BIZ-15")  # 90 days
 EPISODIC_PASSAGES = constant(10_000, "passages", "BIZ-15")
-PAST_DUE_MS = constant(DAY_MS, "ms", "BIZ-15")
+PAST_DUE_MS = constant(86_400_000, "ms", "BIZ-15")  # a day
 SAME_PPM = constant(900_000, "ppm", "BIZ-15")
 EPISODES = constant(3, "episodes", "BIZ-15")
-SETTLED_MS = constant(DAY_MS, "ms", "BIZ-15")
+SETTLED_MS = constant(86_400_000, "ms", "BIZ-15")  # a day
 AT_ONCE = constant(500, "episodes", "BIZ-15")
 ID_BYTES = constant(16, "bytes", "BIZ-15")
 CONSOLIDATION = "consolidation"  #: the source of what episodes became
