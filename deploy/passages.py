@@ -73,7 +73,7 @@ def _sections(raw: bytes) -> Iterator[tuple[str, list[Span]]]:
 def _gathered(raw: bytes, lines: list[Span]) -> Iterator[Span]:
     """Yield spans of paragraphs that stand together; a fence is not cut at its blank lines, a table is at each row."""
     first, end, fenced = 0, 0, False
-    for start, stop in lines:
+    for (start, stop), (below, under) in zip(lines, [*lines, (0, 0)][1:], strict=True):
         line = raw[start:stop].strip()
         fence = line.startswith(b"```")
         row = line.startswith(b"|") and not fenced
@@ -82,7 +82,7 @@ def _gathered(raw: bytes, lines: list[Span]) -> Iterator[Span]:
             yield first, end
             first = end
         if row:
-            if set(line) - set(b"|-: "):
+            if not _is_rule(line) and not _is_rule(raw[below:under].strip()):  # the row above a rule names columns
                 yield start, stop
             first = end = stop
         elif line or fenced:
@@ -90,6 +90,10 @@ def _gathered(raw: bytes, lines: list[Span]) -> Iterator[Span]:
         fenced ^= fence
     if first < end:
         yield first, end
+
+
+def _is_rule(line: bytes) -> bool:
+    return line.startswith(b"|") and not set(line) - set(b"|-: ")
 
 
 def _bounded(raw: bytes, first: int, end: int) -> Iterator[Span]:

@@ -6,6 +6,7 @@ the log again it is the same row for row. Nothing here makes up a word.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -13,7 +14,7 @@ import msgspec
 
 from organs.memory.chroma import ChromaPassages
 from organs.memory.embedder import BusEmbedder, Embedder, GramEmbedder
-from organs.memory.folding import READ_AT_ONCE, TRAILS, apply, is_of, recall, sealed_vector
+from organs.memory.folding import READ_AT_ONCE, TRAILS, Changing, apply, is_of, recall, sealed_vector
 from organs.memory.plain import PlainPassages
 from organs.memory.port import KINDS, Mark, Passages, Row, checked_vector, digest_of
 from organs.memory.retention import ID_BYTES, MORTAL, consolidated, episodes_of, expired, id_of
@@ -69,6 +70,7 @@ class MemoryOrgan(Organ):
     def __init__(self, world: World, passages: Passages, keys: PersonKeys, embedder: Embedder | None = None) -> None:
         self.world, self.passages, self.keys = world, passages, keys
         self._given = embedder
+        self._one_change = asyncio.Lock()  #: a change reads how far memory is, and writes it: one after the other
         self._looked = 0  #: outcomes before this index are episodes already
         self._news = True  #: whether there may be outcomes from there on
         self._tended_ms = self._again_ms = 0
@@ -146,15 +148,15 @@ class MemoryOrgan(Organ):
 
     async def on_remembered(self, remembered: Remembered, at: Position) -> None:
         """Hold what was remembered."""
-        await apply(self.passages, remembered, at.index, self.keys)
+        await self._apply(remembered, at)
 
     async def on_forgotten(self, forgotten: Forgotten, at: Position) -> None:
         """Let go of what was forgotten."""
-        await apply(self.passages, forgotten, at.index, self.keys)
+        await self._apply(forgotten, at)
 
     async def on_erased(self, erased: PersonErased, at: Position) -> None:
         """Let go of everything about a person, so that no byte of it is left."""
-        await apply(self.passages, erased, at.index, self.keys)
+        await self._apply(erased, at)
 
     # Finding
 
@@ -181,6 +183,10 @@ class MemoryOrgan(Organ):
         return [MemoryStatus(count, kinds, mark.next_index, digest)]
 
     # How
+
+    async def _apply(self, said: Changing, at: Position) -> None:
+        async with self._one_change:
+            await apply(self.passages, said, at.index, self.keys)
 
     async def _vectors(self, texts: Sequence[str]) -> list[bytes]:
         return [checked_vector(vector) for vector in await self.embedder.embed(texts)]
@@ -224,7 +230,8 @@ class MemoryOrgan(Organ):
             return None
         self._news, self._looked = reached > self._looked, reached
         if not kept:
-            await self.passages.apply([], [], msgspec.structs.replace(await self.passages.mark(), looked=reached))
+            async with self._one_change:
+                await self.passages.apply([], [], msgspec.structs.replace(await self.passages.mark(), looked=reached))
             return None
         return Remembered(TRAILS, self.embedder.name, tuple(kept), ())
 
