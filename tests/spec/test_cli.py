@@ -201,6 +201,11 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "views list": (),
     "views verify": (),
     "views rebuild": (),
+    "memory add": ("LICENSE",),
+    "memory search": ("licence",),
+    "memory list": (),
+    "memory forget": ("ab" * 16,),
+    "memory verify": (),
     "artifact put": (str(STORED), "--holds", "other", "--media-type", "text/plain"),
     "artifact get": (blake3(STORED.read_bytes()).hexdigest(), "--out", "HOME/got"),
     "artifact list": (),
@@ -219,6 +224,7 @@ OBJECTIONS = {
     "audit diff": Exit.TAMPERED,
     "audit export": Exit.CONFIG,
 } | dict.fromkeys(("views list", "views verify", "views rebuild"), Exit.UNREACHABLE)
+OBJECTIONS |= dict.fromkeys((name for name in ANSWERS if name.startswith("memory")), Exit.REFUSED)  # it does not run
 
 
 def test_every_command_is_tried_with_json() -> None:

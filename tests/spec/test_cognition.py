@@ -433,18 +433,17 @@ def test_a_shape_judges_as_json_schema_does(schema: dict[str, Any], value: Any) 
 
 
 @pytest.mark.spec("NIM-17", "X-12")
-@given(
-    text=st.text(max_size=40) | _json.map(json.dumps) | st.sampled_from(['{"$ref": "#"}', '{"not": {}}', "[" * 5_000])
-)
+@given(text=st.text(max_size=40) | _json.map(json.dumps) | st.just("[" * 5_000))
 def test_a_schema_that_is_not_understood_is_refused(text: str) -> None:
     """Any text is a schema that is understood whole, or L002; a word that would not be judged is never passed over."""
     try:
-        shape = Shape.parse(text)
+        Shape.parse(text).wrong("{}")
     except Refused as no:
-        assert "L002" == no.refusal.code
+        code = no.refusal.code
     else:
+        code = ""
         assert isinstance(json.loads(text), dict)
-        shape.wrong("{}")
+    assert code in ("", "L002")
     for refused in ('{"$ref": "#"}', '{"pattern": "a"}', "7", '{"type": "thing"}', '{"items": [{}]}'):
         with pytest.raises(Refused, match="L002"):
             Shape.parse(refused)
@@ -550,8 +549,10 @@ async def serving(status: int, body: bytes, *, cut: bool = False) -> AsyncIterat
 @pytest.mark.spec("NIM-17")
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("17 * 23 / 4", True), ("2+3", True), ("1e3 * 2", True), ("[/1] [2]", True), ("-7", True)]
-    + [("what is 2+3?", False), ("what is a nerve?", False), ("1 e", False), ("?", False), ("e3", False), ("", False)],
+    [
+        *((text, True) for text in ("17 * 23 / 4", "2+3", "1e3 * 2", "[/1] [2]", "-7")),
+        *((text, False) for text in ("what is 2+3?", "what is a nerve?", "1 e", "?", "e3", "")),
+    ],
 )
 def test_arithmetic_is_told_from_questions(text: str, *, expected: bool) -> None:
     """Digits without letters are the math cell's; everything else is cognition's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -28,7 +29,10 @@ from organs.memory.retention import (
     id_of,
 )
 from organs.vault import VaultOrgan
-from shared.errors import ConfigFault, Refusal
+from shared.config import load
+from shared.errors import ConfigFault, Exit, Refusal
+from shared.home import Keys
+from shared.keys.sealed import CHEAP
 from shared.message import Reply, Request
 from shared.part import Organ, Part
 from shared.personal import Personal
@@ -50,7 +54,8 @@ from shared.subjects.memory import (
 from shared.subjects.privacy import EraseRequest
 from shared.subjects.system import Decided
 from shared.vault import MemoryStore, simulated_people
-from shared.world import SimWorld, World, now_ms
+from shared.world import RealWorld, SimWorld, World, now_ms
+from tests.commands import NO_DATABASE, Home
 from tests.grams_part import GramsOrgan
 from tests.organisms import Living, live_nats, live_sim
 
@@ -448,3 +453,71 @@ def test_what_is_no_text_is_named(tmp_path: Path) -> None:
             files_of([path])
     with pytest.raises(ConfigFault, match=r"picture\.md"):
         read_passages(tmp_path / "picture.md", "p", "semantic")
+
+
+# The command line
+
+
+@pytest.fixture(scope="module")
+def alive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A data folder on which memory and cognition live, with somebody who says what texts mean."""
+    home = Home.at(tmp_path_factory.mktemp("memory") / "alive", database_url=NO_DATABASE)
+    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
+    parts = ("tests/grams_part.py", "organs.memory", "organs.cognition", "cells.math_cell")
+    with home.up(*(word for part in parts for word in ("--part", part))):
+        yield home
+
+
+@pytest.mark.spec("BIZ-15", "NIM-17")
+def test_a_page_is_added_searched_asked_about_verified_and_forgotten(alive: Home) -> None:
+    """What a person does with memory: add a page, search it, ask about it, check it against the log, forget it."""
+    [told] = alive.held("memory", "add", "README.md", "--json").documents
+    assert (1, told["remembered"]) == (told["files"], told["passages"])
+    [found] = alive.held("memory", "search", "notary signs checkpoints of the log", "--limit", "2", "--json").documents
+    assert "README.md" == found[0]["origin"]["name"]
+    assert found[0]["similarity_ppm"] >= found[1]["similarity_ppm"]
+    raw = Path("README.md").read_bytes()
+    assert all(raw[one["origin"]["first"] : one["origin"]["end"]].decode() == one["text"] for one in found)
+    said = alive.held("ask", "notary: the organ that keeps the tree over the log and signs checkpoints of it").out
+    assert "I quote what I hold:" in said
+    assert "— README.md # Nimmerverse › Glossary, bytes" in said
+    [document] = alive.held("ask", "--json", "notary: the organ that keeps the tree over the log").documents
+    assert ("quoted", "memory") == (document["decision"], document["engine"])
+    assert "I hold nothing about this." in alive.held("ask", "qqq zzz xxx").out
+    assert "391/4" in alive.held("ask", "17 * 23 / 4").out
+    refused = alive.run("ask", "--how", "generate", "write a poem")
+    assert (int(Exit.REFUSED), True) == (refused.code, "B011 NO_MODEL" in refused.out)
+    assert "which is what the log says" in alive.held("memory", "verify").out
+    [again] = alive.held("memory", "add", "README.md", "--json").documents
+    assert told["remembered"] == again["remembered"]
+    [gone] = alive.held("memory", "forget", "--source", "README.md", "--json").documents
+    assert (told["passages"], 0) == (gone["forgotten"], gone["remembered"])
+    assert [[]] == alive.held("memory", "list", "--json").documents
+    alive.held("memory", "verify")
+
+
+@pytest.mark.spec("X-11", "BIZ-15")
+def test_what_a_person_said_is_opened_here_alone(alive: Home, tmp_path: Path) -> None:
+    """What is added about a person is shown with the keys of this vault, and after the erasure it is not found."""
+    (tmp_path / "diary.txt").write_text("violets grow in her cellar")
+    alive.held("memory", "add", str(tmp_path / "diary.txt"), "--person", "Ada")
+    closed = alive.held("memory", "search", "violets in the cellar", "--limit", "1").out
+    assert "violets" not in closed
+    assert "--open shows it" in closed
+    assert "violets grow in her cellar" in alive.held("memory", "search", "violets in the cellar", "--open").out
+    assert "diary" not in alive.held("memory", "list").out
+
+
+@pytest.mark.spec("BIZ-15")
+def test_memory_that_is_not_what_the_log_says_is_found_out(alive: Home) -> None:
+    """A row that somebody changed in Chroma's files makes `memory verify` end with 11, with both digests."""
+    alive.held("memory", "add", "LICENSE")
+    [database] = alive.folder.glob("dev/memory/g*/chroma.sqlite3")
+    with sqlite3.connect(database) as connection:
+        changed = "update embedding_metadata set string_value = 'forged' where key = 'origin_name'"
+        assert connection.execute(changed).rowcount
+    connection.close()
+    done = alive.run("memory", "verify", "--json")
+    [told] = done.documents
+    assert (int(Exit.TAMPERED), False) == (done.code, told["ok"])
+    assert told["digest"] != told["rebuilt"]["digest"]
