@@ -39,8 +39,8 @@ from shared.world import RealWorld, within
 
 ASK_S = constant(60.0, "s", "BIZ-15")
 APPLIED_S = constant(30.0, "s", "BIZ-15")
-LOOK_S = constant(0.05, "s", "BIZ-15")
-SHOWN_CHARS = constant(100, "characters", "BIZ-15")
+APPLIED_LOOK_S = constant(0.05, "s", "BIZ-15")
+LISTED_CHARS = constant(100, "characters", "BIZ-15")
 
 R = TypeVar("R", bound=Reply)
 
@@ -87,7 +87,7 @@ def list_passages(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     async def main() -> Exit:
         async with operator(loaded, terminal.note) as bus:
             found = [one async for one in _all(bus, args.source)]
-        lines = [f"{_line(one)}  {(' '.join(one.text.split()) or _sealed(one))[:SHOWN_CHARS]}" for one in found]
+        lines = [f"{_line(one)}  {(' '.join(one.text.split()) or _sealed(one))[:LISTED_CHARS]}" for one in found]
         terminal.give(msgspec.to_builtins(found), "\n".join(lines) or "memory holds nothing")
         return Exit.OK
 
@@ -152,7 +152,7 @@ async def _applied(bus: Bus, index: int) -> MemoryStatus:
 
     async def reached() -> MemoryStatus:
         while (status := await _asked(bus, MemoryStatusRequest(whole=False), MemoryStatus)).next_index <= index:
-            await bus.world.sleep(LOOK_S)
+            await bus.world.sleep(APPLIED_LOOK_S)
         return status
 
     try:

@@ -41,8 +41,10 @@ def _value(node: schema.Type, name: str) -> object:
     match node:
         case schema.StructType():
             made: object = _struct(node)
-        case schema.ListType() | schema.VarTupleType():
+        case schema.ListType():
             made = [_value(node.item_type, name)]
+        case schema.VarTupleType():
+            made = (_value(node.item_type, name),)
         case schema.TupleType():
             made = tuple(_value(item, name) for item in node.item_types)
         case schema.DictType():

@@ -15,7 +15,7 @@ from shared.ollama import BadAnswer, Busy, ModelFailed, ModelMissing, NotAccepte
 if TYPE_CHECKING:
     import aiohttp
 
-MAX_ANSWER_BYTES = constant(1_000_000, "bytes", "X-12")
+MAX_COMPLETION_BYTES = constant(1_000_000, "bytes", "X-12")
 MAX_TOKENS = constant(1_024, "tokens", "NIM-17")
 SENTENCE_CHARS = constant(300, "characters", "X-12")
 
@@ -81,8 +81,8 @@ class OpenAISpeaker:
                 raw = bytearray()
                 async for chunk in response.content.iter_any():
                     raw += chunk
-                    if len(raw) > MAX_ANSWER_BYTES:
-                        raise BadAnswer(f"{self.url} sends more than {MAX_ANSWER_BYTES} bytes")
+                    if len(raw) > MAX_COMPLETION_BYTES:
+                        raise BadAnswer(f"{self.url} sends more than {MAX_COMPLETION_BYTES} bytes")
                 return response.status, bytes(raw)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             found = str(error) or type(error).__name__

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 TIER = constant(4, "tier", "NIM-07")
 ESCALATION_S = constant(60.0, "s", "NIM-07")
-PATIENCE_S = constant(20.0, "s", "NIM-17")
+MODEL_PATIENCE_S = constant(20.0, "s", "NIM-17")
 RECALL_S = constant(10.0, "s", "NIM-07")
 REASON_CHARS = constant(500, "characters", "X-12")
 QUESTION_ID_BYTES = constant(16, "bytes", "NIM-17")
@@ -199,7 +199,7 @@ class CognitionOrgan(Organ):
     def _waits(self, at: Position) -> bool:
         """Say whether an escalation may come back once more."""
         now = self.world.elapsed_s()
-        return now < self._since.setdefault(at, now) + PATIENCE_S
+        return now < self._since.setdefault(at, now) + MODEL_PATIENCE_S
 
     def _answered(self, question: _Question, said: Said, meter: _Meter) -> Answered:
         quoted = said.decision in ("quoted", "nothing_held")

@@ -15,7 +15,7 @@ from shared.constant import constant
 from shared.errors import Refusal, Refused
 from shared.subjects.cognition import SCHEMA_BYTES
 
-DEPTH = constant(16, "levels", "X-12")
+SHAPE_DEPTH = constant(16, "levels", "X-12")
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "object": (dict,),
@@ -61,7 +61,7 @@ class Shape:
             schema = msgspec.json.decode(text)
         except (msgspec.DecodeError, RecursionError) as error:
             raise _bad(f"it is not JSON ({error})") from None
-        _understood(schema, "the schema", DEPTH)
+        _understood(schema, "the schema", SHAPE_DEPTH)
         return cls(text, schema)
 
     def wrong(self, text: str) -> str:
@@ -79,7 +79,7 @@ def _bad(found: str) -> Refused:
 def _understood(schema: Json, at: str, left: int) -> None:
     """Raise Refused L002 for whatever here is not judged below."""
     if not isinstance(schema, dict) or not left:
-        raise _bad(f"{at} is no object, or lies more than {DEPTH} levels deep")
+        raise _bad(f"{at} is no object, or lies more than {SHAPE_DEPTH} levels deep")
     for word, value in cast("dict[str, Json]", schema).items():
         good = _is_good(word, value)
         if not good:

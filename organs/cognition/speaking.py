@@ -11,9 +11,9 @@ from shared.constant import constant
 from shared.errors import Refusal, Refused
 from shared.subjects.cognition import ANSWER_BYTES, Quote
 
-ATTEMPTS = constant(3, "attempts", "NIM-17")
+SPEAK_ATTEMPTS = constant(3, "attempts", "NIM-17")
 SPEAK_ULF = constant(20_000_000, "micro-lifeforce", "NIM-07")
-SHOWN_CHARS = constant(200, "characters", "X-12")
+HINT_CHARS = constant(200, "characters", "X-12")
 
 ROLE = (
     "You answer for a system that must account for every word. Use the numbered passages of its memory where they say "
@@ -38,7 +38,7 @@ class Speaking:
         quotes = near_quotes(asked.passages, self.quoting.near_ppm)
         opening = _turns(asked.question, quotes, shape)
         turns, spent_ms, wrong = opening, 0, ""
-        for _ in range(ATTEMPTS):
+        for _ in range(SPEAK_ATTEMPTS):
             spoken = await self.speaker.say(turns, shape.schema if shape else None)
             spent_ms += spoken.took_ms
             wrong = _wrong(spoken, shape)
@@ -46,9 +46,9 @@ class Speaking:
                 decision = "structured" if shape else "generated"
                 return Said(decision, spoken.text.strip(), 0, quotes, spoken.model, spent_ms)
             hint = f"That is no answer: {wrong}. Answer again."
-            again: list[Turn] = [("assistant", spoken.text[:SHOWN_CHARS]), ("user", hint)]
+            again: list[Turn] = [("assistant", spoken.text[:HINT_CHARS]), ("user", hint)]
             turns = opening + again
-        raise Refused(Refusal("L003", f"{self.speaker.engine} gave no answer in {ATTEMPTS} attempts: {wrong}"))
+        raise Refused(Refusal("L003", f"{self.speaker.engine} gave no answer in {SPEAK_ATTEMPTS} attempts: {wrong}"))
 
     async def close(self) -> None:
         await self.speaker.close()

@@ -17,7 +17,7 @@ from organs.memory.embedder import BusEmbedder, Embedder, GramEmbedder
 from organs.memory.folding import READ_AT_ONCE, TRAILS, Changing, apply, is_of, recall, sealed_vector
 from organs.memory.plain import PlainPassages
 from organs.memory.port import KINDS, Mark, Passages, Row, checked_vector, digest_of
-from organs.memory.retention import ID_BYTES, MORTAL, consolidated, episodes_of, expired, id_of
+from organs.memory.retention import MORTAL, PASSAGE_ID_BYTES, consolidated, episodes_of, expired, id_of
 from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Fault, Refusal, Refused
@@ -203,7 +203,7 @@ class MemoryOrgan(Organ):
 
         Its id is drawn at random: by a digest of its words they could be guessed.
         """
-        drawn, about = self.world.entropy(ID_BYTES).hex(), (passage.about_ms, passage.due_ms, 1)
+        drawn, about = self.world.entropy(PASSAGE_ID_BYTES).hex(), (passage.about_ms, passage.due_ms, 1)
         words, meaning = await self.keys.seal(person, passage.text), await sealed_vector(vector, person, self.keys)
         origin = msgspec.structs.replace(passage.origin, name=SEALED, heading="")
         return Kept(drawn, passage.kind, "", b"", origin, *about, words, meaning)

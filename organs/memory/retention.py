@@ -29,8 +29,8 @@ PAST_DUE_MS = constant(86_400_000, "ms", "BIZ-15")  # a day
 SAME_PPM = constant(900_000, "ppm", "BIZ-15")
 EPISODES = constant(3, "episodes", "BIZ-15")
 SETTLED_MS = constant(86_400_000, "ms", "BIZ-15")  # a day
-AT_ONCE = constant(500, "episodes", "BIZ-15")
-ID_BYTES = constant(16, "bytes", "BIZ-15")
+EPISODES_AT_ONCE = constant(500, "episodes", "BIZ-15")
+PASSAGE_ID_BYTES = constant(16, "bytes", "BIZ-15")
 CONSOLIDATION = "consolidation"  #: the source of what episodes became
 
 MORTAL: tuple[MemoryKind, ...] = ("working", "episodic", "prospective")  #: what time alone takes away
@@ -39,7 +39,7 @@ MORTAL: tuple[MemoryKind, ...] = ("working", "episodic", "prospective")  #: what
 def id_of(passage: Passage) -> str:
     """Return a passage's id: the same words from the same place are the same passage. Nothing personal has it."""
     said = (passage.kind, passage.text, passage.origin, passage.about_ms, passage.due_ms)
-    return blake3(msgspec.msgpack.encode(said)).digest(length=ID_BYTES).hex()
+    return blake3(msgspec.msgpack.encode(said)).digest(length=PASSAGE_ID_BYTES).hex()
 
 
 def expired(rows: Iterable[Row], now_ms: int) -> list[str]:
@@ -58,7 +58,7 @@ def consolidated(rows: Iterable[Row], now_ms: int) -> tuple[Row, list[str]] | No
     Episodes are of the same source and a day old; one about a person stands for itself alone.
     """
     settled = [row for row in rows if row.kind == "episodic" and row.sealed is None]
-    settled = sorted((row for row in settled if row.about_ms + SETTLED_MS <= now_ms), key=_age)[:AT_ONCE]
+    settled = sorted((row for row in settled if row.about_ms + SETTLED_MS <= now_ms), key=_age)[:EPISODES_AT_ONCE]
     for first in settled:
         alike = [row for row in settled if row.source == first.source and _same(row, first)]
         if len(alike) >= EPISODES:

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from deploy.commands.talk import is_arithmetic
 from organs.cognition import Asked, CognitionOrgan, Language, OpenAISpeaker, Quoting, Shape, Speaking, Spoken
-from organs.cognition.organ import PATIENCE_S
+from organs.cognition.organ import MODEL_PATIENCE_S
 from organs.cognition.port import Turn
 from organs.cognition.quoting import NEAR_PPM, NOTHING, QUOTE_ULF, QUOTES
 from organs.cognition.servers import read_key, speaker_of
-from organs.cognition.speaking import ATTEMPTS, SPEAK_ULF
+from organs.cognition.speaking import SPEAK_ATTEMPTS, SPEAK_ULF
 from organs.memory import MemoryOrgan, PlainPassages
 from shared.codec import decode
 from shared.config import load
@@ -268,9 +268,9 @@ def test_an_escalation_that_cannot_be_served_is_recorded_as_unavailable() -> Non
 
     async def life(living: Living) -> None:
         await escalated(living, FACT)
-        await living.world.sleep(PATIENCE_S / 2)
+        await living.world.sleep(MODEL_PATIENCE_S / 2)
         assert [] == await recorded(living, Unavailable)
-        await living.world.sleep(PATIENCE_S * 3)
+        await living.world.sleep(MODEL_PATIENCE_S * 3)
         [kept] = await recorded(living, Unavailable)
         assert ("B006", "escalation", FACT) == (kept.code, kept.asked_by, kept.content)
         assert "memory does not answer" in kept.reason
@@ -285,7 +285,7 @@ def test_a_model_that_dies_in_mid_sentence_loses_nothing() -> None:
 
     async def life(living: Living) -> None:
         await escalated(living, FACT)
-        await living.world.sleep(PATIENCE_S)
+        await living.world.sleep(MODEL_PATIENCE_S)
         [kept] = await recorded(living, Answered)
         assert ("generated", "it is low", "openai", "tiny@ab12", SPEAK_ULF) == (
             *(kept.decision, kept.answer, kept.engine),
@@ -385,7 +385,11 @@ def test_an_answer_of_another_shape_is_asked_for_again() -> None:
     assert ("structured", '{"n": 3}', 15) == (found.decision, found.answer, found.model_ms)
     assert "it is not JSON" in speaker.heard[1][-1][1]
     assert "the answer.n is 1, below 3" in speaker.heard[2][-1][1]
-    for script in ([said("cut", whole=False)] * ATTEMPTS, [said("  ")] * ATTEMPTS, [said("x" * 20_000)] * ATTEMPTS):
+    for script in (
+        [said("cut", whole=False)] * SPEAK_ATTEMPTS,
+        [said("  ")] * SPEAK_ATTEMPTS,
+        [said("x" * 20_000)] * SPEAK_ATTEMPTS,
+    ):
         assert "L003" == answered(Speaking(Scripted(*script), Quoting()), Asked("?", ()))
 
 

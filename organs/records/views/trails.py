@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from organs.records.view import Change, Column, Table, Value, View
 from shared.codec import decode
+from shared.constant import constant
 from shared.envelope import Verdict
 from shared.envelope.envelope import parse_rfc3339
 from shared.message import Message, lookup
@@ -75,6 +76,8 @@ BEATS = Table(
     "the account of every beat",
 )
 
+MOST = constant(1_125_899_906_842_624, "of any unit", "X-12")  # 2 to the 50th: eight thousand of them are a bigint
+
 Told = dict[str, Value]  #: what a decision says of a trail, beside whose it is
 _NOTHING: Told = {
     "mode": "deliberate",
@@ -98,14 +101,29 @@ def project(verdict: Verdict) -> Iterator[Change]:
     for _, event in verdict.admitted():
         said: Any = decode(cast("type[Message]", cls), bytes(event.data))
         if told is None:
-            account = {"spent_ulf": said.spent_ulf, "earned_ulf": said.earned_ulf, "balance_ulf": said.balance_ulf}
-            yield BEATS.put(mind=said.mind, beat=said.beat, closed_index=index, escalations=said.escalations, **account)
+            yield BEATS.put(**_bounded(_account(said)), closed_index=index)
         elif signal := _signal_of(said):
             whose: Told = {"domain": said.domain, "signal": signal.hex(), "first_index": index, "last_index": index}
-            yield TRAILS.put(**_NOTHING | whose | told(said, written_ms))
+            yield TRAILS.put(**_NOTHING | whose | _bounded(told(said, written_ms)))
 
 
 VIEW = View("trails", 1, (TRAILS, BEATS), project)
+
+
+def _bounded(told: Told) -> Told:
+    """Return what is told with every number within MOST: what is summed and subtracted stays a number of SQL."""
+    return {name: max(-MOST, min(MOST, v)) if type(v) is int else v for name, v in told.items()}
+
+
+def _account(said: BeatClosed) -> Told:
+    return {
+        "mind": said.mind,
+        "beat": said.beat,
+        "spent_ulf": said.spent_ulf,
+        "earned_ulf": said.earned_ulf,
+        "balance_ulf": said.balance_ulf,
+        "escalations": said.escalations,
+    }
 
 
 def _signal_of(said: SignalVerified | Escalated | OutcomeJudged | ReflexFired) -> bytes:
