@@ -74,7 +74,7 @@ class ChromaPassages:
         self._thread.shutdown()
 
     async def mark(self) -> Mark:
-        return self._marked.mark
+        return await self._run(lambda: self._marked.mark)  # after whatever is being done
 
     async def apply(self, put: Sequence[Row], remove: Sequence[str], mark: Mark) -> None:
         rows = {row.id: checked(row) for row in put}
@@ -101,7 +101,7 @@ class ChromaPassages:
         return await self._run(lambda: self._get(sorted(set(ids))))
 
     async def count(self) -> int:
-        return self._marked.rows
+        return await self._run(lambda: self._marked.rows)
 
     async def _run(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
