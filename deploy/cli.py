@@ -17,6 +17,7 @@ from deploy.terminal import Terminal
 from shared.config import Loaded, load
 from shared.errors import ConfigFault, Exit, Fault, Refused
 from shared.message import DeclarationError
+from shared.subjects.memory import MAX_RECALLED
 from shared.version import VERSION
 
 Command = Callable[[argparse.Namespace, Loaded, Terminal], Exit]
@@ -113,6 +114,14 @@ def _count(text: str) -> int:
     return _natural(text, 1)
 
 
+def _recalled(text: str) -> int:
+    """Read how many passages memory shall find."""
+    number = _count(text)
+    if number > MAX_RECALLED:
+        raise argparse.ArgumentTypeError(f"{text} is above {MAX_RECALLED}")
+    return number
+
+
 def _address(text: str) -> tuple[str, int]:
     """Read HOST:PORT; port 0 is a free one."""
     host, colon, port = text.rpartition(":")
@@ -171,6 +180,8 @@ _DIGESTED = _option("target", metavar="FILE|DIGEST", help="a file, or a SHA-256 
 _ARTIFACT = "deploy.commands.artifact"
 _HOLDS = ("checkpoint", "model", "log", "dataset", "evaluation", "other")
 _DIGEST = _option("digest", help="the BLAKE3 digest, 64 hexadecimal digits")
+_MEMORY = "deploy.commands.memory"
+_KINDS = ("episodic", "semantic", "procedural", "working", "prospective")
 _PERSONAL = "deploy.commands.personal"
 _MODELS = "deploy.commands.models"
 _MODEL = _option("name", metavar="NAME[:TAG]", help="the model; the tag is `latest` where none is given")
@@ -199,7 +210,17 @@ COMMANDS: dict[str, Described | Group] = {
     ),
     "part": Described(f"{_RUN}:part", "run one part: a module, ./your_file.py, or an entry point", (_PART,)),
     "check": Described(f"{_RUN}:check", "run the checks every part gets for free", (_PART,)),
-    "ask": Described(f"{_TALK}:ask", "ask the math cell", (_option("text", nargs="+", help="for instance 2 + 3"),)),
+    "ask": Described(
+        f"{_TALK}:ask",
+        "ask: arithmetic is answered by the math cell, everything else by cognition",
+        (
+            _option("text", nargs="+", help="for instance 2 + 3, or: what is a nerve?"),
+            _option("--how", choices=("any", "quote", "generate"), default="any", help="quote memory, or use a model"),
+            _option("--schema", type=Path, metavar="FILE", help="a JSON schema that the answer must have"),
+            _option("--personal", action="store_true", help="the question is about a person: keep nothing of it"),
+            _option("--timeout", type=_above_zero, default=30.0, metavar="S", help="seconds to wait for the answer"),
+        ),
+    ),
     "pub": Described(
         f"{_TALK}:pub",
         "publish a JSON message",
@@ -595,6 +616,48 @@ COMMANDS: dict[str, Described | Group] = {
                         help="the share of in-scope texts that may be called unknown, to compare by (default: 0.05)",
                     ),
                 ),
+            ),
+        },
+    ),
+    "memory": Group(
+        "what is remembered: add, search, list, forget and verify it",
+        {
+            "add": Described(
+                f"{_MEMORY}:add",
+                "remember text files passage by passage, in the place of what was remembered of them",
+                (
+                    _option("files", nargs="+", type=Path, metavar="FILE", help="text files, or folders with some"),
+                    _option(
+                        "--kind", choices=_KINDS, default="semantic", help="what is so (semantic), how it is done …"
+                    ),
+                    _option("--person", default="", metavar="NAME", help="it is about this person: seal it for them"),
+                ),
+            ),
+            "search": Described(
+                f"{_MEMORY}:search",
+                "print the passages that are nearest in meaning to a text",
+                (
+                    _option("text", nargs="+", help="a question or a few words"),
+                    _option("--limit", type=_recalled, default=5, metavar="N", help="at most so many"),
+                    _option("--kind", choices=_KINDS, action="append", default=[], help="only these (repeat it)"),
+                    _option("--open", action="store_true", help="show what is sealed, with the keys of this vault"),
+                ),
+            ),
+            "list": Described(
+                f"{_MEMORY}:list_passages",
+                "print every passage: id, kind, origin",
+                (_option("--source", default="", metavar="NAME", help="only those of one file, or of `trails`"),),
+            ),
+            "forget": Described(
+                f"{_MEMORY}:forget",
+                "forget passages; the log goes on saying that they were remembered",
+                (
+                    _option("ids", nargs="*", metavar="ID", help="as `memory list` prints them"),
+                    _option("--source", default="", metavar="NAME", help="everything of one source"),
+                ),
+            ),
+            "verify": Described(
+                f"{_MEMORY}:verify", "read memory from the log again and compare the digests; 11 unless they are equal"
             ),
         },
     ),

@@ -33,6 +33,8 @@ BUILT_IN = (
     "organs.artifacts",
     "organs.vault",
     "organs.boundary",
+    "organs.memory",
+    "organs.cognition",
 )
 #: Ours too, but run only where they are asked for (`up --part`): they need settings, or a body, of their own.
 ON_REQUEST = (

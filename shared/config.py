@@ -93,6 +93,13 @@ HttpUrls = Annotated[
 ]
 ModelServer = Annotated[Annotated[str, _url("http", "https")] | None, Expected("http://HOST:PORT or https://HOST")]
 DeviceWanted = Annotated[Literal["auto", "cpu", "gpu"], Expected("auto, cpu or gpu")]
+LanguageUrl = Annotated[
+    Annotated[str, _url("ollama+http", "ollama+https", "openai+http", "openai+https")] | None,
+    Expected("ollama+http://HOST:PORT, or openai+https://HOST/v1 for any OpenAI-compatible server"),
+]
+ModelName = Annotated[
+    Annotated[str, Field(min_length=1, max_length=253)] | None, Expected("a model's name, 1 to 253 characters")
+]
 NoteKeys = Annotated[str | None, Expected("verifier keys separated by commas, or the path of a file with one a line")]
 SecondSignature = Annotated[Literal["none", "ml-dsa-44"], Expected("none or ml-dsa-44")]
 Level = Annotated[Literal["debug", "info", "warning", "error"], Expected("debug, info, warning or error")]
@@ -189,6 +196,11 @@ class Settings(BaseModel):
     meaning_catalogue: File = Field(
         None, description="Catalogue of regions of meaning, as `meaning learn` writes it; empty is the product's own."
     )
+    language_url: LanguageUrl = Field(
+        None, repr=False, description="Server of the language model that cognition speaks with; empty quotes memory."
+    )
+    language_model: ModelName = Field(None, description="Name of the model at language_url.")
+    language_key: File = Field(None, description="File with the API key for language_url, mode 0600.")
     color: Color = Field("auto", description="Coloured output; auto colours a terminal only.")
 
     @property
@@ -212,13 +224,19 @@ _MACHINE_DEFAULTS = {
 _PATHS = frozenset(
     {
         *("home", "nats_creds", "nats_nkey", "passphrase_file", "passphrase_credential"),
-        *("anchor_tsa_ca", "anchor_headers", "artifact_credentials"),
+        *("anchor_tsa_ca", "anchor_headers", "artifact_credentials", "language_key"),
         *("pkcs11_module", "pkcs11_pin_file", "signing_keys", "signing_rules", "root_keys"),
         "meaning_catalogue",
     }
 )
 #: What is of use with the address of a server only.
-_FOR = {"nats_creds": "nats_url", "nats_nkey": "nats_url", "artifact_credentials": "artifact_url"}
+_FOR = {
+    "nats_creds": "nats_url",
+    "nats_nkey": "nats_url",
+    "artifact_credentials": "artifact_url",
+    "language_key": "language_url",
+    "language_model": "language_url",
+}
 _TOKEN = ("pkcs11_module", "pkcs11_token", "pkcs11_pin_file", "pkcs11_keys")  #: all of them, or none
 
 
@@ -387,6 +405,8 @@ def _refuse_contradictions(found: Mapping[str, _Found]) -> None:
         raise ConfigFault(
             f"artifact_url ({given['artifact_url'].origin}) has no account: set artifact_credentials too."
         )
+    if "language_url" in given and "language_model" not in given:
+        raise ConfigFault(f"language_url ({given['language_url'].origin}) names no model: set language_model too.")
     missing = [name for name in _TOKEN if name not in given]
     if 0 < len(missing) < len(_TOKEN):
         name = next(name for name in _TOKEN if name in given)

@@ -58,8 +58,8 @@ def _codes(*rows: tuple[str, str, str]) -> dict[str, Code]:
 
 
 #: Refusals in the order admission judges them (R005 leads when bytes cannot be read at all), then the bus's own (B…),
-#: the anchors' (A…), the artifact store's (S…), the motors' (M…), the function boundary's (F…), those about personal
-#: data (P…).
+#: the anchors' (A…), the artifact store's (S…), the motors' (M…), the function boundary's (F…), those of
+#: memory and language (L…), and those about personal data (P…).
 CODES = _codes(
     (
         "R001",
@@ -132,6 +132,23 @@ CODES = _codes(
     ("F001", "BAD_STATE", "A state is not of the boundary's task: a field is missing, unknown or out of range."),
     ("F002", "WRONG_MODEL", "A file is not what its digest names, or no model of this task; nothing of it is loaded."),
     ("F003", "BAD_TRAIL", "A line of training data is not exactly one state and one call of the task."),
+    (
+        "L001",
+        "OVER_BUDGET",
+        "The lifeforce or the time that the request allows does not carry the answer that it asks for.",
+    ),
+    (
+        "L002",
+        "BAD_SCHEMA",
+        "The JSON schema of an answer cannot be read, or says what cannot be held against an answer.",
+    ),
+    (
+        "L003",
+        "NOT_AS_ASKED",
+        "The model's words were cut off, empty, or not of the shape that was asked for, after every attempt.",
+    ),
+    ("L004", "MODEL_FAILED", "The language model's server is away, full, or failed while it answered."),
+    ("L005", "NO_SUCH_PASSAGE", "Memory holds no passage with this id."),
     ("P001", "ERASED", "The person's key was destroyed; the detail names where the log says so."),
     ("P002", "UNKNOWN_PERSON", "The vault knows neither a key nor an erasure of this person."),
     ("P003", "UNOPENABLE", "The sealed bytes were not sealed under this person's key, or were altered since."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from argparse import Namespace
 from typing import Any
 
@@ -18,28 +19,59 @@ from shared.bus.bus import ERROR_CODE
 from shared.bus.wire import INBOX, Kept, stream_name
 from shared.codec import decode, decode_any
 from shared.config import Loaded
+from shared.constant import constant
 from shared.envelope import covers
-from shared.errors import Exit, Refusal, Refused, Unreachable
-from shared.message import Decision, Message, lane_of, lookup
+from shared.errors import ConfigFault, Exit, Refusal, Refused, Unreachable
+from shared.message import Decision, Message, Reply, lane_of, lookup
 from shared.part.declare import NAME
+from shared.subjects.cognition import CognitiveRequest, CognitiveResponse
 from shared.subjects.nervous import MathRequest, MathResponse
+
+ASK_ULF = constant(20_000_000, "micro-lifeforce", "NIM-07")
+MAX_TIMEOUT_MS = constant(600_000, "ms", "X-12")
 
 
 def ask(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
-    """Ask the math cell and print its answer."""
+    """Ask the math cell what is arithmetic and cognition everything else, and print the answer."""
+    text = " ".join(args.text)
+    request = MathRequest(text) if is_arithmetic(text) else _cognitive(text, args)
 
     async def main() -> Exit:
         async with operator(loaded, terminal.note) as bus:
-            answer = await bus.request(MathRequest(" ".join(args.text)))
+            answer = await bus.request(request, args.timeout)
         if isinstance(answer, Refusal):
             terminal.give(msgspec.to_builtins(answer), f"refused: {answer}")
             return Exit.REFUSED
-        assert isinstance(answer, MathResponse)
-        near = "" if answer.exact == f"{answer.value:g}" else f"  ≈ {answer.value}"
-        terminal.give(msgspec.to_builtins(answer), f"{answer.exact}{near}")
+        terminal.give(msgspec.to_builtins(answer), _in_words(answer))
         return Exit.OK
 
     return finish(main())
+
+
+def is_arithmetic(text: str) -> bool:
+    """Say whether a text has digits and no letters, but for the e of 1e3."""
+    plain = re.sub(r"(?i)(?<=\d)e(?=[+-]?\d)", "", text)
+    return any(c.isdigit() for c in plain) and not any(c.isalpha() for c in plain)
+
+
+def _cognitive(text: str, args: Namespace) -> CognitiveRequest:
+    try:
+        schema = args.schema.read_text(encoding="utf-8") if args.schema else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigFault(f"{args.schema} cannot be read ({error}); name a file with a JSON schema") from None
+    patience_ms = min(max(round(1_000 * args.timeout), 1), MAX_TIMEOUT_MS)
+    about = ("", "question", "person" if args.personal else "operator", 1_000_000)
+    return CognitiveRequest(*about, text, (), ASK_ULF, patience_ms, args.how, schema, args.personal)
+
+
+def _in_words(answer: Reply) -> str:
+    """Return an answer for people: a value, or words and what they rest on."""
+    if isinstance(answer, MathResponse):
+        return answer.exact + ("" if answer.exact == f"{answer.value:g}" else f"  ≈ {answer.value}")
+    assert isinstance(answer, CognitiveResponse)
+    quoted = answer.decision in ("quoted", "nothing_held")
+    shown = "" if quoted else "".join(f"\n[{n}] {quote.origin.name}" for n, quote in enumerate(answer.quotes, 1))
+    return f"{answer.answer}{shown}"
 
 
 def pub(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:

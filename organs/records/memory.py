@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from organs.records.port import Opened, tables_of, unseen
-from organs.records.view import Change, Row, Table, View, changes_of, merged
+from organs.records.view import Change, Row, Table, View, changes_of, merged, whole
 from organs.records.views import VIEWS
 from shared.envelope import Verdict
 
@@ -75,19 +75,17 @@ def _change(rows: Rows, change: Change) -> None:
     table = change.table
     values = dict(zip(change.names, change.values, strict=True))
     key = tuple(values[name] for name in table.key)
-    old = rows.get(key)
+    old = dict(zip(table.names, rows[key], strict=True)) if key in rows else None
     if change.kind == "copy":
         like = rows.get(change.source)
         if like is not None:
             assert old is None, f"{table.name} has a row {key} already"
-            rows[key] = tuple(values.get(name, value) for name, value in zip(table.names, like, strict=True))
+            rows[key] = whole(table, dict(zip(table.names, like, strict=True)) | values)
     elif old is not None:
         assert change.kind != "insert", f"{table.name} has a row {key} already"
-        rows[key] = tuple(
-            merged(column, value, values[column.name])
-            if column.name in values and column.name not in table.key
-            else value
-            for column, value in zip(table.columns, old, strict=True)
-        )
+        fresh = {
+            name: merged(table.by_name[name], old[name], new) for name, new in values.items() if name not in table.key
+        }
+        rows[key] = whole(table, old | fresh)
     elif change.kind != "update":
-        rows[key] = change.values
+        rows[key] = whole(table, values)

@@ -22,7 +22,7 @@ comment on table view_versions is 'the views, and the declaration each was built
 def create(view: View) -> Iterator[str]:
     """Yield the statements that make a view's tables, empty."""
     for table in view.tables:
-        columns = ", ".join(f"{c.name} {_type(c)}{'' if c.optional else ' not null'}" for c in table.columns)
+        columns = ", ".join(f"{c.name} {_type(c)}{_worked_out(c)}{_null(c)}" for c in table.columns)
         yield f"create table {table.name} ({columns}, primary key ({', '.join(table.key)}))"
         yield f"comment on table {table.name} is {_quoted(table.says)}"
         for name in table.lookups:
@@ -62,12 +62,12 @@ def _statement(change: Change) -> str:
     if change.kind == "update":
         merges = ", ".join(f"{n} = {_merged(table, n, at[n])}" for n in names if n not in table.key)
         return f"update {table.name} set {merges} where {' and '.join(f'{n} = {at[n]}' for n in table.key)}"
-    columns = ", ".join(table.names)
+    columns = ", ".join(table.written)
     if change.kind == "copy":
         keys = " and ".join(f"{n} = ${place}" for place, n in enumerate(table.key, len(names) + 1))
-        values = ", ".join(f"{at[n]}::{table.by_name[n].type}" if n in at else n for n in table.names)
+        values = ", ".join(f"{at[n]}::{table.by_name[n].type}" if n in at else n for n in table.written)
         return f"insert into {table.name} ({columns}) select {values} from {table.name} where {keys}"
-    insert = f"insert into {table.name} ({columns}) values ({', '.join(at[n] for n in table.names)})"
+    insert = f"insert into {table.name} ({columns}) values ({', '.join(at[n] for n in table.written)})"
     if change.kind == "insert":
         return insert
     merges = ", ".join(f"{n} = {_merged(table, n, f'excluded.{n}')}" for n in names if n not in table.key)
@@ -76,7 +76,17 @@ def _statement(change: Change) -> str:
 
 def _merged(table: Table, name: str, new: str) -> str:
     here = f"{table.name}.{name}"
-    return {"replace": new, "first": f"coalesce({here}, {new})", "add": f"{here} + {new}"}[table.by_name[name].merge]
+    merge = table.by_name[name].merge
+    added = {"add": f"{here} + {new}", "append": f"{here} || {new}"}
+    return {"replace": new, "first": f"coalesce({here}, {new})", **added}[merge]
+
+
+def _null(column: Column) -> str:
+    return "" if column.optional else " not null"
+
+
+def _worked_out(column: Column) -> str:
+    return f" generated always as ({' - '.join(column.difference)}) stored" if column.difference else ""
 
 
 def _type(column: Column) -> str:

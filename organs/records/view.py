@@ -21,7 +21,7 @@ from shared.message import DeclarationError
 Value = str | int | bytes | bool | tuple[str, ...] | None
 Row = tuple[Value, ...]
 Type = Literal["text", "bigint", "bytea", "boolean", "text[]"]
-Merge = Literal["replace", "first", "add"]
+Merge = Literal["replace", "first", "add", "append"]
 
 _PYTHON: Mapping[Type, type] = {"text": str, "bigint": int, "bytea": bytes, "boolean": bool, "text[]": tuple}
 _BIGINT = range(-(2**63), 2**63)
@@ -31,13 +31,17 @@ RESERVED = frozenset({"inbox", "view_versions"})  #: the tables of the mechanism
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `merge` says what a later change does to a value that is there: replaces it, lets it be, adds."""
+    """One column. `merge` says what a later change does to a value: replaces it, lets it be, adds, appends to a list.
+
+    A `difference` is no change's to write: it is the first of the two columns less the second, null where one is.
+    """
 
     name: str
     type: Type
     says: str  #: what it holds; becomes the column's comment in the database
     optional: bool = False
     merge: Merge = "replace"
+    difference: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,9 @@ class Table:
     def __post_init__(self) -> None:
         for name in (self.name, *self.names):
             _check_name(name)
-        missing = [name for name in (*self.key, *self.lookups) if name not in self.names]
+        apart = [name for column in self.columns for name in column.difference or ()]
+        missing = [name for name in (*self.key, *self.lookups, *apart) if name not in self.names]
+        missing += [name for name in (*self.key, *apart) if name in self.names and name not in self.written]
         if missing or not self.key or self.name in RESERVED or len(set(self.names)) < len(self.names):
             raise DeclarationError(
                 f"table {self.name!r}: the order key {self.key} names columns of {self.names}, each once, and the name "
@@ -64,6 +70,11 @@ class Table:
     def names(self) -> tuple[str, ...]:
         """The columns' names, in order."""
         return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def written(self) -> tuple[str, ...]:
+        """The names of the columns that changes write, in order."""
+        return tuple(column.name for column in self.columns if column.difference is None)
 
     @cached_property
     def by_name(self) -> dict[str, Column]:
@@ -92,7 +103,7 @@ class Table:
         return Change(self, "copy", tuple(values), self._checked(values), keys)
 
     def _whole(self, kind: Literal["insert", "put"], values: Mapping[str, Value]) -> Change:
-        return Change(self, kind, self.names, self._checked({**dict.fromkeys(self.names), **values}))
+        return Change(self, kind, self.written, self._checked({**dict.fromkeys(self.written), **values}))
 
     def _checked(self, values: Mapping[str, Value]) -> Row:
         """Return values that every database can hold; DeclarationError where a projection made others."""
@@ -100,8 +111,8 @@ class Table:
 
     def _value(self, name: str, value: Value) -> Value:
         column = self.by_name.get(name)
-        if column is None:
-            raise DeclarationError(f"table {self.name} has no column {name!r}; its columns are {', '.join(self.names)}")
+        if column is None or column.difference is not None:
+            raise DeclarationError(f"{self.name} has no column {name!r} to write; it has {', '.join(self.written)}")
         if value is None and column.optional:
             return None
         if type(value) is not _PYTHON[column.type] or (isinstance(value, int) and value not in _BIGINT):
@@ -163,11 +174,25 @@ def changes_of(views: Iterable[View], verdicts: Iterable[Verdict]) -> dict[Table
 
 def merged(column: Column, old: Value, new: Value) -> Value:
     """Return what a column holds after a change."""
+    if column.merge == "append":
+        assert isinstance(old, tuple)
+        assert isinstance(new, tuple)
+        return (*old, *new)
     if column.merge == "add":
         assert isinstance(old, int)
         assert isinstance(new, int)
         return old + new
     return old if column.merge == "first" and old is not None else new
+
+
+def whole(table: Table, written: Mapping[str, Value]) -> Row:
+    """Return a whole row from what was written of it, its differences worked out."""
+    return tuple(written[c.name] if c.difference is None else _apart(written, c.difference) for c in table.columns)
+
+
+def _apart(written: Mapping[str, Value], of: tuple[str, str]) -> int | None:
+    one, less = written[of[0]], written[of[1]]
+    return one - less if isinstance(one, int) and isinstance(less, int) else None
 
 
 def _check_name(name: str) -> None:

@@ -41,6 +41,7 @@ class Part:
     version: ClassVar[str]
     garden: ClassVar[Garden] = "virtual"  #: where it lives: exploring, or acting on what was verified (NIM-08)
     cost_ulf: ClassVar[int] = 0  #: declared lifeforce per message, in millionths; measured besides
+    asks: ClassVar[tuple[type[Request], ...]] = ()  #: what an organ asks other parts, beside what its handlers say
     holds_key: ClassVar[bool] = False  #: whether it signs something besides decisions, and so always needs its key
     unchecked: ClassVar[Mapping[str, str]] = {}  #: generic checks this part is excused from, each with its reason
 
@@ -88,11 +89,12 @@ class Declaration:
     hears: tuple[type[Message], ...]
     says: tuple[type[Message], ...]
     whole_log: bool
+    asks: tuple[type[Request], ...] = ()
 
     def publish(self, env: str) -> list[str]:
-        """Return the subjects this part may publish to: its own, its durable consumer's, and reading the log."""
+        """Return the subjects this part may publish to: its own, what it asks, its durable's, and reading the log."""
         log = stream_name("log", env)
-        own = [cls.pattern(env) for cls in self.says]
+        own = [cls.pattern(env) for cls in (*self.says, *self.asks)]
         own += [
             Heartbeat.pattern(env).replace("*", self.name),
             DeadLetter.pattern(env).replace("*", self.name),
@@ -150,8 +152,13 @@ def declaration(part: Part) -> Declaration:
         assert request.reply is not None
         said.setdefault(request.reply.template, request.reply)
     _check_deciding(cls, where, [c for c in said.values() if issubclass(c, Decision)])
+    if cls.asks and cls.kind != "organ":
+        raise DeclarationError(
+            f"{where}: a {cls.kind} asks nobody, it declares {cls.asks[0].__name__}; organs alone ask"
+        )
     whole_log = any(c is Verdict for h in handlers for c in h.hears)
-    return Declaration(cls.name, cls.kind, cls.version, tuple(heard.values()), tuple(said.values()), whole_log)
+    said_and_heard = tuple(heard.values()), tuple(said.values())
+    return Declaration(cls.name, cls.kind, cls.version, *said_and_heard, whole_log, cls.asks)
 
 
 def _check_hearing(cls: type[Part], where: str, heard: list[type[Any]]) -> None:

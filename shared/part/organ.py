@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import ClassVar, Protocol
 
 from shared.envelope import KeyBook, Verdict
-from shared.errors import KeyFault
+from shared.errors import KeyFault, Refusal
 from shared.keys import RemoteSigner, Signer
 from shared.log.entry import Entry
+from shared.message import Reply, Request
 from shared.part.declare import Garden, Handler, Part, PartKind, methods, read_handler
 
 
@@ -26,7 +27,19 @@ class JudgedLog(Log, Protocol):
         ...
 
 
-class OwnLog(JudgedLog, Protocol):
+class Asking(Protocol):
+    """Whatever can ask another part: the bus that an organ is handed, for the classes in the organ's `asks`."""
+
+    async def request(self, request: Request, timeout_s: float = ...) -> Reply | Refusal:
+        """Return the declared reply, or the refusal, B006 where nobody answers. Raises NotPermitted, Unreachable."""
+        ...
+
+
+class AskingLog(JudgedLog, Asking, Protocol):
+    """The log, and a way to ask other parts."""
+
+
+class OwnLog(AskingLog, Protocol):
     """The log as an organ is handed it: also raw, and with the keys by which the organ speaks."""
 
     @property

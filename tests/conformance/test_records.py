@@ -50,13 +50,18 @@ from organs.records.views.decisions import DECISIONS
 from organs.records.views.keys import KEYS
 from organs.records.views.lanes import LANES
 from organs.records.views.parts import PARTS
+from organs.records.views.trails import BEATS, TRAILS
 from organs.records.views.void_entries import VOID
 from shared.envelope import Verdict
 from shared.errors import CODES, Exit, LogFault, Unreachable
 from shared.journal import configure
-from shared.message import DeclarationError, lane_of
+from shared.message import Decision, DeclarationError, lane_of
+from shared.subjects.cognition import Answered, Quote
+from shared.subjects.gates import OutcomeJudged, ReflexFired, Share, SignalVerified, WeightChanged
 from shared.subjects.keys import Grant
+from shared.subjects.memory import Origin
 from shared.subjects.system import PartGranted
+from shared.subjects.thalamus import BeatClosed, Escalated
 from tests import forge
 from tests.ground import PATIENCE_S, until
 
@@ -302,6 +307,113 @@ def test_the_keys_are_the_key_books(make: Make, run: Run[Any]) -> None:
         await records.close()
 
     run(body())
+
+
+W1, W2 = b"w1".ljust(16), b"w2".ljust(16)
+
+
+def trail() -> list[Decision]:
+    """What the organism decides about one signal and one reflex, from the wave to what was learnt."""
+    share = Share("nervous.cells.sensor", W1, 1_000, 900_000, 950_000, 1)
+    signal = W1
+    quote = Quote("00", "it is low", Origin("file", "f", "", 0, 9), 500_000)
+    return [
+        SignalVerified(
+            "battery",
+            signal,
+            950_000,
+            "low",
+            300_000,
+            ("nervous.cells.battery",),
+            None,
+            ambiguous=False,
+            shares=(share,),
+            at_ms=1_000,
+        ),
+        Escalated("nyx", 4, "weight", "battery", signal, "low", 20_000_000, 80_000_000, 7),
+        Answered(
+            *("ab", "escalation", signal, "battery", "low", "quoted", "", 500_000),
+            *((quote,), "memory", "", 300_000, 12_345, 80),
+        ),
+        ReflexFired("danger", W2, 5_000, 5_004, 990_000),
+        OutcomeJudged("battery", signal, "confirmed", 10, 9, 1, "it was\0low", 5_000_000),
+        WeightChanged("battery", signal, "confirmed", 300_000, 320_000, 2_000),
+        OutcomeJudged("danger", W2, "failed", 1, 0, 1, "nothing was there", 0),
+        Escalated("nyx", 5, "asked", "novel", bytes(16), "is about no signal", 1, 1, 7),
+        BeatClosed("nyx", 7, 21_000_000, 5_000_000, 64_000_000, 2),
+    ]
+
+
+@pytest.mark.spec("NIM-18")
+def test_a_trail_is_one_row(make: Make, run: Run[Any]) -> None:
+    """What became of a signal is one row, whatever decided about it: states, costs, reward, outcome, latency."""
+
+    async def body() -> None:
+        log = forge.founded()
+        mind = forge.introduced("mind's", forge.ADA, "mind", [Grant("dev.nervous.>"), Grant("dev.cognitive.>")])
+        log.key_event(mind, *forge.roots(forge.ADA, forge.BOB))
+        first = log.index
+        for decision in trail():
+            log.key_event(decision, forge.signer("mind's"), source="mind")
+        assert [] == [no for verdict in log.verdicts for _, no in verdict.void()]
+        records = await filled(make(), log.verdicts)
+        battery, danger = await shown(records, TRAILS)
+        judged_ms = forge.START_MS + 1_000 * (first + 4)
+        assert battery == {
+            "domain": "battery",
+            "signal": W1.hex(),
+            "first_index": first,
+            "last_index": first + 5,
+            "mind": "nyx",
+            "mode": "deliberate",
+            "states_visited": (
+                *("verified", "escalated to tier 4: weight", "answered: quoted", "judged: confirmed", "weighed"),
+            ),
+            "cells_read": ("nervous.cells.battery",),
+            "cells_commanded": (),
+            "feedback": ("it was\\0low",),
+            "outcome": "confirmed",
+            "expected": 10,
+            "found": 9,
+            "lifeforce_cost_ulf": 20_000_000,
+            "lifeforce_reward_ulf": 5_000_000,
+            "lifeforce_net_ulf": -15_000_000,
+            "measured_ulf": 12_345,
+            "weight_before_ppm": 300_000,
+            "weight_after_ppm": 320_000,
+            "started_ms": 1_000,
+            "completed_ms": judged_ms,
+            "latency_ms": judged_ms - 1_000,
+        }
+        assert ("reflex", "failed", ("nervous.gate.reflex.danger",), 5_000) == tuple(
+            danger[name] for name in ("mode", "outcome", "cells_commanded", "started_ms")
+        )
+        [beat] = await shown(records, BEATS)
+        assert (7, -16_000_000, 2) == (beat["beat"], beat["net_ulf"], beat["escalations"])
+        half = await filled(make(), log.verdicts[: first + 2])
+        [open_] = await shown(half, TRAILS)
+        assert (None, None, -20_000_000) == (open_["latency_ms"], open_["outcome"], open_["lifeforce_net_ulf"])
+        await rebuild(records, Recorded(log.verdicts))
+        assert await digest(records) == await digest(await filled(MemoryRecords(), log.verdicts))
+        await half.close()
+        await records.close()
+
+    run(body())
+
+
+@pytest.mark.spec("X-05")
+@pytest.mark.parametrize("of", [("a", "nobody"), ("a", "d")])
+def test_a_difference_is_of_two_written_columns(of: tuple[str, str]) -> None:
+    """A difference of a column that is not there, or of a difference, is a DeclarationError; nobody writes one."""
+    columns = (
+        Column("a", "bigint", "a"),
+        Column("b", "bigint", "b"),
+        Column("d", "bigint", "d", difference=("a", "b")),
+    )
+    with pytest.raises(DeclarationError):
+        Table("odd", ("a",), (*columns, Column("e", "bigint", "e", difference=of)), "odd")
+    with pytest.raises(DeclarationError, match="no column 'd' to write"):
+        Table("even", ("a",), columns, "even").update(a=1, d=2)
 
 
 @pytest.mark.spec("X-05")

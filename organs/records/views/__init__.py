@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from organs.records.view import View, check_views
-from organs.records.views import decisions, keys, lanes, parts, void_entries
+from organs.records.views import decisions, keys, lanes, parts, trails, void_entries
 
-VIEWS: tuple[View, ...] = check_views((decisions.VIEW, keys.VIEW, parts.VIEW, void_entries.VIEW, lanes.VIEW))
+VIEWS: tuple[View, ...] = check_views(
+    (decisions.VIEW, keys.VIEW, parts.VIEW, void_entries.VIEW, trails.VIEW, lanes.VIEW)
+)

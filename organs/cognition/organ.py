@@ -1,0 +1,242 @@
+"""The cognition organ: whatever reaches tier 4 is answered here, and each answer, or why there is none, is a decision.
+
+An escalation is heard from the log, so nothing is lost where a model dies in mid-sentence: the entry comes back, and
+its answer has the same id. What cannot be answered is recorded as unavailable, with its reason; nothing is made up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+from blake3 import blake3
+
+from organs.cognition.port import Asked, Language, Said
+from organs.cognition.quoting import QUOTE_ULF, QUOTES, Quoting
+from organs.cognition.servers import speaker_of
+from organs.cognition.speaking import SPEAK_ULF, Speaking
+from shared.config import Settings
+from shared.constant import constant
+from shared.errors import Fault, Refusal, Refused, Unreachable
+from shared.log.entry import Position
+from shared.message import Request
+from shared.ollama import ModelMissing
+from shared.part.organ import AskingLog, Organ
+from shared.subjects.cognition import (
+    QUESTION_BYTES,
+    Answered,
+    AskedBy,
+    CognitiveRequest,
+    CognitiveResponse,
+    Unavailable,
+)
+from shared.subjects.memory import MemoryReply, MemoryRequest
+from shared.subjects.thalamus import Escalated
+from shared.world import SimWorld, World, within
+
+T = TypeVar("T")
+
+TIER = constant(4, "tier", "NIM-07")
+ESCALATION_S = constant(60.0, "s", "NIM-07")
+MODEL_PATIENCE_S = constant(20.0, "s", "NIM-17")
+RECALL_S = constant(10.0, "s", "NIM-07")
+REASON_CHARS = constant(500, "characters", "X-12")
+QUESTION_ID_BYTES = constant(16, "bytes", "NIM-17")
+#: What may be over in a moment: nobody listens yet, or the queue is full.
+PASSING = frozenset({"B006", "B008", "B011"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked, by whom, and what of it may be kept."""
+
+    id: str
+    asked_by: AskedBy
+    domain: str
+    text: str
+    signal: bytes = b""
+    personal: bool = False
+
+    @property
+    def content(self) -> str:
+        """What the log keeps of the question."""
+        return "" if self.personal else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class _Meter:
+    """What was spent since a question came, measured."""
+
+    world: World
+    began_s: float
+    cpu_s: float
+
+    @classmethod
+    def of(cls, world: World) -> _Meter:
+        return cls(world, world.elapsed_s(), world.cpu_s())
+
+    @property
+    def latency_ms(self) -> int:
+        return round(1_000 * (self.world.elapsed_s() - self.began_s))
+
+    def cost_ulf(self, model_ms: int = 0) -> int:
+        """Return this process's processor time, and the time the model's server worked, in microseconds."""
+        return round(1e6 * (self.world.cpu_s() - self.cpu_s)) + 1_000 * model_ms
+
+
+class CognitionOrgan(Organ):
+    """Answers with a model where one is configured, else by quoting what memory holds."""
+
+    name: ClassVar[str] = "cognition"
+    version: ClassVar[str] = "1.0.0"
+    cost_ulf: ClassVar[int] = SPEAK_ULF
+    asks: ClassVar[tuple[type[Request], ...]] = (MemoryRequest,)
+
+    def __init__(self, world: World, language: Language | None = None) -> None:
+        self.world = world
+        self.language: Language = language or Quoting()
+        self._since: dict[Position, float] = {}  #: escalations that could not be answered yet, and since when
+
+    @classmethod
+    def build(cls, settings: Settings, world: World) -> CognitionOrgan:
+        speaker = speaker_of(settings)
+        return cls(world, None if speaker is None else Speaking(speaker, Quoting()))
+
+    @classmethod
+    def simulate(cls, world: SimWorld) -> CognitionOrgan:
+        return cls(world)
+
+    async def open(self, log: AskingLog) -> None:
+        self.bus = log
+
+    async def close(self) -> None:
+        await self.language.close()
+
+    async def on_request(self, asked: CognitiveRequest) -> list[Answered | Unavailable | CognitiveResponse | Refusal]:
+        """Answer a question within its budget and its time. Refused B003 for too long a one: that is not kept.
+
+        Whatever else stands in the way is recorded, and comes back as its refusal.
+        """
+        question = self._question_of(asked)
+        meter = _Meter.of(self.world)
+        try:
+            self._check_budget(asked)
+            put = Asked(question.text, (), asked.reasoning_mode, asked.json_schema)
+            said = await self._in_time(asked.response_timeout_ms / 1_000, self._answer(put))
+        except (Refused, Fault) as trouble:
+            refusal = _refusal_of(trouble)
+            return [self._unavailable(question, refusal, meter), refusal]
+        decided = self._answered(question, said, meter)
+        response = CognitiveResponse(
+            asked.request_id,
+            said.decision,
+            said.answer,
+            said.confidence_ppm,
+            asked.reasoning_mode,
+            said.quotes,
+            (),
+            decided.engine,
+            said.model,
+            decided.cost_ulf,
+            decided.latency_ms,
+        )
+        return [decided, response]
+
+    async def on_escalated(self, escalated: Escalated, at: Position) -> list[Answered | Unavailable]:
+        """Answer what was escalated to this tier; what fails in passing comes back, for a while."""
+        if escalated.tier != TIER:
+            return []
+        text = (escalated.content or escalated.domain).encode()[:QUESTION_BYTES].decode(errors="ignore")
+        question = _Question(question_id(text, ""), "escalation", escalated.domain, text, escalated.signal)
+        meter = _Meter.of(self.world)
+        try:
+            said = await self._in_time(ESCALATION_S, self._answer(Asked(text, ())))
+        except (Refused, Fault) as trouble:
+            if _may_pass(trouble) and self._waits(at):
+                raise Unreachable(f"the escalation at ({at.index}, {at.offset}) waits: {trouble}") from trouble
+            said = _refusal_of(trouble)
+        self._since.pop(at, None)
+        if isinstance(said, Refusal):
+            return [self._unavailable(question, said, meter)]
+        return [self._answered(question, said, meter)]
+
+    # How
+
+    async def _answer(self, asked: Asked) -> Said:
+        """Return the answer, with what memory holds; a model speaks without memory too, a quote needs it."""
+        found = await self.bus.request(MemoryRequest(asked.question, 2 * QUOTES, (), 0), RECALL_S)
+        if isinstance(found, MemoryReply):
+            return await self.language.answer(Asked(asked.question, found.recalled, asked.reasoning, asked.json_schema))
+        assert isinstance(found, Refusal)
+        takes_memory = isinstance(self.language, Quoting) or asked.reasoning == "quote"
+        takes_model = asked.reasoning == "generate" or asked.json_schema
+        if takes_memory and not takes_model:
+            raise Refused(Refusal(found.code, f"memory does not answer: {found.detail or found.name}"))
+        return await self.language.answer(asked)
+
+    async def _in_time(self, seconds: float, work: Awaitable[T]) -> T:
+        try:
+            return await within(seconds, work)
+        except TimeoutError:
+            raise Refused(Refusal("L001", f"no answer in {seconds:g} s, which is all the time it had")) from None
+
+    def _check_budget(self, asked: CognitiveRequest) -> None:
+        """Raise Refused L001 where the budget does not carry what the answer costs by declaration."""
+        declared = QUOTE_ULF if asked.reasoning_mode == "quote" else self.language.declared_ulf
+        if asked.processing_budget_ulf < declared:
+            found = f"an answer of {self.language.engine} costs {declared} ulf"
+            raise Refused(Refusal("L001", f"{found}, the request allows {asked.processing_budget_ulf}"))
+
+    def _question_of(self, asked: CognitiveRequest) -> _Question:
+        size = len(asked.structured_input.encode())
+        if not asked.structured_input.strip() or size > QUESTION_BYTES:
+            raise Refused(Refusal("B003", f"a question has 1 to {QUESTION_BYTES} bytes that say something, not {size}"))
+        drawn = self.world.entropy(QUESTION_ID_BYTES).hex()  # by a digest of its words it could be guessed
+        one = drawn if asked.personal else question_id(asked.structured_input, asked.json_schema)
+        return _Question(one, "request", asked.domain, asked.structured_input, personal=asked.personal)
+
+    def _waits(self, at: Position) -> bool:
+        """Say whether an escalation may come back once more."""
+        now = self.world.elapsed_s()
+        return now < self._since.setdefault(at, now) + MODEL_PATIENCE_S
+
+    def _answered(self, question: _Question, said: Said, meter: _Meter) -> Answered:
+        quoted = said.decision in ("quoted", "nothing_held")
+        engine, declared = ("memory", QUOTE_ULF) if quoted else (self.language.engine, self.language.declared_ulf)
+        return Answered(
+            question.id,
+            question.asked_by,
+            question.signal,
+            question.domain,
+            question.content,
+            said.decision,
+            "" if quoted or question.personal else said.answer,
+            said.confidence_ppm,
+            () if question.personal else said.quotes,
+            engine,
+            said.model,
+            declared,
+            meter.cost_ulf(said.model_ms),
+            meter.latency_ms,
+        )
+
+    def _unavailable(self, question: _Question, no: Refusal, meter: _Meter) -> Unavailable:
+        who = (question.id, question.asked_by, question.signal, question.domain, question.content)
+        reason = "" if question.personal else no.detail[:REASON_CHARS]
+        return Unavailable(*who, no.code, reason, self.language.engine, meter.cost_ulf(), meter.latency_ms)
+
+
+def question_id(text: str, json_schema: str) -> str:
+    """Return BLAKE3 of what is asked: the same question has the same lane."""
+    return blake3(f"{json_schema}\0{text}".encode()).digest(length=QUESTION_ID_BYTES).hex()
+
+
+def _may_pass(trouble: Refused | Fault) -> bool:
+    return trouble.retry if isinstance(trouble, Fault) else trouble.refusal.code in PASSING
+
+
+def _refusal_of(trouble: Refused | Fault) -> Refusal:
+    if isinstance(trouble, Refused):
+        return trouble.refusal
+    return Refusal("B011" if isinstance(trouble, ModelMissing) else "L004", str(trouble))

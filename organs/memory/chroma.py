@@ -1,0 +1,259 @@
+"""The real adapter of memory: Chroma in this process, on disk, with vectors of our own.
+
+    folder/mark.json     how far the log was read, and which generation holds the rows
+    folder/g7/           Chroma's own files
+
+Chroma keeps what it deleted in its files. So to erase a person every other row is written into a new generation, and
+the old one is removed whole. One thread makes every call, because Chroma's block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, cast
+
+import msgspec
+
+from organs.memory.port import CANDIDATES, Mark, Row, checked, checked_vector, numbers, ordered
+from shared.errors import StorageFault
+from shared.files import private_folder, write_private
+from shared.journal import record
+from shared.personal import Personal
+from shared.subjects.memory import MemoryKind, Origin
+
+T = TypeVar("T")
+
+COLLECTION = "passages"
+
+
+class _Marked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What stands in mark.json; `rows` tells whether Chroma's files are still those that were written."""
+
+    mark: Mark
+    generation: int
+    rows: int
+
+
+class _Collection(Protocol):
+    """What is used of Chroma's collection."""
+
+    def upsert(
+        self,
+        ids: list[str],
+        *,
+        embeddings: list[list[float]],
+        metadatas: list[dict[str, str | int]],
+        documents: list[str],
+    ) -> None: ...
+    def delete(self, ids: list[str]) -> None: ...
+    def get(self, ids: list[str] | None = None, *, where: Any = None, include: list[str]) -> Mapping[str, Any]: ...  # noqa: ANN401
+    def query(self, *, query_embeddings: Any, n_results: int, where: Any, include: list[str]) -> Mapping[str, Any]: ...  # noqa: ANN401
+    def count(self) -> int: ...
+
+
+class ChromaPassages:
+    """Rows in a folder of mode 0700. Chroma is imported by the first call that needs it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._thread = ThreadPoolExecutor(1, "chroma")
+        self._client: Any = None
+        self._rows: _Collection | None = None
+        self._marked: _Marked = _Marked(Mark(), 0, 0)
+
+    async def open(self) -> Mark:
+        return await self._run(self._open)
+
+    async def close(self) -> None:
+        await self._run(self._let_go)
+        self._thread.shutdown()
+
+    async def mark(self) -> Mark:
+        return await self._run(lambda: self._marked.mark)  # after whatever is being done
+
+    async def apply(self, put: Sequence[Row], remove: Sequence[str], mark: Mark) -> None:
+        rows = {row.id: checked(row) for row in put}
+        await self._run(lambda: self._apply(list(rows.values()), list(dict.fromkeys(remove)), mark))
+
+    async def erase(self, person: str, mark: Mark) -> int:
+        return await self._run(lambda: self._erase(person, mark))
+
+    async def drop(self) -> None:
+        await self._run(lambda: self._anew([], Mark()))
+
+    async def nearest(self, vector: bytes, limit: int, kinds: Sequence[MemoryKind] = ()) -> list[tuple[Row, int]]:
+        checked_vector(vector)
+        return await self._run(lambda: self._nearest(vector, limit, kinds))
+
+    async def page(self, after: str, limit: int, source: str = "") -> list[Row]:
+        where = {"source": source} if source else None
+        return await self._run(lambda: self._page(after, limit, where))
+
+    async def of_kinds(self, kinds: Sequence[MemoryKind]) -> list[Row]:
+        return await self._run(lambda: self._page("", None, {"kind": {"$in": list(kinds)}}))
+
+    async def find(self, ids: Sequence[str]) -> list[Row]:
+        return await self._run(lambda: self._get(sorted(set(ids))))
+
+    async def count(self) -> int:
+        return await self._run(lambda: self._marked.rows)
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    # In the thread
+
+    def _open(self) -> Mark:
+        private_folder(self.folder)
+        with suppress(OSError, msgspec.DecodeError):
+            self._marked = msgspec.json.decode((self.folder / "mark.json").read_bytes(), type=_Marked)
+        for stray in self.folder.glob("g*"):
+            if stray != self._place:
+                shutil.rmtree(stray, ignore_errors=True)
+        if self._marked.rows and not self._is_whole():
+            record("memory", "memory_lost", detail=f"{self._place} does not hold what was written there")
+            self._anew([], Mark())
+        return self._marked.mark
+
+    def _is_whole(self) -> bool:
+        """Say whether Chroma's files are there and hold as many rows as were written; Chroma opens any folder."""
+        if not (self._place / "chroma.sqlite3").exists():
+            return False
+        try:
+            return self._collection.count() == self._marked.rows
+        except Exception:  # noqa: BLE001 - whatever Chroma finds in its files: the log is the truth
+            return False
+
+    @property
+    def _place(self) -> Path:
+        return self.folder / f"g{self._marked.generation}"
+
+    @property
+    def _collection(self) -> _Collection:
+        """The rows of this generation, opened on first use."""
+        if self._rows is None:
+            import chromadb
+            from chromadb.config import Settings
+
+            private_folder(self._place)
+            settings = Settings(anonymized_telemetry=False)
+            self._client = chromadb.PersistentClient(str(self._place), settings)
+            how: Any = {"hnsw": {"space": "cosine"}}
+            found = self._client.get_or_create_collection(COLLECTION, embedding_function=None, configuration=how)
+            self._rows = cast("_Collection", found)
+        return self._rows
+
+    def _let_go(self) -> None:
+        if self._client is not None:
+            self._client.close()
+        self._client = self._rows = None
+
+    def _apply(self, put: list[Row], remove: list[str], mark: Mark) -> None:
+        count = self._marked.rows
+        if remove and count:
+            self._collection.delete(remove)
+        if put:
+            self._write(put)
+        if put or (remove and count):
+            count = self._collection.count()
+        self._remember(_Marked(mark, self._marked.generation, count))
+
+    def _write(self, rows: list[Row]) -> None:
+        try:
+            self._collection.upsert(
+                [row.id for row in rows],
+                embeddings=[[float(number) for number in numbers(row.vector)] for row in rows],
+                metadatas=[_metadata(row) for row in rows],
+                documents=[row.text for row in rows],
+            )
+        except OSError as error:
+            raise StorageFault(f"memory cannot be written in {self._place}: {error}") from error
+
+    def _remember(self, marked: _Marked) -> None:
+        write_private(self.folder / "mark.json", msgspec.json.encode(marked))
+        self._marked = marked
+
+    def _erase(self, person: str, mark: Mark) -> int:
+        rows = self._page("", None, None)
+        stay = [row for row in rows if row.person != person]
+        if len(stay) == len(rows):
+            self._remember(msgspec.structs.replace(self._marked, mark=mark))
+            return 0
+        self._anew(stay, mark)
+        return len(rows) - len(stay)
+
+    def _anew(self, rows: list[Row], mark: Mark) -> None:
+        """Write these rows into the next generation, make it the one in force, then remove the one before."""
+        self._let_go()
+        before, old = self._place, self._marked
+        self._marked = _Marked(mark, old.generation + 1, len(rows))
+        try:
+            shutil.rmtree(self._place, ignore_errors=True)
+            if rows:
+                self._write(rows)
+            self._remember(self._marked)
+        except BaseException:
+            self._let_go()
+            self._marked = old
+            raise
+        shutil.rmtree(before, ignore_errors=True)
+
+    def _nearest(self, vector: bytes, limit: int, kinds: Sequence[MemoryKind]) -> list[tuple[Row, int]]:
+        if not self._marked.rows:
+            return []
+        found = self._collection.query(
+            query_embeddings=[[float(number) for number in numbers(vector)]],
+            n_results=min(max(limit, CANDIDATES), self._marked.rows),
+            where={"kind": {"$in": list(kinds)}} if kinds else None,
+            include=["embeddings", "metadatas", "documents"],
+        )
+        flat = {name: found[name][0] for name in ("ids", "embeddings", "metadatas", "documents")}
+        return ordered(_rows(flat), vector, limit)
+
+    def _page(self, after: str, limit: int | None, where: dict[str, Any] | None) -> list[Row]:
+        if not self._marked.rows:
+            return []
+        ids = sorted(one for one in self._collection.get(where=where, include=[])["ids"] if one > after)
+        return self._get(ids[:limit])
+
+    def _get(self, ids: list[str]) -> list[Row]:
+        if not ids or not self._marked.rows:
+            return []
+        found = self._collection.get(ids, include=["embeddings", "metadatas", "documents"])
+        return sorted(_rows(found), key=lambda row: row.id)
+
+
+def _metadata(row: Row) -> dict[str, str | int]:
+    """Return a row as Chroma keeps it beside text and vector: flat, so that other tools of Chroma's can read it."""
+    return {
+        "kind": row.kind,
+        "source": row.source,
+        "embedder": row.embedder,
+        "about_ms": row.about_ms,
+        "due_ms": row.due_ms,
+        "heard": row.heard,
+        "person": row.person,
+        "sealed": row.sealed.sealed.hex() if row.sealed else "",
+        **{f"origin_{name}": value for name, value in msgspec.structs.asdict(row.origin).items()},
+    }
+
+
+def _rows(found: Mapping[str, Any]) -> list[Row]:
+    return [
+        _row(*one)
+        for one in zip(found["ids"], found["embeddings"], found["metadatas"], found["documents"], strict=True)
+    ]
+
+
+def _row(one: str, embedding: Any, meta: dict[str, Any], text: str | None) -> Row:  # noqa: ANN401 - an array of Chroma's
+    """Return a row as it was written. Chroma scales vectors to length 1 and back, which moves them by less than 0.5."""
+    origin = Origin(*(meta[f"origin_{name}"] for name in Origin.__struct_fields__))
+    sealed = Personal[str](bytes.fromhex(meta["person"]), bytes.fromhex(meta["sealed"])) if meta["sealed"] else None
+    vector = bytes(round(float(number)) & 0xFF for number in embedding)
+    about = (meta["about_ms"], meta["due_ms"], meta["heard"])
+    return Row(one, meta["kind"], text or "", vector, origin, meta["source"], meta["embedder"], *about, sealed)

@@ -1,0 +1,103 @@
+"""What a decision changes in memory: rows to put, ids to remove. Memory is the fold of these, and nothing else."""
+
+from __future__ import annotations
+
+import base64
+
+import msgspec
+from blake3 import blake3
+
+from organs.memory.port import Mark, Passages, Row, checked
+from shared.codec import decode, encode
+from shared.constant import constant
+from shared.errors import Refused
+from shared.journal import record
+from shared.message import lookup
+from shared.part.organ import JudgedLog
+from shared.personal import Personal
+from shared.subjects.memory import Forgotten, Kept, Remembered
+from shared.subjects.privacy import PersonErased
+from shared.vault import PersonKeys
+
+READ_AT_ONCE = constant(500, "entries", "BIZ-15")
+GONE = frozenset({"P001", "P002"})  #: erased, or not of this vault: what is sealed for them cannot be remembered
+TRAILS = "trails"  #: the source of episodes: what became of what was decided
+
+Changing = Remembered | Forgotten | PersonErased
+
+
+async def apply(passages: Passages, said: Changing, index: int, keys: PersonKeys) -> None:
+    """Change what one decision changes; again, it changes nothing. Refused B002 for a vector that is none."""
+    mark = _after(await passages.mark(), said, index)
+    match said:
+        case Remembered():
+            await passages.apply(await rows_of(said, keys), said.forgets, mark)
+        case Forgotten():
+            await passages.apply([], said.ids, mark)
+        case PersonErased():
+            await passages.erase(said.person, mark)
+
+
+async def recall(passages: Passages, log: JudgedLog, keys: PersonKeys, start: int = 0, stop: int | None = None) -> int:
+    """Apply what the log says from `start` on, up to `stop` (exclusive); return the index after the last entry read."""
+    while stop is None or start < stop:
+        verdicts = await log.judged(start, READ_AT_ONCE if stop is None else min(READ_AT_ONCE, stop - start))
+        if not verdicts:
+            break
+        for verdict in verdicts:
+            start = verdict.entry.index + 1
+            cls = lookup(verdict.entry.subject)
+            if cls is Remembered or cls is Forgotten or cls is PersonErased:
+                for _, event in verdict.admitted():
+                    await _tried(passages, decode(cls, bytes(event.data)), verdict.entry.index, keys)
+    return start
+
+
+async def is_of(log: JudgedLog, mark: Mark) -> bool:
+    """Say whether the decision that was applied last stands in the log where it stood."""
+    for verdict in await log.judged(mark.next_index - 1, 1):
+        return any(_digest(bytes(event.data)) == mark.digest for _, event in verdict.admitted())
+    return False
+
+
+async def rows_of(remembered: Remembered, keys: PersonKeys) -> list[Row]:
+    """Return the rows that a decision adds; what is about a person who was erased is left out. Refused B002, P003."""
+    found = [await _row(kept, remembered, keys) for kept in remembered.passages]
+    return [checked(row) for row in found if row is not None]
+
+
+async def sealed_vector(vector: bytes, person: str, keys: PersonKeys) -> Personal[str]:
+    """Return a vector sealed for a person."""
+    return await keys.seal(person, base64.b85encode(vector).decode())
+
+
+async def _tried(passages: Passages, said: Changing, index: int, keys: PersonKeys) -> None:
+    """Change what a decision changes; one that the organ would refuse as it arrives is passed over here too."""
+    try:
+        await apply(passages, said, index, keys)
+    except Refused as no:
+        record("memory", "memory_refused", index=index, detail=str(no))
+
+
+async def _row(kept: Kept, said: Remembered, keys: PersonKeys) -> Row | None:
+    vector = kept.vector
+    if kept.sealed_vector is not None:
+        try:
+            vector = base64.b85decode(await keys.open(kept.sealed_vector))
+        except Refused as no:
+            if no.refusal.code in GONE:
+                return None
+            raise
+    about = (said.source, said.embedder, kept.about_ms, kept.due_ms, kept.heard)
+    return Row(kept.id, kept.kind, kept.text, vector, kept.origin, *about, kept.sealed)
+
+
+def _after(mark: Mark, said: Changing, index: int) -> Mark:
+    looked = mark.looked
+    if isinstance(said, Remembered) and said.source == TRAILS:
+        looked = max([looked, *(kept.origin.first + 1 for kept in said.passages)])
+    return msgspec.structs.replace(mark, next_index=index + 1, digest=_digest(encode(said)), looked=looked)
+
+
+def _digest(data: bytes) -> str:
+    return blake3(data).hexdigest()
