@@ -39,7 +39,7 @@ class Escalated(Decision, subject="nervous.thalamus.event.{mind}.escalated"):
     tier: int
     why: Why
     domain: str
-    signal: MessageId  #: what it is about
+    signal: bytes  #: the id of what it is about; empty where somebody asked
     content: str
     cost_ulf: int
     balance_ulf: int  #: after it

@@ -104,7 +104,7 @@ class Trail(Organ):
     name, version = "trail", "1.0.0"
 
     async def on_ask(self, asked: MemoryListRequest) -> list[OutcomeJudged]:
-        return [OutcomeJudged("battery", b"w1", "confirmed", 10, 9, 1, asked.source, 1)]
+        return [OutcomeJudged("battery", b"w1".ljust(16), "confirmed", 10, 9, 1, asked.source, 1)]
 
 
 def mind(passages: Passages | None = None) -> Callable[[World], list[Part]]:
