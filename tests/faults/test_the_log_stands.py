@@ -14,6 +14,7 @@ from shared.bus import Bus
 from shared.codec import decode
 from shared.config import load
 from shared.message import lookup
+from shared.part import declaration
 from shared.subjects.system import PartGranted, Started, StreamsChanged
 from shared.world import RealWorld
 
@@ -40,7 +41,11 @@ def test_the_log_keeps_everything_and_says_what_was_made(tmp_path: Path) -> None
             await bus.drain()
             parts = sorted(name for name in organism.runners if name != "steward")
             assert parts == sorted(said[PartGranted])
-            assert {"DEAD_dev", "LOG_dev", *(f"TRACES_dev_{part}" for part in parts)} == set(said[StreamsChanged])
+            declared = [declaration(runner.part) for runner in organism.runners.values()]
+            brief = {f"TRANSITIONS_dev_{each.name}" for each in declared if each.transitions("dev")}
+            assert {"TRANSITIONS_dev_gate", "TRANSITIONS_dev_thalamus"} <= brief
+            kept = {"DEAD_dev", "LOG_dev", "OUTCOMES_dev", *(f"TRACES_dev_{part}" for part in parts)}
+            assert kept | brief == set(said[StreamsChanged])
             assert len(said[Started]) == 1
             steward = organism.runners["steward"].bus.wire
             info = json.loads((await steward.request("$JS.API.STREAM.INFO.LOG_dev", b"", None, 5)).data)["config"]

@@ -162,6 +162,11 @@ def test_completion_names_every_command(shell: str, begun: Home) -> None:
 #: One use of each command that answers at once; `up`, `part` and `tour` are tried elsewhere in this file and beside it.
 STORED = ROOT / "LICENSE"
 ANSWERS: dict[str, tuple[str, ...]] = {
+    "train boundary": ("--from", "HOME/nothing"),
+    "boundary install": ("HOME/no.gguf",),
+    "boundary evaluate": ("HOME/no.gguf", "--states", "1"),
+    "boundary ask": ("battery=50",),
+    "boundary status": (),
     "ask": ("1", "+", "1"),
     "pub": ("nervous.cells.math.request", '{"text": "1"}'),
     "request": ("nervous.cells.math.request", '{"text": "1"}'),
@@ -222,9 +227,14 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "artifact archive": (blake3(STORED.read_bytes()).hexdigest(), "--reason", "it was a test"),
 }
 STAY = {"up", "part", "tour", "audit witness", "models serve"}
-#: What `alive` has none of: a database, a notary.
+#: What `alive` has none of: a database, a notary, a boundary.
 OBJECTIONS = {
     "doctor": Exit.FAILED,
+    "train boundary": Exit.CONFIG,  # nothing was trained there
+    "boundary install": Exit.CONFIG,  # there is no file
+    "boundary evaluate": Exit.CONFIG,
+    "boundary ask": Exit.REFUSED,  # nobody hears it
+    "boundary status": Exit.REFUSED,
     "audit verify": Exit.INCOMPLETE,
     "audit restore": Exit.CONFIG,  # an organism runs
     "audit bundle": Exit.CONFIG,

@@ -74,7 +74,7 @@ def organ(embedder: MiniLMEmbedder) -> MeaningOrgan:
 def wave(domain: str, content: str = "", **said: object) -> AnyWave:
     """A wave felt just now."""
     about: dict[str, Any] = {"taken_ms": now_ms(WORLD), "confidence_ppm": 600_000, "cost_ulf": 1_000} | said
-    return AnyWave(source="nervous.cells.trial", wave_id=b"w", domain=domain, content=content, **about)
+    return AnyWave(source="nervous.cells.trial", wave_id=b"w".ljust(16), domain=domain, content=content, **about)
 
 
 def felt(organ: MeaningOrgan, heard: AnyWave) -> WaveFelt:
@@ -258,7 +258,9 @@ def test_clocks_may_differ_a_little(organ: MeaningOrgan) -> None:
 @pytest.mark.parametrize("confidence", [-1, 1_000_001, float("nan"), 0.5, "sure"])
 def test_a_confidence_out_of_bounds_is_refused_at_reading(confidence: object) -> None:
     """A confidence that is no share in millionths never reaches the organ: the bytes are Refused B002."""
-    raw = msgspec.msgpack.encode(msgspec.to_builtins(wave("math")) | {"wave_id": b"w", "confidence_ppm": confidence})
+    raw = msgspec.msgpack.encode(
+        msgspec.to_builtins(wave("math")) | {"wave_id": b"w".ljust(16), "confidence_ppm": confidence}
+    )
     with pytest.raises(Refused, match="B002 BAD_PAYLOAD: AnyWave"):
         decode(AnyWave, raw)
 
