@@ -79,6 +79,9 @@ def value(node: schema.Type, random: Random, left: int = 4) -> Any:  # noqa: PLR
 
 def _composed(node: schema.Type, random: Random, left: int) -> Any:
     count = random.choice((0, 1, 2, 17)) if left > 0 else 0
+    if isinstance(node, (schema.ListType, schema.VarTupleType, schema.DictType)):
+        count = max(count, node.min_length or 0)
+        count = count if node.max_length is None else min(count, node.max_length)
     match node:
         case schema.UnionType():
             shallow = [option for option in node.types if isinstance(option, schema.NoneType)]
