@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,6 +35,7 @@ from shared.log.entry import Entry
 
 PING_S = constant(2, "s", "X-07")
 CONNECT_S = constant(5, "s", "X-07")
+AGAIN_S = constant(0.1, "s", "X-07")
 RECONNECT_S = constant(0.05, "s", "X-07")
 PONG_S = constant(60, "s", "X-07")  #: longer than a silent link lives
 MOVED = (10071, 10164)  #: wrong last sequence; the second when another append to the lane is in flight
@@ -289,6 +290,22 @@ class _Steady(Client):
             record("bus", "message_garbled", bytes=len(data))
 
 
+async def _insist(work: Coroutine[Any, Any, None], seconds: float) -> None:
+    """Wait for `work`; TimeoutError after so many seconds. A cancellation that it swallows is repeated."""
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    finally:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=AGAIN_S)
+    if not done:
+        if not task.cancelled():
+            task.exception()
+        raise TimeoutError
+    task.result()
+
+
 async def connect(
     url: str, identity: str, *, nkey: Path | None = None, creds: Path | None = None, private_inbox: bool = True
 ) -> NatsWire:
@@ -315,8 +332,8 @@ async def connect(
     prefix = inbox_prefix(identity) if private_inbox else INBOX
     client = _Steady()
     try:
-        async with asyncio.timeout(CONNECT_S):
-            await client.connect(  # pyright: ignore[reportUnknownMemberType] - nats-py leaves some options untyped
+        await _insist(
+            client.connect(  # pyright: ignore[reportUnknownMemberType] - nats-py leaves some options untyped
                 url,
                 name=identity,
                 error_cb=on_error,
@@ -329,7 +346,9 @@ async def connect(
                 connect_timeout=CONNECT_S,
                 allow_reconnect=True,
                 **options,
-            )
+            ),
+            CONNECT_S,
+        )
     except (TimeoutError, OSError, NatsError) as error:
         await client.close()
         why = f"{type(error).__name__}: {error}".rstrip(": ")

@@ -16,7 +16,7 @@ import pytest
 from nats.aio.client import Client
 
 from shared.bus import Bus, Delivery, Wire
-from shared.bus.nats import NatsWire
+from shared.bus.nats import NatsWire, _insist
 from shared.codec import decode, encode
 from shared.envelope import Verdict
 from shared.errors import LogFault, NotPermitted, Refused, Unreachable, Unresolved
@@ -525,3 +525,21 @@ def test_bytes_that_are_no_text_do_not_deafen(play: Play, wire: bytes) -> None:
         assert client_of(ear.wire).is_connected
 
     play(body)
+
+
+@pytest.mark.spec("X-07")
+def test_a_swallowed_cancellation_is_repeated() -> None:
+    """An attempt to connect that swallows its cancellations is given up all the same, in its time."""
+    swallowed: list[int] = []
+
+    async def stubborn() -> None:
+        while len(swallowed) < 3:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                swallowed.append(1)
+        await asyncio.sleep(60)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(_insist(stubborn(), 0.01))
+    assert 3 == len(swallowed)
