@@ -35,7 +35,7 @@ from shared.log.entry import Entry
 
 PING_S = constant(2, "s", "X-07")
 CONNECT_S = constant(5, "s", "X-07")
-AGAIN_S = constant(0.1, "s", "X-07")
+CANCEL_AGAIN_S = constant(0.1, "s", "X-07")
 RECONNECT_S = constant(0.05, "s", "X-07")
 PONG_S = constant(60, "s", "X-07")  #: longer than a silent link lives
 MOVED = (10071, 10164)  #: wrong last sequence; the second when another append to the lane is in flight
@@ -298,7 +298,7 @@ async def _insist(work: Coroutine[Any, Any, None], seconds: float) -> None:
     finally:
         while not task.done():
             task.cancel()
-            await asyncio.wait({task}, timeout=AGAIN_S)
+            await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
     if not done:
         if not task.cancelled():
             task.exception()
