@@ -44,7 +44,7 @@ class LlamaModel:
                     answer = await asyncio.to_thread(self._server.handle_completions, asked)
             except TimeoutError:
                 raise BoundaryFailed("engine", f"no answer within {ANSWER_S} s") from None
-            except Exception as error:
+            except (RuntimeError, ValueError, OSError) as error:
                 raise BoundaryFailed("engine", f"{type(error).__name__}: {error}") from error
         return _text(answer)
 
@@ -73,7 +73,7 @@ def _started(path: Path) -> Any:  # noqa: ANN401 - a package without types
         server = engine.Server(given)
         server.handle_completions(FIRST)
         return server
-    except Exception as error:
+    except (RuntimeError, ValueError, OSError) as error:
         raise BoundaryFailed("engine", f"llama.cpp does not load {path.name}: {error}") from error
 
 

@@ -13,7 +13,7 @@ import asyncio
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
@@ -192,16 +192,18 @@ class ChromaPassages:
         self._let_go()
         before, old = self._place, self._marked
         self._marked = _Marked(mark, old.generation + 1, len(rows))
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._back_to, old)
             shutil.rmtree(self._place, ignore_errors=True)
             if rows:
                 self._write(rows)
             self._remember(self._marked)
-        except BaseException:
-            self._let_go()
-            self._marked = old
-            raise
+            undo.pop_all()
         shutil.rmtree(before, ignore_errors=True)
+
+    def _back_to(self, old: _Marked) -> None:
+        self._let_go()
+        self._marked = old
 
     def _nearest(self, vector: bytes, limit: int, kinds: Sequence[MemoryKind]) -> list[tuple[Row, int]]:
         if not self._marked.rows:

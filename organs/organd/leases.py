@@ -32,16 +32,15 @@ class FileLeases:
         private_folder(self.folder)
         path = self.folder / (re.sub(r"[^A-Za-z0-9-]", "_", device.id) + ".lease")
         descriptor = open_private(path, os.O_RDWR)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return None
             with storing(path):
                 token = _counted(descriptor, path)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except BaseException:
-            os.close(descriptor)
-            raise
+            undo.pop_all()
         return FileLease(token, descriptor)
 
 

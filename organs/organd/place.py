@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -37,13 +37,12 @@ class Place:
             raise InUse(f"another organd serves the models of {self.folder}; ask that one, or end it first") from None
         self._descriptor = descriptor
         said = list[str]()
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.leave)
             yield said.append
             pid = os.getpid()
             write_private(self.folder / _FILE, json.dumps({"url": said[0], "pid": pid, "born_s": born_s(pid)}))
-        except BaseException:
-            self.leave()
-            raise
+            undo.pop_all()
 
     def leave(self) -> None:
         """Nobody answers here any more."""

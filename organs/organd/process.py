@@ -87,11 +87,10 @@ class Processes:
             "embeds": model.facts.embeds,
             "verbosity": -1,
         }
-        try:
+        async with contextlib.AsyncExitStack() as undo:
+            undo.push_async_callback(process.end)
             await process.begin(asked)
-        except BaseException:
-            await process.end()
-            raise
+            undo.pop_all()
         return process
 
 

@@ -169,7 +169,7 @@ class Supervisor:
                 turn = slot.turn
                 try:
                     await turn.acquire()
-                except BaseException:
+                except asyncio.CancelledError:
                     self._give(slot, worker, answered=False)
                     raise
                 if slot.worker is worker:

@@ -390,11 +390,8 @@ def _stored(data: bytes, lane: str, last: int) -> int:
         return int(answer["seq"]) - 1
     if error.get("err_code") in MOVED:
         raise Refused(Refusal("B007", f"{lane} moved past {last}: {error.get('description')}"))
-    if (
-        error.get("err_code") in FULL
-        or "storage" in error.get("description", "")
-        or "resource" in error.get("description", "")
-    ):
+    description = error.get("description", "")
+    if error.get("err_code") in FULL or "storage" in description or "resource" in description:
         raise StorageFault(
             f"the log cannot be written: {error.get('description')} ({error.get('err_code')}); "
             "free disk space or raise the quota"
