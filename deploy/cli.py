@@ -1,4 +1,7 @@
-"""The command line: `nimmerverse <command>`. A command is a function of its arguments, the settings and a terminal."""
+"""The command line: `nimmerverse <command>`. A command is a function of its arguments, the settings and a terminal.
+
+Long because it is one table: every command with its options and words stands here once, and nothing else does.
+"""
 
 from __future__ import annotations
 

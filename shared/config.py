@@ -4,6 +4,8 @@ Four sources, each stronger than the one before: the default, `config.toml` in t
 (`NIMMERVERSE_` and the setting's name in capitals), the command line (`name=value`). `NO_COLOR` and systemd's
 `CREDENTIALS_DIRECTORY` replace the default of the one setting they concern. An empty value resets a setting to its
 default. Whatever is unknown, invalid or contradictory is a ConfigFault that names where it stood.
+
+Long because every setting stands here once, with its type, its default and what it is for.
 """
 
 from __future__ import annotations
