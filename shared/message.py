@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Literal, dataclass_transform
 
 import msgspec
@@ -22,6 +23,7 @@ MAX_MESSAGE_BYTES = constant(60_000, "bytes", "X-12")
 MAX_ENTITY_CHARS = constant(128, "characters", "X-01")
 EVENT_TOKEN = constant("event", "token", "X-01")
 EVENT_TOKENS = constant(5, "tokens", "X-01")
+SUBJECTS_KNOWN = constant(4_096, "subjects", "X-12")
 
 Kind = Literal["signal", "request", "reply", "decision"]
 MESSAGE_ID_BYTES = constant(16, "bytes", "BIZ-01")
@@ -200,7 +202,13 @@ def registered() -> dict[str, type[Message]]:
 
 def lookup(subject: str) -> type[Message] | None:
     """Return the class whose declaration matches a full subject (environment included), or None."""
-    tokens = tuple(subject.split(".")[1:])
+    return _find(subject.partition(".")[2])
+
+
+@lru_cache(SUBJECTS_KNOWN)
+def _find(subject: str) -> type[Message] | None:
+    """Return the class of a subject without its environment; asked for every message, so answers are kept."""
+    tokens = tuple(subject.split("."))
     found = _BY_SHAPE.get(tokens)
     if found is None and _is_event(tokens):
         found = _BY_SHAPE.get((tokens[0], tokens[1], EVENT_TOKEN, "*", tokens[4]))
@@ -272,6 +280,7 @@ def _register(cls: type[Message]) -> None:
     cls.has_float = has_float
     _REGISTRY[template] = cls
     _BY_SHAPE[shape] = cls
+    _find.cache_clear()
 
 
 def _check_place(cls: type[Message], name: str) -> None:

@@ -13,6 +13,7 @@ holds a gate at its threshold at most, however sure it is; a share below 0.1 is 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from decimal import Decimal, localcontext
 from typing import Final
@@ -54,7 +55,7 @@ def relaxed(state_ppm: int, elapsed_ms: int) -> int:
     if elapsed_ms >= 1 << _DOUBLINGS:
         return 0
     left = 1 << _BITS
-    for n, power in enumerate(_POWERS):
+    for n, power in enumerate(_POWERS[: elapsed_ms.bit_length()]):
         if elapsed_ms >> n & 1:
             left = left * power >> _BITS
     size = abs(state_ppm) * left >> _BITS
@@ -67,11 +68,6 @@ def noisy_or(shares: Iterable[int]) -> int:
     for share in shares:
         left = left * (ONE - share) // ONE
     return ONE - left
-
-
-def strength(share: Share) -> int:
-    """Return what one wave counts, ppm: its confidence times how near its meaning is."""
-    return share.confidence_ppm * share.similarity_ppm // ONE
 
 
 class Collapse(msgspec.Struct, frozen=True):
@@ -89,15 +85,20 @@ class Collapse(msgspec.Struct, frozen=True):
 
 
 def collapse(shares: Sequence[Share]) -> Collapse:
-    """Return what the strongest wave of each source says, for and against, in whatever order they came."""
+    """Return what the strongest wave of each source says, for and against, in whatever order they came.
+
+    A wave counts as much as its confidence times how near its meaning is.
+    """
     support, against = dict[str, int](), dict[str, int]()
     for share in shares:
-        best, size = support if share.polarity > 0 else against, strength(share)
-        if size > best.get(share.source, -1):
-            best[share.source] = size
+        best = support if share.polarity > 0 else against
+        source, size = share.source, share.confidence_ppm * share.similarity_ppm // ONE
+        if size > best.get(source, -1):
+            best[source] = size
     agreed, denied = sorted(support.values()), sorted(against.values())
-    sources = sum([size >= MIN_SHARE_PPM for size in agreed])
-    return Collapse(noisy_or(agreed), noisy_or(denied), sources, len(support.keys() | against.keys()))
+    sources = len(agreed) - bisect_left(agreed, MIN_SHARE_PPM)
+    voices = len(support.keys() | against.keys()) if against else len(support)
+    return Collapse(noisy_or(agreed), noisy_or(denied), sources, voices)
 
 
 def pushed(state_ppm: int, said: Collapse) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from math import isqrt
 from typing import Final
 
@@ -12,13 +11,14 @@ import numpy as np
 from nerves.gate.dynamics import ONE, WINDOW_MS, relaxed
 from shared.constant import constant
 from shared.subjects.gates import GateState, ReflexFired, Share
-from shared.subjects.meaning import UNKNOWN, WaveFelt
+from shared.subjects.meaning import UNKNOWN, VECTOR_BYTES, WaveFelt
 
 MAX_WAVES = constant(20, "waves", "NIM-05")
 SUMMARY_CHARS = constant(80, "characters", "NIM-05")
 AMBIGUOUS_PPM = constant(30_000, "ppm", "NIM-07")  # a second region this near to the first is a candidate too
 
 _MIN_VECTORS: Final = 2
+_CUBE: Final = ONE * ONE * ONE
 
 
 class Heard(msgspec.Struct, frozen=True, array_like=True):
@@ -61,8 +61,7 @@ class Window(msgspec.Struct, frozen=True):
         new = Heard(share, felt.vector, felt.direction_cdeg, felt.content[:SUMMARY_CHARS], _is_ambiguous(felt))
         waves = (*self.waves, new)
         if len(waves) > MAX_WAVES:
-            [(loudest, _)] = Counter(heard.share.source for heard in waves).most_common(1)
-            oldest = next(place for place, heard in enumerate(waves) if heard.share.source == loudest)
+            oldest = _oldest_of_loudest([heard.share.source for heard in waves])
             waves = (*waves[:oldest], *waves[oldest + 1 :])
         return msgspec.structs.replace(self, domain=felt.region, waves=waves)
 
@@ -90,6 +89,14 @@ class Window(msgspec.Struct, frozen=True):
         return still and not self.waves and not self.owed
 
 
+def _oldest_of_loudest(sources: list[str]) -> int:
+    """Return the place of the first wave of whoever has most; of several, of whoever came first."""
+    counts = dict[str, int]()
+    for source in sources:
+        counts[source] = counts.get(source, 0) + 1
+    return sources.index(max(counts, key=counts.__getitem__))
+
+
 def _nearest_other(waves: tuple[Heard, ...], place: int, alike: list[int]) -> int:
     """Return how near the most similar wave of another source is."""
     own = waves[place].share.source
@@ -98,14 +105,18 @@ def _nearest_other(waves: tuple[Heard, ...], place: int, alike: list[int]) -> in
 
 def cosines_ppm(waves: tuple[Heard, ...]) -> list[list[int]]:
     """Return how alike each wave's meaning is to each other's, in ppm, exact integers; 0 where one has none."""
-    rows = np.array([np.frombuffer(heard.vector, np.int8) for heard in waves], np.int64)
-    dots = (rows @ rows.T).tolist()
+    rows = np.frombuffer(b"".join([heard.vector for heard in waves]), np.int8).reshape(-1, VECTOR_BYTES).astype(float)
+    dots = (rows @ rows.T).astype(int).tolist()  # whole numbers below 2^53: exact, in whatever order they are summed
     lengths = [isqrt(dots[i][i] * ONE * ONE) for i in range(len(waves))]
-    return [[_ratio(dots[i][j], lengths[i] * lengths[j]) for j in range(len(waves))] for i in range(len(waves))]
+    half = [[_ratio(dots[i][j], lengths[i] * lengths[j]) for j in range(i + 1)] for i in range(len(waves))]
+    return [[half[max(i, j)][min(i, j)] for j in range(len(waves))] for i in range(len(waves))]
 
 
 def _ratio(dot: int, lengths: int) -> int:
-    return max(-ONE, min(ONE, dot * ONE * ONE * ONE // lengths)) if lengths else 0
+    if not lengths:
+        return 0
+    ratio = dot * _CUBE // lengths
+    return ONE if ratio > ONE else max(ratio, -ONE)
 
 
 def _with_similarity(heard: Heard, similarity_ppm: int) -> Heard:

@@ -17,7 +17,7 @@ from shared.constant import constant
 from shared.envelope import Verdict, derive_event_id
 from shared.envelope.envelope import MAX_EVIDENCE_BYTES
 from shared.errors import Fault, LogFault, Refusal, Refused
-from shared.message import EVENT_TOKEN, Decision, Message, decode_token, encode_token, lane_of, lookup
+from shared.message import EVENT_TOKEN, Decision, Message, Request, decode_token, encode_token, lane_of, lookup
 from shared.part.declare import declaration
 from shared.part.nerve import Nerve
 from shared.part.own_code import HandlerFailed
@@ -95,6 +95,9 @@ class Mind:
             window = self.windows.get(entity) or self.nerve.empty()
             at_ms = now_ms(self.bus.world)
             after, outputs = self.nerve.decide(self.state(entity), window, message, at_ms)
+            if not outputs and not isinstance(message, Request) and entity not in self._owed:
+                self._remember(entity, after)  # nothing is said, and nobody waits to hear where it stands
+                return [], []
             repeated = await self._done_before(lane, message, message_id)
             if repeated is not None:  # by a replica, or by this nerve before a crash
                 self._remember(entity, self._indebted(entity, after))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import msgspec
@@ -89,6 +90,7 @@ class Nerve(Part, Generic[S, W]):
         return [] if isinstance(messages, Refusal) else [encode(m) for m in messages if isinstance(m, Decision)]
 
 
+@cache
 def _argument(cls: type[Any], place: int) -> type[Any]:
     """Return the class given for state (0) or window (1) in `class X(Nerve[State, Window])`."""
     for base in getattr(cls, "__orig_bases__", ()):
