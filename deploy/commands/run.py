@@ -112,7 +112,9 @@ def bench(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         from deploy import bench_gates
 
         figure = bench_gates.measure_gates(RealWorld(loaded.settings.env), args.events)
-        terminal.give(asdict(figure), bench_gates.table(figure))
+        terminal.note("measuring the way over a server of its own …")
+        way = finish(bench_gates.measure_way(args.events))
+        terminal.give(asdict(figure) | {"way": [asdict(one) for one in way]}, bench_gates.table(figure, way))
         return Exit.OK
     if args.area == "attention":
         from deploy import bench_attention
