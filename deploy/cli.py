@@ -218,7 +218,13 @@ COMMANDS: dict[str, Described | Group] = {
         "ask: arithmetic is answered by the math cell, everything else by cognition",
         (
             _option("text", nargs="+", help="for instance 2 + 3, or: what is a nerve?"),
-            _option("--how", choices=("any", "quote", "generate"), default="any", help="quote memory, or use a model"),
+            _option(
+                "--how",
+                choices=("any", "quote", "generate", "decide"),
+                default="any",
+                help="quote memory, use a language model, or have the boundary decide about a state, such as "
+                '{"battery": 12, …}',
+            ),
             _option("--schema", type=Path, metavar="FILE", help="a JSON schema that the answer must have"),
             _option("--personal", action="store_true", help="the question is about a person: keep nothing of it"),
             _option("--timeout", type=_above_zero, default=30.0, metavar="S", help="seconds to wait for the answer"),

@@ -1,17 +1,21 @@
-"""The cognition organ: whatever reaches tier 4 is answered here, and each answer, or why there is none, is a decision.
+"""The cognition organ: answers questions, and whatever climbs to tier 3 or 4; each answer, or why there is none, is a
+decision.
 
-An escalation is heard from the log, so nothing is lost where a model dies in mid-sentence: the entry comes back, and
-its answer has the same id. What cannot be answered is recorded as unavailable, with its reason; nothing is made up.
+Tier 3 is answered with what memory holds, and by no model; tier 4 with a model where one is configured. A state is
+decided by the boundary. An escalation is heard from the log, so nothing is lost where a model dies in mid-sentence: the
+entry comes back, and its answer has the same id. What cannot be answered is recorded as unavailable, with its reason;
+nothing is made up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 from blake3 import blake3
 
+from organs.cognition.deciding import DECIDE_ULF, commands_of, decide, state_in
 from organs.cognition.port import Asked, Language, Said
 from organs.cognition.quoting import QUOTE_ULF, QUOTES, Quoting
 from organs.cognition.servers import speaker_of
@@ -23,12 +27,15 @@ from shared.log.entry import Position
 from shared.message import Request
 from shared.ollama import ModelMissing
 from shared.part.organ import AskingLog, Organ
+from shared.subjects.boundary import TransformRequest
 from shared.subjects.cognition import (
     QUESTION_BYTES,
+    Answer,
     Answered,
     AskedBy,
     CognitiveRequest,
     CognitiveResponse,
+    Reasoning,
     Unavailable,
 )
 from shared.subjects.memory import MemoryReply, MemoryRequest
@@ -37,12 +44,15 @@ from shared.world import SimWorld, World, within
 
 T = TypeVar("T")
 
-TIER = constant(4, "tier", "NIM-07")
+MEMORY_TIER = constant(3, "tier", "NIM-07")
+MIND_TIER = constant(4, "tier", "NIM-07")
 ESCALATION_S = constant(60.0, "s", "NIM-07")
 MODEL_PATIENCE_S = constant(20.0, "s", "NIM-17")
 RECALL_S = constant(10.0, "s", "NIM-07")
 REASON_CHARS = constant(500, "characters", "X-12")
 QUESTION_ID_BYTES = constant(16, "bytes", "NIM-17")
+#: How what climbed to a tier is answered.
+TIERS: Final[dict[int, Reasoning]] = {MEMORY_TIER: "quote", MIND_TIER: "any"}
 #: What may be over in a moment: nobody listens yet, or the queue is full.
 PASSING = frozenset({"B006", "B008", "B011"})
 
@@ -91,7 +101,7 @@ class CognitionOrgan(Organ):
     name: ClassVar[str] = "cognition"
     version: ClassVar[str] = "1.0.0"
     cost_ulf: ClassVar[int] = SPEAK_ULF
-    asks: ClassVar[tuple[type[Request], ...]] = (MemoryRequest,)
+    asks: ClassVar[tuple[type[Request], ...]] = (MemoryRequest, TransformRequest)
 
     def __init__(self, world: World, language: Language | None = None) -> None:
         self.world = world
@@ -119,14 +129,16 @@ class CognitionOrgan(Organ):
         Whatever else stands in the way is recorded, and comes back as its refusal.
         """
         question = self._question_of(asked)
-        meter = _Meter.of(self.world)
+        meter, state = _Meter.of(self.world), None
         try:
-            self._check_budget(asked)
             put = Asked(question.text, (), asked.reasoning_mode, asked.json_schema)
-            said = await self._in_time(asked.response_timeout_ms / 1_000, self._answer(put))
+            state = self._state_of(put, personal=question.personal)
+            self._check_budget(asked, DECIDE_ULF if state else None)
+            answering = self._answer(put) if state is None else decide(self.bus, put, state)
+            said = await self._in_time(asked.response_timeout_ms / 1_000, answering)
         except (Refused, Fault) as trouble:
             refusal = _refusal_of(trouble)
-            return [self._unavailable(question, refusal, meter), refusal]
+            return [self._unavailable(question, refusal, meter, "boundary" if state else ""), refusal]
         decided = self._answered(question, said, meter)
         response = CognitiveResponse(
             asked.request_id,
@@ -135,7 +147,7 @@ class CognitionOrgan(Organ):
             said.confidence_ppm,
             asked.reasoning_mode,
             said.quotes,
-            (),
+            commands_of(question.domain, said),
             decided.engine,
             said.model,
             decided.cost_ulf,
@@ -144,14 +156,15 @@ class CognitionOrgan(Organ):
         return [decided, response]
 
     async def on_escalated(self, escalated: Escalated, at: Position) -> list[Answered | Unavailable]:
-        """Answer what was escalated to this tier; what fails in passing comes back, for a while."""
-        if escalated.tier != TIER:
+        """Answer what climbed to the tiers of memory and mind; what fails in passing comes back, for a while."""
+        reasoning = TIERS.get(escalated.tier)
+        if reasoning is None:
             return []
         text = (escalated.content or escalated.domain).encode()[:QUESTION_BYTES].decode(errors="ignore")
         question = _Question(question_id(text, ""), "escalation", escalated.domain, text, escalated.signal)
         meter = _Meter.of(self.world)
         try:
-            said = await self._in_time(ESCALATION_S, self._answer(Asked(text, ())))
+            said = await self._in_time(ESCALATION_S, self._answer(Asked(text, (), reasoning)))
         except (Refused, Fault) as trouble:
             if _may_pass(trouble) and self._waits(at):
                 raise Unreachable(f"the escalation at ({at.index}, {at.offset}) waits: {trouble}") from trouble
@@ -181,11 +194,25 @@ class CognitionOrgan(Organ):
         except TimeoutError:
             raise Refused(Refusal("L001", f"no answer in {seconds:g} s, which is all the time it had")) from None
 
-    def _check_budget(self, asked: CognitiveRequest) -> None:
+    def _state_of(self, asked: Asked, *, personal: bool) -> dict[str, int] | None:
+        """Return the state that the boundary shall decide about; None where the question is put to language.
+
+        Refused F001 for what must be decided and is no state, or is personal: the boundary's decisions are kept.
+        """
+        if asked.reasoning != "decide" and not (asked.reasoning == "any" and isinstance(self.language, Quoting)):
+            return None
+        state = state_in(asked.question)
+        if asked.reasoning == "decide" and (state is None or personal):
+            found = "it is personal, and what the boundary decides is kept" if personal else "it is something else"
+            raise Refused(Refusal("F001", f"what is decided about is a state, a JSON object of whole numbers; {found}"))
+        return None if personal else state
+
+    def _check_budget(self, asked: CognitiveRequest, deciding_ulf: int | None) -> None:
         """Raise Refused L001 where the budget does not carry what the answer costs by declaration."""
-        declared = QUOTE_ULF if asked.reasoning_mode == "quote" else self.language.declared_ulf
+        speaking = QUOTE_ULF if asked.reasoning_mode == "quote" else self.language.declared_ulf
+        declared = speaking if deciding_ulf is None else deciding_ulf
         if asked.processing_budget_ulf < declared:
-            found = f"an answer of {self.language.engine} costs {declared} ulf"
+            found = f"an answer of {'the boundary' if deciding_ulf else self.language.engine} costs {declared} ulf"
             raise Refused(Refusal("L001", f"{found}, the request allows {asked.processing_budget_ulf}"))
 
     def _question_of(self, asked: CognitiveRequest) -> _Question:
@@ -203,7 +230,7 @@ class CognitionOrgan(Organ):
 
     def _answered(self, question: _Question, said: Said, meter: _Meter) -> Answered:
         quoted = said.decision in ("quoted", "nothing_held")
-        engine, declared = ("memory", QUOTE_ULF) if quoted else (self.language.engine, self.language.declared_ulf)
+        engine, declared = _SPOKE.get(said.decision, (self.language.engine, self.language.declared_ulf))
         return Answered(
             question.id,
             question.asked_by,
@@ -221,10 +248,18 @@ class CognitionOrgan(Organ):
             meter.latency_ms,
         )
 
-    def _unavailable(self, question: _Question, no: Refusal, meter: _Meter) -> Unavailable:
+    def _unavailable(self, question: _Question, no: Refusal, meter: _Meter, engine: str = "") -> Unavailable:
         who = (question.id, question.asked_by, question.signal, question.domain, question.content)
         reason = "" if question.personal else no.detail[:REASON_CHARS]
-        return Unavailable(*who, no.code, reason, self.language.engine, meter.cost_ulf(), meter.latency_ms)
+        return Unavailable(*who, no.code, reason, engine or self.language.engine, meter.cost_ulf(), meter.latency_ms)
+
+
+#: Who answers what takes no language model, and what that costs by declaration.
+_SPOKE: Final[dict[Answer, tuple[str, int]]] = {
+    "quoted": ("memory", QUOTE_ULF),
+    "nothing_held": ("memory", QUOTE_ULF),
+    "decided": ("boundary", DECIDE_ULF),
+}
 
 
 def question_id(text: str, json_schema: str) -> str:

@@ -31,7 +31,8 @@ class Quoting:
                 Refusal(
                     "B011",
                     "words of its own, or in a given shape, take a language model, and none is configured: set "
-                    "language_url and language_model; without one cognition quotes what memory holds",
+                    "language_url and language_model; without one cognition quotes what memory holds, and has a state "
+                    "decided (a JSON object of whole numbers)",
                 )
             )
         quotes = near_quotes(asked.passages, self.near_ppm)

@@ -15,11 +15,12 @@ ANSWER_BYTES = constant(16_384, "bytes", "X-12")
 SCHEMA_BYTES = constant(8_192, "bytes", "X-12")
 SUGGESTED = constant(16, "actions", "X-12")
 
-#: What an answer is: passages of memory word for word, a model's words, a model's words in a given shape, or that
-#: memory holds nothing near enough.
-Answer = Literal["quoted", "generated", "structured", "nothing_held"]
-#: How to answer: with a model where one is configured, else by quoting; or one of the two.
-Reasoning = Literal["any", "quote", "generate"]
+#: What an answer is: passages of memory word for word, a model's words, a model's words in a given shape, the function
+#: call that the boundary decided for a state, or that memory holds nothing near enough.
+Answer = Literal["quoted", "generated", "structured", "decided", "nothing_held"]
+#: How to answer: with a language model where one is configured, else by having the boundary decide what is a state and
+#: quoting memory about everything else; or one of the three.
+Reasoning = Literal["any", "quote", "generate", "decide"]
 AskedBy = Literal["request", "escalation"]
 
 
@@ -70,7 +71,7 @@ class CognitiveRequest(Request, subject="cognitive.nyx.request", reply=Cognitive
     event_type: Annotated[str, msgspec.Meta(max_length=128)]
     domain: Annotated[str, msgspec.Meta(max_length=128)]
     confidence_ppm: Ppm
-    structured_input: str  #: the question
+    structured_input: str  #: the question: words, or a state as a JSON object of whole numbers
     suggested_actions: Annotated[tuple[SuggestedAction, ...], msgspec.Meta(max_length=SUGGESTED)]
     processing_budget_ulf: int
     response_timeout_ms: Annotated[int, msgspec.Meta(ge=1, le=600_000)]

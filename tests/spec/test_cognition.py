@@ -16,7 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.commands.talk import is_arithmetic
+from organs.boundary import BoundaryOrgan
+from organs.boundary.memory import MemoryShelf
+from organs.boundary.task import TASK
 from organs.cognition import Asked, CognitionOrgan, Language, OpenAISpeaker, Quoting, Shape, Speaking, Spoken
+from organs.cognition.deciding import DECIDE_ULF, state_in
 from organs.cognition.organ import MODEL_PATIENCE_S
 from organs.cognition.port import Turn
 from organs.cognition.quoting import NEAR_PPM, NOTHING, QUOTE_ULF, QUOTES
@@ -35,6 +39,7 @@ from shared.subjects.cognition import (
     Answered,
     CognitiveRequest,
     CognitiveResponse,
+    DownstreamCommand,
     Quote,
     Unavailable,
 )
@@ -99,13 +104,16 @@ def said(text: str, *, whole: bool = True) -> Spoken:
     return Spoken(text, whole, "tiny@ab12", 5)
 
 
-def mind(language: Language | None = None, *, memory: bool = True) -> Callable[[World], list[Part]]:
-    """Cognition with memory, and somebody who says what texts mean."""
+def mind(
+    language: Language | None = None, *, memory: bool = True, boundary: bool = False
+) -> Callable[[World], list[Part]]:
+    """Cognition with memory, and somebody who says what texts mean; with the boundary where that is asked for."""
 
     def make(world: World) -> list[Part]:
         base = world if isinstance(world, SimWorld) else SimWorld("dev", 5)
         remembering = [GramsOrgan(), MemoryOrgan(world, PlainPassages(), simulated_people(base.fork("people")))]
-        return [*(remembering if memory else []), CognitionOrgan(world, language), Elder()]
+        deciding = [BoundaryOrgan(MemoryShelf(TASK))] if boundary else []
+        return [*(remembering if memory else []), *deciding, CognitionOrgan(world, language), Elder()]
 
     return make
 
@@ -241,25 +249,113 @@ def test_of_a_personal_question_nothing_is_kept() -> None:
     live_sim(life, mind())
 
 
+# States
+
+LOW = {"battery": 5, "front": 300, "left": 300, "right": 300, "math": 0, "speech": 0, "speed": 0}
+DOCK = '{"function":"dock","args":{"cell":"battery","urgency":"low"}}'
+DOCKS = '{"type": "object", "properties": {"function": {"const": "dock"}}, "required": ["function"]}'
+
+
+@pytest.mark.spec("NIM-15", "NIM-17")
+@pytest.mark.parametrize("where", ["sim", "nats"])
+def test_a_state_is_decided_by_the_boundary(tmp_path: Path, where: str) -> None:
+    """Without a language model a state gets a function call; answer, log and command say who chose it, and what."""
+
+    async def life(living: Living) -> None:
+        answer = await asked(living, question(json.dumps(LOW), json_schema=DOCKS, domain="battery"))
+        assert isinstance(answer, CognitiveResponse), answer
+        assert ("decided", DOCK, "boundary", "translator") == (
+            *(answer.decision, answer.answer),
+            *(answer.engine, answer.model),
+        )
+        assert (DownstreamCommand("battery", "dock", '{"cell":"battery","urgency":"low"}'),) == (
+            answer.downstream_commands
+        )
+        [kept] = await recorded(living, Answered)
+        assert (json.dumps(LOW), DOCK, "translator", DECIDE_ULF) == (
+            *(kept.content, kept.answer),
+            *(kept.model, kept.declared_ulf),
+        )
+
+    parts = mind(memory=False, boundary=True)
+    live_sim(life, parts) if where == "sim" else live_nats(life, tmp_path, parts)
+
+
+@pytest.mark.spec("NIM-17", "X-12")
+@pytest.mark.parametrize(
+    ("put", "boundary", "code"),
+    [
+        (question(json.dumps(LOW | {"battery": 101})), True, "F001"),
+        (question('{"battery": 5}'), True, "F001"),
+        (question("which cell is low?", reasoning_mode="decide"), True, "F001"),
+        (question(json.dumps(LOW), reasoning_mode="decide", personal=True), True, "F001"),
+        (question(json.dumps(LOW), json_schema=SCHEMA), True, "L003"),
+        (question(json.dumps(LOW), processing_budget_ulf=DECIDE_ULF - 1), True, "L001"),
+        (question(json.dumps(LOW)), False, "B006"),
+    ],
+)
+def test_what_cannot_be_decided_is_refused_by_name(put: CognitiveRequest, code: str, *, boundary: bool) -> None:
+    """No state of the task, words, somebody's own state, a shape no call has, too little, nobody there: recorded."""
+
+    async def life(living: Living) -> None:
+        answer = await asked(living, put)
+        assert isinstance(answer, Refusal)
+        [kept] = await recorded(living, Unavailable)
+        assert (code, code) == (answer.code, kept.code)
+
+    live_sim(life, mind(memory=False, boundary=boundary))
+
+
+@pytest.mark.spec("NIM-15")
+def test_a_configured_model_is_asked_about_states_too_unless_they_are_to_be_decided() -> None:
+    """With a language model a state is its to talk about; `decide` has the boundary choose all the same."""
+
+    async def life(living: Living) -> None:
+        spoken = await asked(living, question(json.dumps(LOW)))
+        chosen = await asked(living, question(json.dumps(LOW), reasoning_mode="decide"))
+        assert isinstance(spoken, CognitiveResponse)
+        assert isinstance(chosen, CognitiveResponse)
+        assert (("it is low", "openai"), (DOCK, "boundary")) == (
+            (spoken.answer, spoken.engine),
+            (chosen.answer, chosen.engine),
+        )
+
+    live_sim(life, mind(Speaking(Scripted(said("it is low")), Quoting()), memory=False, boundary=True))
+
+
+@pytest.mark.spec("NIM-17", "X-12")
+@given(text=st.text(max_size=20) | st.dictionaries(st.text(max_size=3), st.integers() | st.floats()).map(json.dumps))
+def test_whatever_is_asked_is_a_state_or_words(text: str) -> None:
+    """A JSON object of whole numbers is a state, and nothing else is."""
+    try:
+        read = json.loads(text)
+    except ValueError:
+        read = None
+    whole = isinstance(read, dict) and bool(read) and all(type(value) is int for value in read.values())
+    fits = whole and all(-(2**63) <= value < 2**64 for value in read.values())
+    assert (read if fits else None) == state_in(text)
+
+
 # Escalations
 
 
 @pytest.mark.spec("NIM-07", "NIM-17")
-def test_an_escalation_to_this_tier_is_answered() -> None:
-    """Tier 4 is answered from memory and recorded beside what it is about; tiers 3 and 5 are others' to answer."""
+def test_escalations_are_answered_by_memory_or_by_the_mind() -> None:
+    """Tier 3 is answered from memory, tier 4 by the model, each beside what it is about; tier 5 is a person's."""
 
     async def life(living: Living) -> None:
         await taught(living)
-        for tier in (3, 5, 4):
+        for tier in (5, 3, 4):
             await escalated(living, FACT, tier)
-        await living.world.sleep(3)
-        [kept] = await recorded(living, Answered)
-        assert ("escalation", b"w1", "battery", FACT, "quoted") == (
-            *(kept.asked_by, kept.signal, kept.domain),
-            *(kept.content, kept.decision),
+            await living.world.sleep(3)
+        third, fourth = await recorded(living, Answered)
+        assert ("escalation", b"w1", "battery", FACT, "quoted", "memory") == (
+            *(third.asked_by, third.signal, third.domain),
+            *(third.content, third.decision, third.engine),
         )
+        assert ("generated", "it is so", "openai") == (fourth.decision, fourth.answer, fourth.engine)
 
-    live_sim(life, mind())
+    live_sim(life, mind(Speaking(Scripted(said("it is so")), Quoting())))
 
 
 @pytest.mark.spec("NIM-07", "NIM-23")
