@@ -37,7 +37,7 @@ WAVES_PER_S = constant(2_000, "waves/s", "NIM-05")
 LATE_MS = constant(300, "ms", "NIM-05")
 FAINT = constant(20, "times", "NIM-05")  # so much fainter are waves that open nothing
 WAY_BURST = constant(50, "waves", "NIM-05")
-LOOK_S = constant(0.001, "s", "NIM-05")
+WAY_LOOK_S = constant(0.001, "s", "NIM-05")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class _Way:
                 await self.client.publish(subject, raw, headers=headers)
             await self.client.flush()
             while heard() < until:
-                await self.world.sleep(LOOK_S)
+                await self.world.sleep(WAY_LOOK_S)
             spent += self.world.cpu_s() - before
         return 1e6 * spent / self.waves
 
