@@ -77,7 +77,8 @@ def _of_gate(message: Message) -> tuple[str, str] | None:  # noqa: PLR0911 - a s
             return message.domain, f"reflex {word} at trust {_share(message.weight_ppm)}"
         case WeightChanged():
             changed = f"{_share(message.before_ppm)} ▶ {_share(message.after_ppm)}"
-            return message.domain, f"trust {changed} ({message.outcome})"
+            nodes = ", ".join(f"{n.source.rpartition('.')[2]} {_share(n.after_ppm)}" for n in message.nodes)
+            return message.domain, f"trust {changed} ({message.outcome})" + (f", of {nodes}" if nodes else "")
         case OutcomeJudged():
             return message.domain, f"{message.outcome}: expected {message.expected}, found {message.found}"
         case _:
