@@ -59,7 +59,11 @@ def changes(
     nodes: Sequence[Node], domain: str, handed: HandedOn, outcome: Outcome, now_ms: int
 ) -> tuple[NodeChanged, ...]:
     """Return what an outcome does to the sources that had a share in the signal."""
-    taught = {source: _OPPOSITE[outcome] for source in handed.denied} | dict.fromkeys(handed.agreed, outcome)
+    taught = dict[str, Outcome]()
+    for source in handed.denied:
+        taught[source] = _OPPOSITE[outcome]
+    for source in handed.agreed:
+        taught[source] = outcome
     before = {source: node_weight(nodes, domain, source, now_ms) for source in sorted(taught)}
     return tuple(NodeChanged(source, was, learned(was, taught[source])) for source, was in before.items())
 

@@ -21,9 +21,9 @@ from shared.config import Settings
 from shared.envelope import Verdict
 from shared.errors import Refusal
 from shared.log.entry import Position
-from shared.message import AnyWave, Decision, DeclarationError, Message, Request
+from shared.message import AnyWave, Decision, DeclarationError, Message, Reply, Request, Signal
 from shared.subjects.signing import SignRequest
-from shared.subjects.system import DeadLetter, Handshake, Heartbeat, Tick
+from shared.subjects.system import DeadLetter, Decided, Handshake, Heartbeat, Tick
 from shared.world import SimWorld, World
 
 PartKind = Literal["cell", "nerve", "organ"]
@@ -89,6 +89,7 @@ class Declaration:
     hears: tuple[type[Message], ...]
     says: tuple[type[Message], ...]
     whole_log: bool
+    garden: Garden
     asks: tuple[type[Request], ...] = ()
 
     def publish(self, env: str) -> list[str]:
@@ -120,17 +121,32 @@ class Declaration:
         return {self.name: sorted(heard)} if heard else {}
 
     def traces(self, env: str) -> list[str]:
-        """Return the subjects of this part's own signals that a trace stream keeps for seven days."""
-        own = [cls.pattern(env) for cls in self.says if cls.stream == "traces"]
+        """Return the subjects of its own that a trace stream keeps for seven days (NIM-08).
+
+        In the virtual garden that is everything it says, in the real one nothing: there only transitions are kept, and
+        the outcomes that stand in the log.
+        """
+        if self.garden == "real":
+            return []
+        own = [cls.pattern(env) for cls in self.says if is_traced(cls)]
         return sorted([*own, Heartbeat.pattern(env).replace("*", self.name)])
 
     def transitions(self, env: str) -> list[str]:
-        """Return the subjects of its signals that are kept for a day."""
+        """Return the subjects of its signals that are kept for a day, whatever garden it lives in."""
         return sorted(cls.pattern(env) for cls in self.says if cls.stream == "transitions")
 
     def decides(self) -> tuple[type[Decision], ...]:
         """Return the decision classes this part's key may sign."""
         return tuple(cls for cls in self.says if issubclass(cls, Decision))
+
+
+def is_traced(cls: type[Message]) -> bool:
+    """Say whether a message of the virtual garden is kept as a trace.
+
+    Decisions are not, the log holds them; turns are not, they have a stream; what may hold personal data is kept by
+    nobody; `Decided` and what is asked for have no one part that says them, and one subject is kept by one stream.
+    """
+    return issubclass(cls, Signal | Reply) and cls is not Decided and cls.stream is None and not cls.confidential
 
 
 def declaration(part: Part) -> Declaration:
@@ -158,7 +174,7 @@ def declaration(part: Part) -> Declaration:
         )
     whole_log = any(c is Verdict for h in handlers for c in h.hears)
     said_and_heard = tuple(heard.values()), tuple(said.values())
-    return Declaration(cls.name, cls.kind, cls.version, *said_and_heard, whole_log, cls.asks)
+    return Declaration(cls.name, cls.kind, cls.version, *said_and_heard, whole_log, cls.garden, cls.asks)
 
 
 def _check_hearing(cls: type[Part], where: str, heard: list[type[Any]]) -> None:

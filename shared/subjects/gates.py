@@ -41,7 +41,7 @@ class GateTransition(Signal, subject="nervous.gate.transition.{domain}", stream=
     shares: tuple[Share, ...]
 
 
-class WavesCorrelated(Signal, subject="nervous.gate.correlation.{domain}", stream="traces"):
+class WavesCorrelated(Signal, subject="nervous.gate.correlation.{domain}"):
     """The waves that moved a gate, and how alike their meanings are, each with each, row by row."""
 
     domain: str
@@ -53,7 +53,7 @@ class WavesCorrelated(Signal, subject="nervous.gate.correlation.{domain}", strea
     aggregate_ppm: int
 
 
-class ReflexActed(Signal, subject="nervous.gate.reflex.{domain}", stream="traces", urgent=True):
+class ReflexActed(Signal, subject="nervous.gate.reflex.{domain}", urgent=True):
     """Act now: sent before it is logged, under a grant that the log holds. `wave_id` makes a repeat a repeat."""
 
     domain: str
@@ -111,7 +111,7 @@ class NodeChanged(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WeightChanged(Decision, subject="nervous.gate.event.{domain}.weighed"):
-    """What became of a signal changed how much its gate is trusted, and each source that had a share (NIM-06, NIM-08)."""
+    """What became of a signal changed how much its gate is trusted, and its sources (NIM-06, NIM-08)."""
 
     domain: str
     signal: MessageId

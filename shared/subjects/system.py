@@ -9,7 +9,7 @@ import msgspec
 from shared.message import Decision, Reply, Request, Signal
 
 
-class Heartbeat(Signal, subject="system.parts.heartbeat.{part}", stream="traces"):
+class Heartbeat(Signal, subject="system.parts.heartbeat.{part}"):
     """A part is alive: its version, how much it did and what that cost since it started."""
 
     part: str
