@@ -53,6 +53,7 @@ class ExplorationNerve(Nerve[Exploring, ExplorationWindow]):
     name: ClassVar[str] = "exploration"
     version: ClassVar[str] = "1.0.0"
     garden: ClassVar[Garden] = "real"
+    rests: ClassVar[bool] = True
     cost_ulf: ClassVar[int] = constant(300_000, "micro-lifeforce", "NIM-13")
 
     def entity(self, message: DistanceWave | Tick) -> str | None:

@@ -90,6 +90,7 @@ class CognitionOrgan(Organ):
 
     name: ClassVar[str] = "cognition"
     version: ClassVar[str] = "1.0.0"
+    rests: ClassVar[bool] = True
     cost_ulf: ClassVar[int] = SPEAK_ULF
     asks: ClassVar[tuple[type[Request], ...]] = (MemoryRequest,)
 

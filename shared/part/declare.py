@@ -23,7 +23,7 @@ from shared.errors import Refusal
 from shared.log.entry import Position
 from shared.message import AnyWave, Decision, DeclarationError, Message, Reply, Request, Signal
 from shared.subjects.signing import SignRequest
-from shared.subjects.system import DeadLetter, Decided, Handshake, Heartbeat, Tick
+from shared.subjects.system import DeadLetter, Decided, Handshake, Heartbeat, LifeforceTold, Tick
 from shared.world import SimWorld, World
 
 PartKind = Literal["cell", "nerve", "organ"]
@@ -42,6 +42,7 @@ class Part:
     garden: ClassVar[Garden] = "virtual"  #: where it lives: exploring, or acting on what was verified (NIM-08)
     cost_ulf: ClassVar[int] = 0  #: declared lifeforce per message, in millionths; measured besides
     asks: ClassVar[tuple[type[Request], ...]] = ()  #: what an organ asks other parts, beside what its handlers say
+    rests: ClassVar[bool] = False  #: whether it takes nothing while there is no lifeforce; what keeps safe never does
     holds_key: ClassVar[bool] = False  #: whether it signs something besides decisions, and so always needs its key
     unchecked: ClassVar[Mapping[str, str]] = {}  #: generic checks this part is excused from, each with its reason
 
@@ -90,6 +91,7 @@ class Declaration:
     says: tuple[type[Message], ...]
     whole_log: bool
     garden: Garden
+    rests: bool
     asks: tuple[type[Request], ...] = ()
 
     def publish(self, env: str) -> list[str]:
@@ -111,6 +113,7 @@ class Declaration:
     def subscribe(self, env: str) -> list[str]:
         """Return the patterns this part may receive: its inputs, discovery, and its private inbox."""
         own = [cls.pattern(env) for cls in self.hears if not issubclass(cls, Tick | Decision)]
+        own += [LifeforceTold.pattern(env)] if self.rests else []
         return sorted([*own, "$SRV.*", f"$SRV.*.{self.name}", f"$SRV.*.{self.name}.*", f"{inbox_prefix(self.name)}.>"])
 
     def consumers(self, env: str) -> dict[str, list[str]]:
@@ -174,7 +177,7 @@ def declaration(part: Part) -> Declaration:
         )
     whole_log = any(c is Verdict for h in handlers for c in h.hears)
     said_and_heard = tuple(heard.values()), tuple(said.values())
-    return Declaration(cls.name, cls.kind, cls.version, *said_and_heard, whole_log, cls.garden, cls.asks)
+    return Declaration(cls.name, cls.kind, cls.version, *said_and_heard, whole_log, cls.garden, cls.rests, cls.asks)
 
 
 def _check_hearing(cls: type[Part], where: str, heard: list[type[Any]]) -> None:

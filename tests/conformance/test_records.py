@@ -341,7 +341,7 @@ def trail() -> list[Decision]:
         WeightChanged("battery", signal, "confirmed", 300_000, 320_000, (), 2_000),
         OutcomeJudged("danger", W2, "failed", 1, 0, 1, "nothing was there", 0),
         Escalated("nyx", 5, "asked", "novel", b"", "is about no signal", 1, 1, 7),
-        BeatClosed("nyx", 7, 21_000_000, 5_000_000, 64_000_000, 2),
+        BeatClosed("nyx", 7, 20_000_000, 21_000_000, 5_000_000, 84_000_000, 2),
     ]
 
 

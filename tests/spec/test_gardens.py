@@ -1,4 +1,4 @@
-"""Asymmetric tracing: of the virtual garden everything is kept for a while, of the real one turns and outcomes (NIM-08)."""
+"""Asymmetric tracing: the virtual garden is kept for a while, of the real one turns and outcomes alone (NIM-08)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_each_message_is_kept_where_its_garden_says(cls: type[Part]) -> None:
         kept = [
             name for name, held in (("traces", traces), ("transitions", transitions)) if said.pattern("dev") in held
         ]
-        if said.kind == "decision" or said.kind == "request" or said.confidential or said is Decided:
+        if said.kind in {"decision", "request"} or said.confidential or said is Decided:
             assert [] == kept, said
         elif said.stream == "transitions":
             assert ["transitions"] == kept, said
