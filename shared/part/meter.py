@@ -45,7 +45,7 @@ class Spending:
     energy_uj: int | None = None  #: None: the machine does not report it
 
 
-_SPENDING: ContextVar[Spending | None] = ContextVar("spending", default=None)
+_ACCOUNT: ContextVar[tuple[Spending, World] | None] = ContextVar("account", default=None)
 
 
 class metered(Generator[Any, Any, T]):  # noqa: N801 - used as a function is
@@ -67,31 +67,32 @@ class metered(Generator[Any, Any, T]):  # noqa: N801 - used as a function is
         self._work.close()
 
     def _step(self, step: Callable[[], Any]) -> Any:  # noqa: ANN401 - a coroutine's own
-        token, before = _SPENDING.set(self._spending), self._world.thread_ns()
+        token, before = _ACCOUNT.set((self._spending, self._world)), self._world.thread_ns()
         try:
             return step()
         finally:
             self._spending.cpu_ns += self._world.thread_ns() - before
-            _SPENDING.reset(token)
+            _ACCOUNT.reset(token)
 
 
-async def in_thread(world: World, call: Callable[[], T], executor: Executor | None = None) -> T:
+async def in_thread(call: Callable[[], T], executor: Executor | None = None) -> T:
     """Return what a call returns in a thread; its processor time is that of the part whose code asks."""
-    spending = _SPENDING.get()
+    account, took_ns = _ACCOUNT.get(), list[int]()
 
     def timed() -> T:
-        before = world.thread_ns()
+        if account is None:
+            return call()
+        before = account[1].thread_ns()
         try:
             return call()
         finally:
-            took_ns.append(world.thread_ns() - before)
+            took_ns.append(account[1].thread_ns() - before)
 
-    took_ns = list[int]()
     try:
         return await asyncio.get_running_loop().run_in_executor(executor, timed)
     finally:
-        if spending is not None:
-            spending.cpu_ns += sum(took_ns)
+        if account is not None:
+            account[0].cpu_ns += sum(took_ns)
 
 
 class Meter:

@@ -101,17 +101,17 @@ def test_only_own_steps_count() -> None:
             await asyncio.sleep(0)
         if hard:
             with ThreadPoolExecutor(1) as pool:
-                await in_thread(world, burn, pool)
-                await in_thread(world, burn)
+                await in_thread(burn, pool)
+                await in_thread(burn)
         return "done"
 
-    async def both() -> list[str]:
+    async def both() -> tuple[str, str]:
         return await asyncio.gather(
             asyncio.ensure_future(_awaited(metered(work(hard=True), busy, world))),
             asyncio.ensure_future(_awaited(metered(work(hard=False), idle, world))),
         )
 
-    assert ["done", "done"] == asyncio.run(both())
+    assert ["done", "done"] == list(asyncio.run(both()))
     assert busy.cpu_ns >= 5 * BURN_S * 1e9
     assert idle.cpu_ns < BURN_S * 1e9
 
@@ -182,8 +182,8 @@ def told(*, resting: bool) -> LifeforceTold:
 
 @pytest.mark.spec("NIM-10", "NIM-23")
 def test_a_part_that_may_rest_rests_and_says_why() -> None:
-    """While there is no lifeforce it refuses requests by name and says in its heartbeat that it rests; it wakes when it is
-    told so, and where nobody has told it anything for longer than a beat. A part that may not rest goes on.
+    """While there is no lifeforce it refuses requests by name and says in its heartbeat that it rests; it wakes when
+    it is told so, and where nobody has told it anything for longer than a beat.
     """
 
     async def main() -> None:
