@@ -25,7 +25,7 @@ def costs(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
     async def main() -> Exit:
         async with operator(loaded, terminal.note) as bus:
-            newest, balance, resting = await _read(bus)
+            newest, balance, resting = await read_costs(bus)
         rows = [newest[what] for what in sorted(newest)]
         shown = {"balance_ulf": balance, "resting": resting, "costs": msgspec.to_builtins(rows)}
         lines = [_line(observed) for observed in rows]
@@ -39,7 +39,7 @@ def costs(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     return finish(main())
 
 
-async def _read(bus: Bus) -> tuple[dict[str, Observed], int | None, bool]:
+async def read_costs(bus: Bus) -> tuple[dict[str, Observed], int | None, bool]:
     """Return the newest observation of each part, the newest balance, and whether parts rest."""
     newest, balance, resting = dict[str, Observed](), None, False
     for verdict in await bus.follow(f"{bus.env}.nervous.thalamus.event.{MIND}"):
