@@ -39,6 +39,7 @@ class Spending:
     """What a part has used since it started; its runner owns it."""
 
     cpu_ns: int = 0
+    step_began_ns: int = 0  #: by the thread's own clock
     workers_us: int = 0
     elapsed_us: int = 0
     received_bytes: int = 0
@@ -68,11 +69,21 @@ class metered(Generator[Any, Any, T]):  # noqa: N801 - used as a function is
 
     def _step(self, step: Callable[[], Any]) -> Any:  # noqa: ANN401 - a coroutine's own
         token, before = _ACCOUNT.set((self._spending, self._world)), self._world.thread_ns()
+        self._spending.step_began_ns = before
         try:
             return step()
         finally:
             self._spending.cpu_ns += self._world.thread_ns() - before
             _ACCOUNT.reset(token)
+
+
+def own_cpu_s(world: World) -> float:
+    """Return the processor time of the part whose code asks, in seconds; of the process where no runner measures."""
+    account = _ACCOUNT.get()
+    if account is None:
+        return world.cpu_s()
+    spending = account[0]
+    return (spending.cpu_ns + world.thread_ns() - spending.step_began_ns) / 1e9
 
 
 async def in_thread(call: Callable[[], T], executor: Executor | None = None) -> T:

@@ -15,7 +15,7 @@ from shared.bus import Bus
 from shared.errors import Refusal
 from shared.machine import Machine, SimMachine, ThisMachine
 from shared.part import Runner
-from shared.part.meter import Meter, Spending, in_thread, lifeforce, metered
+from shared.part.meter import Meter, Spending, in_thread, lifeforce, metered, own_cpu_s
 from shared.part.rest import BELIEVED_S
 from shared.subjects.system import LifeforceTold
 from shared.world import RealWorld, SimWorld, simulate
@@ -99,6 +99,10 @@ def test_only_own_steps_count() -> None:
             if hard:
                 burn()
             await asyncio.sleep(0)
+        if hard:
+            assert own_cpu_s(world) >= 3 * BURN_S
+        else:
+            assert own_cpu_s(world) < BURN_S
         if hard:
             with ThreadPoolExecutor(1) as pool:
                 await in_thread(burn, pool)
