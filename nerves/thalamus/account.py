@@ -57,9 +57,9 @@ def _held(state: Account, woken: Escalated) -> Account:
         state,
         balance_ulf=woken.balance_ulf,
         acting=woken.beat,
-        opening_ulf=state.opening_ulf if same else woken.balance_ulf + woken.cost_ulf,
-        organs_ulf=organs + (woken.cost_ulf if woken.tier == ORGANS else 0),
-        cognition_ulf=cognition + (woken.cost_ulf if woken.tier == COGNITION else 0),
+        opening_ulf=state.opening_ulf if same else added(woken.balance_ulf, woken.cost_ulf),
+        organs_ulf=added(organs, woken.cost_ulf if woken.tier == ORGANS else 0),
+        cognition_ulf=added(cognition, woken.cost_ulf if woken.tier == COGNITION else 0),
         held_ulf=added(state.held_ulf, woken.cost_ulf),
     )
 
