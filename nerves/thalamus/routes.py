@@ -16,7 +16,7 @@ CELL_ULF = constant(300_000, "micro-lifeforce", "NIM-07")
 NERVE_ULF = constant(2_000_000, "micro-lifeforce", "NIM-07")
 ORGAN_ULF = constant(8_000_000, "micro-lifeforce", "NIM-07")
 COGNITION_ULF = constant(20_000_000, "micro-lifeforce", "NIM-07")
-SURE_PPM = constant(500_000, "ppm", "NIM-07")  # of several candidates one this trusted is no riddle
+RIDDLE_PPM = constant(500_000, "ppm", "NIM-07")  # of several candidates one this trusted makes no riddle
 ANOMALY_FAILURES = constant(2, "failures", "NIM-07")
 ANOMALY_OF = constant(3, "outcomes", "NIM-07")
 
@@ -53,7 +53,7 @@ def route(signal: SignalVerified, recent: Sequence[Outcome], prices: Sequence[in
     """
     if signal.domain == UNKNOWN:
         return Route(COGNITION, "novel_input", prices[COGNITION])
-    if signal.ambiguous and signal.node_ppm < SURE_PPM:
+    if signal.ambiguous and signal.node_ppm < RIDDLE_PPM:
         return Route(ORGANS, "ambiguous_input", prices[ORGANS])
     tier = tier_of(signal.node_ppm)
     if list(recent[-ANOMALY_OF:]).count("failed") >= ANOMALY_FAILURES:
