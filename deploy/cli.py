@@ -256,6 +256,7 @@ COMMANDS: dict[str, Described | Group] = {
             _option("--gates", action="store_true", help="only what moves attention, a line for each turn"),
         ),
     ),
+    "costs": Described("deploy.commands.costs:costs", "show what each part costs, by measurement"),
     "replay": Described(
         f"{_TALK}:replay",
         "read the log from its genesis and admit every entry again",

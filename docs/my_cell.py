@@ -14,7 +14,7 @@ class ShoutRequest(Request, subject="demo.cells.shout.request", reply=ShoutReply
     text: str
 
 
-class ShoutWave(Wave, subject="demo.cells.shout.wave", stream="traces"):
+class ShoutWave(Wave, subject="demo.cells.shout.wave"):
     """How much of a text is written in capitals."""
 
 

@@ -103,6 +103,7 @@ CODES = _codes(
     ("B011", "NO_MODEL", "This organ has no model or device configured; it never invents a result."),
     ("B012", "NOT_COMPUTABLE", "The input is well formed, but the capability has no answer for it."),
     ("B013", "NOT_YET_SIGNED", "No signed checkpoint covers this position of the log yet; ask again in a moment."),
+    ("B014", "RESTING", "There is no lifeforce, so this part takes nothing until there is; try later."),
     ("A001", "NOT_ANCHORED", "The anchor of a digest is worth less than what is demanded here; both states are named."),
     (
         "A002",

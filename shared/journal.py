@@ -18,6 +18,8 @@ ROOT: Final = "nimmerverse"
 EVENTS: Final[dict[str, tuple[Level, str]]] = {
     "part_started": ("info", "A part began to work; `greeted` says how the steward answered its handshake."),
     "part_stopped": ("info", "A part drained and stopped."),
+    "part_rests": ("info", "There is no lifeforce: a part that may rest takes nothing; `detail` says which balance."),
+    "part_wakes": ("info", "There is lifeforce again, or nobody says that there is none: the part works."),
     "part_broken": ("error", "A bug of ours stopped a part; the line carries the error."),
     "message_refused": ("debug", "A part could not use a message; `code` and `detail` say why. Also counted."),
     "handler_failed": ("warning", "A part's own code failed on a message, which was dead-lettered."),

@@ -29,7 +29,7 @@ Kind = Literal["signal", "request", "reply", "decision"]
 MESSAGE_ID_BYTES = constant(16, "bytes", "BIZ-01")
 MessageId = Annotated[bytes, msgspec.Meta(min_length=MESSAGE_ID_BYTES, max_length=MESSAGE_ID_BYTES)]
 Ppm = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]  #: a share, in millionths
-Stream = Literal["log", "traces", "transitions"]
+Stream = Literal["log", "transitions"]
 
 _SUBJECT = re.compile(r"[a-z][a-z0-9_-]*(\.([a-z0-9_-]+|\{[a-z_]+\})){2,}")
 _ENV = re.compile(r"[a-z][a-z0-9_-]*")
@@ -103,7 +103,10 @@ class Message(msgspec.Struct, metaclass=_MessageMeta):
 
 
 class Signal(Message):
-    """An ephemeral message: at most once, kept only where a trace stream lists it."""
+    """An ephemeral message: at most once; kept for a week if its part lives in the virtual garden (NIM-08).
+
+    `stream="transitions"` says that it tells of a turn: it is then kept for a day, whoever says it.
+    """
 
     kind: ClassVar[Kind] = "signal"
 
@@ -277,6 +280,7 @@ def _register(cls: type[Message]) -> None:
     for other_shape, other in _BY_SHAPE.items():
         if _overlap(shape, other_shape):
             raise DeclarationError(f"{name}: {template!r} already belongs to {other.__module__}.{other.__qualname__}")
+    _check_kept(cls, name)
     cls.has_float = has_float
     _REGISTRY[template] = cls
     _BY_SHAPE[shape] = cls
@@ -298,10 +302,19 @@ def _check_place(cls: type[Message], name: str) -> None:
         )
     if cls.urgent and cls.kind != "signal":
         raise DeclarationError(f"{name}: only a signal goes out before the log has what it rests on")
-    if cls.stream in ("traces", "transitions") and cls.tokens[2][0] == "{":
+
+
+def _check_kept(cls: type[Message], name: str) -> None:
+    """Refuse what no stream beside the log could keep."""
+    if cls.kind in ("signal", "reply") and cls.tokens[2][0] == "{":
         raise DeclarationError(
-            f"{name}: the third token of a traced subject is fixed, or its stream would overlap the log's; "
+            f"{name}: the third token of what may be traced is fixed, or its stream would overlap the log's; "
             f"found {cls.template!r}"
+        )
+    if cls.stream not in (None, "log", "transitions"):
+        raise DeclarationError(
+            f"{name}: stream={cls.stream!r} is none; a turn is one of the `transitions`, and whether anything else is "
+            "kept is its part's garden to say"
         )
 
 

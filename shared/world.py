@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 from shared.constant import constant
 from shared.errors import Deadlock, WallClockUse
+from shared.machine import Machine, SimMachine, ThisMachine
 
 T = TypeVar("T")
 
@@ -46,6 +47,15 @@ class World(Protocol):
 
     def cpu_s(self) -> float:
         """Return the processor time this process has used, in seconds (simulated: the elapsed time)."""
+        ...
+
+    def thread_ns(self) -> int:
+        """Return the processor time this thread has used, in nanoseconds (simulated: a step takes none)."""
+        ...
+
+    @property
+    def machine(self) -> Machine:
+        """What the machine says of the work that is done on it."""
         ...
 
     def entropy(self, size: int) -> bytes:
@@ -81,6 +91,7 @@ class RealWorld:
     def __init__(self, env: str) -> None:
         self.env = env
         self.boot = os.urandom(8).hex()
+        self.machine: Machine = ThisMachine()
         self._rng = random.SystemRandom()
 
     def now_ns(self) -> int:
@@ -91,6 +102,9 @@ class RealWorld:
 
     def cpu_s(self) -> float:
         return time.process_time()
+
+    def thread_ns(self) -> int:
+        return time.thread_time_ns()
 
     def entropy(self, size: int) -> bytes:
         return os.urandom(size)
@@ -111,6 +125,7 @@ class SimWorld:
     def __init__(self, env: str, seed: int, name: str = "world", skew_ns: int = 0) -> None:
         self.env = env
         self.seed, self.name, self.skew_ns = seed, name, skew_ns
+        self.machine: Machine = SimMachine()
         # a string seed is hashed with SHA-512, never with hash(); no key outside a simulation depends on it
         self._rng = random.Random(f"{seed}/{name}")  # noqa: S311
         self.boot = self.entropy(8).hex()
@@ -127,6 +142,9 @@ class SimWorld:
 
     def cpu_s(self) -> float:
         return self.elapsed_s()
+
+    def thread_ns(self) -> int:
+        return 0
 
     def entropy(self, size: int) -> bytes:
         return self._rng.randbytes(size)

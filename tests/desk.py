@@ -9,7 +9,7 @@ import msgspec
 from shared.config import Settings
 from shared.journal import record
 from shared.message import MAX_ENTITY_CHARS, Decision, Request, Signal
-from shared.part import Organ
+from shared.part import Garden, Organ
 from shared.personal import Personal
 from shared.subjects.system import Decided
 from shared.vault import PersonKeys, people_of, simulated_people
@@ -33,7 +33,7 @@ class Greeted(Decision, subject="desk.book.event.{visit}.greeted"):
     visitor: Personal[str]
 
 
-class Seen(Signal, subject="desk.book.door.seen", stream="traces"):
+class Seen(Signal, subject="desk.book.door.seen"):
     """Somebody was seen at the door; kept for a while."""
 
     visitor: Personal[str]
@@ -44,6 +44,7 @@ class Desk(Organ):
 
     name: ClassVar[str] = "desk"
     version: ClassVar[str] = "1.0.0"
+    garden: ClassVar[Garden] = "virtual"  #: so that what it says is traced
 
     def __init__(self, keys: PersonKeys) -> None:
         self.keys = keys

@@ -45,7 +45,7 @@ class Crossed(Decision, subject="trial.desk.event.{who}.crossed"):
     n: int
 
 
-class Felt(Signal, subject="trial.desk.{who}.felt"):
+class Felt(Signal, subject="trial.desk.felt.{who}"):
     """A signal of these tests."""
 
     who: str

@@ -38,13 +38,13 @@ class Ask(Request, subject="trial.bench.ask.request", reply=Said, ttl_ms=5_000):
     text: str
 
 
-class Shown(Signal, subject="trial.bench.{who}.shown"):
+class Shown(Signal, subject="trial.bench.shown.{who}"):
     """What the bench cell shows besides."""
 
     who: str
 
 
-class Hint(Signal, subject="trial.bench.{who}.hint"):
+class Hint(Signal, subject="trial.bench.hint.{who}"):
     """A signal the bench cell hears."""
 
     who: str
@@ -113,7 +113,7 @@ class Add(Request, subject="trial.tally.add.request", reply=Decided):
     n: int
 
 
-class Sum(Signal, subject="trial.tally.{who}.sum"):
+class Sum(Signal, subject="trial.tally.sum.{who}"):
     """What the tally nerve says after a decision; only a hint."""
 
     who: str

@@ -22,14 +22,14 @@ from shared.subjects.gates import (
     SignalVerified,
     WeightChanged,
 )
-from shared.subjects.thalamus import AttentionChanged, BeatClosed, Escalated, Routed, Withheld
+from shared.subjects.thalamus import AttentionChanged, BeatClosed, Escalated, Rested, Routed, Withheld
 
 BAR = constant(20, "characters", "NIM-11")
 DOMAIN_CHARS = constant(14, "characters", "NIM-11")
 
 SHOWN = (
     *(GateTransition, ReflexActed, SignalVerified, ReflexGranted, WeightChanged, OutcomeJudged),
-    *(Routed, Escalated, Withheld, AttentionChanged, BeatClosed),
+    *(Routed, Escalated, Withheld, AttentionChanged, BeatClosed, Rested),
 )
 
 
@@ -77,14 +77,15 @@ def _of_gate(message: Message) -> tuple[str, str] | None:  # noqa: PLR0911 - a s
             return message.domain, f"reflex {word} at trust {_share(message.weight_ppm)}"
         case WeightChanged():
             changed = f"{_share(message.before_ppm)} ▶ {_share(message.after_ppm)}"
-            return message.domain, f"trust {changed} ({message.outcome})"
+            nodes = ", ".join(f"{n.source.rpartition('.')[2]} {_share(n.after_ppm)}" for n in message.nodes)
+            return message.domain, f"trust {changed} ({message.outcome})" + (f", of {nodes}" if nodes else "")
         case OutcomeJudged():
             return message.domain, f"{message.outcome}: expected {message.expected}, found {message.found}"
         case _:
             return None
 
 
-def _of_thalamus(message: Message) -> tuple[str, str] | None:
+def _of_thalamus(message: Message) -> tuple[str, str] | None:  # noqa: PLR0911 - a sentence for each kind of turn
     match message:
         case Routed():
             return message.domain, f"→ tier {message.tier} ({message.why}), {_lf(message.cost_ulf)}"
@@ -100,6 +101,9 @@ def _of_thalamus(message: Message) -> tuple[str, str] | None:
         case BeatClosed():
             account = f"spent {_lf(message.spent_ulf)}, earned {_lf(message.earned_ulf)}"
             return "beat", f"{message.beat}: {account}, balance {_lf(message.balance_ulf)}"
+        case Rested():
+            word = "no lifeforce: who may rest rests" if message.resting else "lifeforce again: all work"
+            return "lifeforce", f"{word} ({_lf(message.balance_ulf)})"
         case _:
             return None
 

@@ -19,7 +19,7 @@ from organs.steward.ports import dead_config, log_config
 from shared.bus.wire import Kept, stream_name
 from shared.message import AnyWave, Decision, Message, Reply, Request, Wave, lookup, registered
 from shared.part import Declaration, declaration
-from shared.subjects.system import GrantRequest, Tick
+from shared.subjects.system import GrantRequest, LifeforceTold, Tick
 
 #: The environment and a part's name, as the references write them.
 ENV = "{env}"
@@ -77,7 +77,7 @@ def catalogue() -> list[Subject]:
     said = {part.name: says(part) for part in declared}
     heard = {part.name: hears(part) for part in declared}
     kept: dict[Kept, Speech] = {
-        "traces": {part.name: _classes(part.traces("env")) for part in declared},
+        "traces": {part.name: _classes(part.traces("env")) for part in declared if part.garden == "virtual"},
         "transitions": {part.name: _classes(part.transitions("env")) for part in declared},
     }
     return [
@@ -95,7 +95,8 @@ def hears(part: Declaration) -> set[type[Message]]:
     """Return every class that reaches a part's handlers; who hears the whole log, or any wave, hears each of them."""
     logged = [cls for cls in message_classes() if issubclass(cls, Decision)] if part.whole_log else []
     waves = [cls for cls in message_classes() if issubclass(cls, Wave)] if AnyWave in part.hears else []
-    return {*part.hears, *logged, *waves} - {AnyWave}
+    told = [LifeforceTold] if part.rests else []
+    return {*part.hears, *logged, *waves, *told} - {AnyWave}
 
 
 def _classes(patterns: Iterable[str]) -> set[type[Message]]:

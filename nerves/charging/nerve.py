@@ -11,7 +11,7 @@ from cells.distance_cell.sight import Ahead, Sight, ahead, see
 from shared.constant import constant
 from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import Refusal
-from shared.part import Nerve
+from shared.part import Garden, Nerve
 from shared.subjects.body import (
     FULL_CIRCLE_CDEG,
     TURN_CDEG_S,
@@ -68,6 +68,7 @@ class ChargingNerve(Nerve[Charging, ChargingWindow]):
 
     name: ClassVar[str] = "charging"
     version: ClassVar[str] = "1.0.0"
+    garden: ClassVar[Garden] = "real"
     cost_ulf: ClassVar[int] = constant(300_000, "micro-lifeforce", "NIM-13")
 
     def entity(self, message: Heard) -> str | None:

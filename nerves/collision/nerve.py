@@ -17,7 +17,7 @@ from shared.config import Settings
 from shared.constant import constant
 from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import Refusal
-from shared.part import Nerve
+from shared.part import Garden, Nerve
 from shared.subjects.body import (
     BoxedInWave,
     CollisionDecided,
@@ -43,6 +43,7 @@ class CollisionNerve(Nerve[Avoiding, CollisionWindow]):
 
     name: ClassVar[str] = "collision"
     version: ClassVar[str] = "1.0.0"
+    garden: ClassVar[Garden] = "real"
     cost_ulf: ClassVar[int] = constant(500_000, "micro-lifeforce", "NIM-13")
 
     def __init__(self, site: str) -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from cells.distance_cell.sight import Ahead, Sight, ahead, see
 from shared.constant import constant
 from shared.errors import Refusal
-from shared.part import Nerve
+from shared.part import Garden, Nerve
 from shared.subjects.body import (
     TURN_CDEG_S,
     DistanceWave,
@@ -52,6 +52,8 @@ class ExplorationNerve(Nerve[Exploring, ExplorationWindow]):
 
     name: ClassVar[str] = "exploration"
     version: ClassVar[str] = "1.0.0"
+    garden: ClassVar[Garden] = "real"
+    rests: ClassVar[bool] = True
     cost_ulf: ClassVar[int] = constant(300_000, "micro-lifeforce", "NIM-13")
 
     def entity(self, message: DistanceWave | Tick) -> str | None:

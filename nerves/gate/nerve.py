@@ -8,6 +8,7 @@ from typing import ClassVar, TypeAlias
 import msgspec
 
 from nerves.gate.dynamics import REFRACTORY_MS, WINDOW_MS, Collapse, collapse, label, pushed
+from nerves.gate.nodes import HandedOn, Node, after, best, changes, voices
 from nerves.gate.weights import faded, learned, seed_of
 from nerves.gate.window import SUMMARY_CHARS, Heard, Window, cosines_ppm
 from shared.constant import constant
@@ -54,7 +55,8 @@ class GateTrust(msgspec.Struct, frozen=True):
     weight_ppm: int | None = None  #: None while nothing was learned
     learned_ms: int = 0
     reflex: bool = False  #: a standing grant is in the log
-    unresolved: tuple[bytes, ...] = ()  #: what it handed on and nobody said what became of
+    nodes: tuple[Node, ...] = ()  #: what its sources earned
+    unresolved: tuple[HandedOn, ...] = ()  #: what it handed on and nobody said what became of
     opened_ms: int | None = None  #: when it last opened
     fired: tuple[bytes, ...] = ()  #: the waves whose reflexes are in the log, the newest last
 
@@ -63,7 +65,7 @@ class GateNerve(Nerve[GateTrust, Window]):
     """Waves and outcomes in; transitions, verified signals, reflexes and changed weights out. One gate per region."""
 
     name: ClassVar[str] = "gate"
-    version: ClassVar[str] = "1.0.0"
+    version: ClassVar[str] = "1.1.0"
     cost_ulf: ClassVar[int] = constant(500_000, "micro-lifeforce", "NIM-10")
     unchecked: ClassVar[Mapping[str, str]] = {
         "rerun": "made-up waves come alone and open nothing; tests/simulation/test_attention.py re-runs its decisions",
@@ -84,16 +86,19 @@ class GateNerve(Nerve[GateTrust, Window]):
     ) -> GateTrust:
         match decision:
             case SignalVerified():
-                return msgspec.structs.replace(_handed_on(state, decision.signal), opened_ms=decision.at_ms)
+                handed = HandedOn(decision.signal, *(voices(decision.shares, side) for side in (1, -1)))
+                return msgspec.structs.replace(_handed_on(state, handed), opened_ms=decision.at_ms)
             case ReflexFired():
                 fired = (*state.fired, decision.wave_id)[-UNRESOLVED:]
-                return msgspec.structs.replace(_handed_on(state, decision.wave_id), fired=fired)
+                handed = HandedOn(decision.wave_id, (decision.source,))
+                return msgspec.structs.replace(_handed_on(state, handed), fired=fired)
             case ReflexGranted():
                 return msgspec.structs.replace(state, reflex=decision.granted)
             case WeightChanged():
-                left = tuple(signal for signal in state.unresolved if signal != decision.signal)
-                return msgspec.structs.replace(
-                    state, weight_ppm=decision.after_ppm, learned_ms=decision.at_ms, unresolved=left
+                left = tuple(handed for handed in state.unresolved if handed.signal != decision.signal)
+                learned_ms, nodes = decision.at_ms, after(state.nodes, decision)
+                return GateTrust(
+                    decision.after_ppm, learned_ms, state.reflex, nodes, left, state.opened_ms, state.fired
                 )
 
     def acted(self, window: Window, urgent: Sequence[ReflexActed], now_ms: int) -> Window:
@@ -195,12 +200,13 @@ def _reflex(state: GateTrust, window: Window, felt: WaveFelt, now_ms: int) -> tu
         felt.direction_cdeg,
         felt.content[:SUMMARY_CHARS],
         felt.taken_ms,
+        felt.source,
     )
     return msgspec.structs.replace(window, fired_until_ms=now_ms + REFLEX_REST_MS), [act, _firing(act, now_ms)]
 
 
 def _firing(act: ReflexActed, now_ms: int) -> ReflexFired:
-    return ReflexFired(act.domain, act.wave_id, act.taken_ms, now_ms, act.confidence_ppm)
+    return ReflexFired(act.domain, act.wave_id, act.taken_ms, now_ms, act.confidence_ppm, act.source)
 
 
 def _owed(state: GateTrust, window: Window) -> tuple[Window, list[Says]]:
@@ -232,6 +238,7 @@ def _verified(
         confidence_ppm=collapsed.support_ppm,
         summary=strongest.content,
         weight_ppm=weight_of(state, felt.region, now_ms),
+        node_ppm=best(state.nodes, felt.region, voices((heard.share for heard in counting), 1), now_ms),
         sources=tuple(sorted({heard.share.source for heard in agreeing})),
         direction_cdeg=strongest.direction_cdeg if directions else None,
         ambiguous=all(heard.ambiguous for heard in agreeing),
@@ -255,13 +262,15 @@ def _correlated(window: Window, collapsed: Collapse, counting: tuple[Heard, ...]
 
 
 def _learned(state: GateTrust, judged: OutcomeJudged, now_ms: int) -> list[Says] | Refusal:
-    """Change the weight by what became of a signal; only of one that this gate handed on, and once."""
-    if judged.signal not in state.unresolved:
+    """Change the weights by what became of a signal; only of one that this gate handed on, and once."""
+    handed = next((known for known in state.unresolved if known.signal == judged.signal), None)
+    if handed is None:
         return Refusal("B012", f"the gate {judged.domain} handed on no signal {judged.signal.hex()[:32]} that is open")
     before = weight_of(state, judged.domain, now_ms)
-    after = learned(before, judged.outcome)
-    changed = WeightChanged(judged.domain, judged.signal, judged.outcome, before, after, now_ms)
-    then = msgspec.structs.replace(state, weight_ppm=after, learned_ms=now_ms)
+    weight = learned(before, judged.outcome)
+    nodes = changes(state.nodes, judged.domain, handed, judged.outcome, now_ms)
+    changed = WeightChanged(judged.domain, judged.signal, judged.outcome, before, weight, nodes, now_ms)
+    then = msgspec.structs.replace(state, weight_ppm=weight, learned_ms=now_ms)
     return [changed, *_grant(then, judged.domain, now_ms)]
 
 
@@ -272,6 +281,6 @@ def _look(state: GateTrust, window: Window, domain: str, now_ms: int) -> GateRep
     )
 
 
-def _handed_on(state: GateTrust, signal: bytes) -> GateTrust:
-    kept = (*(known for known in state.unresolved if known != signal), signal)[-UNRESOLVED:]
+def _handed_on(state: GateTrust, handed: HandedOn) -> GateTrust:
+    kept = (*(known for known in state.unresolved if known.signal != handed.signal), handed)[-UNRESOLVED:]
     return msgspec.structs.replace(state, unresolved=kept)

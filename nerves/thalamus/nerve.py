@@ -6,38 +6,35 @@ from typing import ClassVar, TypeAlias
 
 import msgspec
 
-from nerves.thalamus.account import ACCOUNT_MS, START_ULF, added, allowed, closed
+from nerves.thalamus.account import ACCOUNT_MS, Account, added, allowed, closed, due, evolved, rests
 from nerves.thalamus.attention import mode_of
+from nerves.thalamus.costs import Heart, cost_of, heard, observed, prices, settled
 from nerves.thalamus.routes import ORGANS, Route, route
 from shared.constant import constant
 from shared.part import Nerve
+from shared.subjects.cognition import Answered
 from shared.subjects.gates import GateTransition, Outcome, OutcomeJudged, ReflexActed, SignalVerified
-from shared.subjects.system import Heartbeat, Tick
-from shared.subjects.thalamus import AttentionChanged, BeatClosed, Escalated, Mode, Routed, Withheld
+from shared.subjects.system import Heartbeat, LifeforceTold, Tick
+from shared.subjects.thalamus import (
+    AttentionChanged,
+    BeatClosed,
+    CostsObserved,
+    Escalated,
+    Mode,
+    Rested,
+    Routed,
+    Withheld,
+)
 
 MIND = constant("nyx", "identity", "NIM-15")
 RECENT = constant(32, "outcomes", "X-12")
-PARTS = constant(64, "parts", "X-12")
+ANSWERED = constant(64, "answers", "X-12")
+TELL_MS = constant(5_000, "ms", "NIM-10")
 GATES = constant(64, "gates", "X-12")
 QUIET_BEATS = constant(20, "beats", "NIM-10")
 
-Hears: TypeAlias = SignalVerified | OutcomeJudged | GateTransition | ReflexActed | Heartbeat | Tick
-Says: TypeAlias = Routed | Escalated | Withheld | BeatClosed | AttentionChanged
-
-
-class Account(msgspec.Struct, frozen=True):
-    """What there is to spend; the fold of its own decisions."""
-
-    balance_ulf: int = START_ULF
-    beat: int = 0  #: the last that was closed
-
-
-class Spent(msgspec.Struct, frozen=True, array_like=True):
-    """What a part had spent in all when its heart last beat."""
-
-    part: str
-    boot: str
-    spent_ulf: int
+Hears: TypeAlias = SignalVerified | OutcomeJudged | GateTransition | ReflexActed | Answered | Heartbeat | Tick
+Says: TypeAlias = Routed | Escalated | Withheld | BeatClosed | CostsObserved | Rested | AttentionChanged | LifeforceTold
 
 
 class Attention(msgspec.Struct, frozen=True):
@@ -49,30 +46,26 @@ class Attention(msgspec.Struct, frozen=True):
     reflex_ms: int | None = None
     closed_ms: int | None = None
     recent: tuple[tuple[str, Outcome], ...] = ()
-    parts: tuple[Spent, ...] = ()
+    hearts: tuple[Heart, ...] = ()
+    answers: tuple[int, ...] = ()  #: what each answer to an escalation cost since the last account
+    told_ms: int = 0  #: when it last said that there is no lifeforce
     spent_ulf: int = 0
     earned_ulf: int = 0
     escalations: int = 0
 
 
 class ThalamusNerve(Nerve[Account, Attention]):
-    """Verified signals in; Routed for what stays low, Escalated or Withheld for what climbs, and each beat's sum."""
+    """Verified signals in; Routed for what stays low, Escalated or Withheld for what climbs, and accounts of beats."""
 
     name: ClassVar[str] = "thalamus"
-    version: ClassVar[str] = "1.0.0"
+    version: ClassVar[str] = "1.1.0"
     cost_ulf: ClassVar[int] = constant(500_000, "micro-lifeforce", "NIM-10")
 
     def entity(self, message: Hears) -> str | None:
         return None if isinstance(message, Tick) else MIND
 
-    def evolve(self, state: Account, decision: Escalated | Withheld | BeatClosed) -> Account:
-        match decision:
-            case Escalated():
-                return msgspec.structs.replace(state, balance_ulf=decision.balance_ulf)
-            case BeatClosed():
-                return Account(decision.balance_ulf, decision.beat)
-            case Withheld():
-                return state
+    def evolve(self, state: Account, decision: Escalated | Withheld | BeatClosed | CostsObserved | Rested) -> Account:
+        return state if isinstance(decision, Withheld) else evolved(state, decision)
 
     def decide(self, state: Account, window: Attention, message: Hears, now_ms: int) -> tuple[Attention, list[Says]]:
         said: list[Says] = []
@@ -87,8 +80,14 @@ class ThalamusNerve(Nerve[Account, Attention]):
                 window = _gate(window, message, now_ms)
             case ReflexActed():
                 window = msgspec.structs.replace(window, reflex_ms=now_ms)
+            case Answered():
+                if message.asked_by == "escalation":
+                    answers = (*window.answers, cost_of(message))[-ANSWERED:]
+                    window = msgspec.structs.replace(window, answers=answers)
             case Heartbeat():
-                window = _measured(window, message)
+                hearts, more = heard(window.hearts, message)
+                spent = added(window.spent_ulf, more)
+                window = msgspec.structs.replace(window, hearts=hearts, spent_ulf=spent)
             case Tick():
                 window = _beat(state, window, now_ms, said)
         return _attend(state, window, now_ms, said), said
@@ -97,11 +96,11 @@ class ThalamusNerve(Nerve[Account, Attention]):
 def _climb(state: Account, window: Attention, signal: SignalVerified, now_ms: int, said: list[Says]) -> Attention:
     """Route one signal: low it is only said, high it is decided, and only within the budget."""
     outcomes: list[Outcome] = [outcome for domain, outcome in window.recent if domain == signal.domain]
-    way = route(signal, outcomes)
+    way = route(signal, outcomes, prices(state.profiles))
     if way.tier < ORGANS:
         said.append(Routed(signal.domain, signal.signal, way.tier, way.why, way.cost_ulf, now_ms))
-        return msgspec.structs.replace(window, spent_ulf=added(window.spent_ulf, way.cost_ulf))
-    left = allowed(state.balance_ulf - window.spent_ulf, way.tier)
+        return window  # what it really costs is measured
+    left = allowed(state, window.spent_ulf, way.tier, now_ms // ACCOUNT_MS)
     if way.cost_ulf > left:
         said.append(_withheld(way, signal, left, now_ms))
         return window
@@ -134,27 +133,34 @@ def _gate(window: Attention, gate: GateTransition, now_ms: int) -> Attention:
     return msgspec.structs.replace(window, open_gates=kept, escalated=escalated, closed_ms=closed_ms)
 
 
-def _measured(window: Attention, heart: Heartbeat) -> Attention:
-    """Add what a part spent since its last heartbeat, by measurement; the first of a start only sets the mark."""
-    known = {spent.part: spent for spent in window.parts}
-    before = known.get(heart.part)
-    same = before is not None and before.boot == heart.boot
-    more = max(heart.spent_ulf - before.spent_ulf, 0) if same and before is not None else 0
-    known[heart.part] = Spent(heart.part, heart.boot, heart.spent_ulf)
-    parts = tuple(known[name] for name in sorted(known))[:PARTS]
-    return msgspec.structs.replace(window, parts=parts, spent_ulf=added(window.spent_ulf, more))
-
-
 def _beat(state: Account, window: Attention, now_ms: int, said: list[Says]) -> Attention:
-    """Close the beats that are over. One in which nothing was woken or earned waits for its twentieth."""
+    """Close the beats that are over, quiet ones twenty at a time, and say where that leaves no lifeforce."""
     beat = now_ms // ACCOUNT_MS - 1  #: the last that is over
     beats = beat - state.beat if state.beat else 1
-    stirred = window.escalations > 0 or window.earned_ulf != 0
-    if beats < 1 or (state.beat and not stirred and beats < QUIET_BEATS):
+    spent, earned, resting = window.spent_ulf, window.earned_ulf, state.resting
+    starving = resting or due(state, spent, earned, beats) <= 0
+    stirred = window.escalations > 0 or state.held_ulf > 0 or earned != 0 or starving
+    if beats >= 1 and (not state.beat or stirred or beats >= QUIET_BEATS):
+        balance = closed(state, spent, earned, beats)
+        said.append(BeatClosed(MIND, beat, state.held_ulf, spent, earned, balance, window.escalations))
+        costs = observed(window.hearts, window.answers, state.profiles)
+        if costs:
+            said.append(CostsObserved(MIND, beat, costs))
+        resting = rests(state, balance)
+        if resting != state.resting:
+            said.append(Rested(MIND, resting, balance, beat))
+        hearts = settled(window.hearts)
+        window = msgspec.structs.replace(window, spent_ulf=0, earned_ulf=0, escalations=0, hearts=hearts, answers=())
+        state = msgspec.structs.replace(state, balance_ulf=balance)
+    return _tell(state, window, now_ms, said, resting=resting)
+
+
+def _tell(state: Account, window: Attention, now_ms: int, said: list[Says], *, resting: bool) -> Attention:
+    """Say that there is no lifeforce every five seconds, and once that there is some again."""
+    if not (resting and now_ms >= window.told_ms + TELL_MS) and (resting or not window.told_ms):
         return window
-    balance = closed(state.balance_ulf, window.spent_ulf, window.earned_ulf, beats)
-    said.append(BeatClosed(MIND, beat, window.spent_ulf, window.earned_ulf, balance, window.escalations))
-    return msgspec.structs.replace(window, spent_ulf=0, earned_ulf=0, escalations=0)
+    said.append(LifeforceTold(resting, state.balance_ulf, now_ms // ACCOUNT_MS, now_ms))
+    return msgspec.structs.replace(window, told_ms=now_ms if resting else 0)
 
 
 def _attend(state: Account, window: Attention, now_ms: int, said: list[Says]) -> Attention:

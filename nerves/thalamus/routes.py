@@ -16,6 +16,7 @@ CELL_ULF = constant(300_000, "micro-lifeforce", "NIM-07")
 NERVE_ULF = constant(2_000_000, "micro-lifeforce", "NIM-07")
 ORGAN_ULF = constant(8_000_000, "micro-lifeforce", "NIM-07")
 COGNITION_ULF = constant(20_000_000, "micro-lifeforce", "NIM-07")
+RIDDLE_PPM = constant(500_000, "ppm", "NIM-07")  # of several candidates one this trusted makes no riddle
 ANOMALY_FAILURES = constant(2, "failures", "NIM-07")
 ANOMALY_OF = constant(3, "outcomes", "NIM-07")
 
@@ -35,7 +36,7 @@ class Route(NamedTuple):
 
 
 def tier_of(weight_ppm: int) -> int:
-    """Return the tier that handles what a gate of this weight lets through."""
+    """Return the tier that handles what a node of this weight says."""
     if weight_ppm >= REFLEX_PPM:
         return 0
     if weight_ppm >= CELLS_PPM:
@@ -43,17 +44,18 @@ def tier_of(weight_ppm: int) -> int:
     return NERVES if weight_ppm >= NERVES_PPM else ORGANS
 
 
-def route(signal: SignalVerified, recent: Sequence[Outcome]) -> Route:
+def route(signal: SignalVerified, recent: Sequence[Outcome], prices: Sequence[int] = COSTS) -> Route:
     """Return where a signal goes. `recent` holds what became of the domain's last signals, the newest last.
 
-    Near no known region: cognition. Between two regions, from gates of little trust: an organ. Where the domain's
-    recent signals mostly failed, one tier above its own, half as dear again.
+    It goes by the most trusted of the sources that agree, its best node. Near no known region: cognition. Between two
+    regions, its best node below one half: an organ. Where the domain's recent signals mostly failed, one tier above its
+    own, half as dear again.
     """
     if signal.domain == UNKNOWN:
-        return Route(COGNITION, "novel_input", COGNITION_ULF)
-    tier = tier_of(signal.weight_ppm)
-    if signal.ambiguous and tier >= NERVES:
-        return Route(ORGANS, "ambiguous_input", ORGAN_ULF)
+        return Route(COGNITION, "novel_input", prices[COGNITION])
+    if signal.ambiguous and signal.node_ppm < RIDDLE_PPM:
+        return Route(ORGANS, "ambiguous_input", prices[ORGANS])
+    tier = tier_of(signal.node_ppm)
     if list(recent[-ANOMALY_OF:]).count("failed") >= ANOMALY_FAILURES:
-        return Route(min(tier + 1, COGNITION), "contextual_anomaly", COSTS[min(tier + 1, COGNITION)] * 3 // 2)
-    return Route(tier, "weight", COSTS[tier])
+        return Route(min(tier + 1, COGNITION), "contextual_anomaly", prices[min(tier + 1, COGNITION)] * 3 // 2)
+    return Route(tier, "weight", prices[tier])

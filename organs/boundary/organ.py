@@ -46,6 +46,7 @@ class BoundaryOrgan(Organ):
 
     name: ClassVar[str] = "boundary"
     version: ClassVar[str] = "1.0.0"
+    rests: ClassVar[bool] = True
     cost_ulf: ClassVar[int] = constant(300_000, "micro-lifeforce", "NIM-07")
 
     def __init__(self, shelf: ModelShelf, task: Task = TASK, rules: Rules = RULES) -> None:

@@ -26,6 +26,7 @@ from shared.errors import Fault, Refusal, Refused, Unreachable
 from shared.log.entry import Position
 from shared.message import Request
 from shared.ollama import ModelMissing
+from shared.part.meter import own_cpu_s
 from shared.part.organ import AskingLog, Organ
 from shared.subjects.boundary import TransformRequest
 from shared.subjects.cognition import (
@@ -84,15 +85,15 @@ class _Meter:
 
     @classmethod
     def of(cls, world: World) -> _Meter:
-        return cls(world, world.elapsed_s(), world.cpu_s())
+        return cls(world, world.elapsed_s(), own_cpu_s(world))
 
     @property
     def latency_ms(self) -> int:
         return round(1_000 * (self.world.elapsed_s() - self.began_s))
 
     def cost_ulf(self, model_ms: int = 0) -> int:
-        """Return this process's processor time, and the time the model's server worked, in microseconds."""
-        return round(1e6 * (self.world.cpu_s() - self.cpu_s)) + 1_000 * model_ms
+        """Return this organ's processor time, and the time the model's server worked, in microseconds."""
+        return round(1e6 * (own_cpu_s(self.world) - self.cpu_s)) + 1_000 * model_ms
 
 
 class CognitionOrgan(Organ):
@@ -100,6 +101,7 @@ class CognitionOrgan(Organ):
 
     name: ClassVar[str] = "cognition"
     version: ClassVar[str] = "1.0.0"
+    rests: ClassVar[bool] = True
     cost_ulf: ClassVar[int] = SPEAK_ULF
     asks: ClassVar[tuple[type[Request], ...]] = (MemoryRequest, TransformRequest)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from blake3 import blake3
@@ -13,6 +14,7 @@ from organs.meaning.minilm import MINILM_SHA256, MiniLM, installed
 from organs.meaning.port import NOWHERE, shown
 from organs.meaning.vector import quantised
 from shared.constant import constant
+from shared.part.meter import in_thread
 
 REMEMBERED_TEXTS = constant(4_096, "texts", "NIM-04")  # about 2 MB
 
@@ -36,7 +38,7 @@ class MiniLMEmbedder:
         new = {key: text for key, text in zip(keys, read, strict=True) if text and key not in found}
         if new:
             async with self._turn:
-                found |= zip(new, await asyncio.to_thread(self._embed, list(new.values())), strict=True)
+                found |= zip(new, await in_thread(partial(self._embed, list(new.values()))), strict=True)
         self._remember({key: found[key] for key in keys if key in found})
         return [found.get(key, NOWHERE) for key in keys]
 

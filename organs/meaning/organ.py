@@ -24,6 +24,7 @@ from shared.errors import ConfigFault, Damaged, Refusal, Refused
 from shared.journal import record
 from shared.log.entry import Position
 from shared.message import AnyWave, lookup
+from shared.part.declare import Garden
 from shared.part.organ import Log, Organ
 from shared.subjects.meaning import (
     CONTENT_CHARS,
@@ -46,6 +47,7 @@ class MeaningOrgan(Organ):
 
     name: ClassVar[str] = "meaning"
     version: ClassVar[str] = "1.0.0"
+    garden: ClassVar[Garden] = "virtual"  #: it feels; nothing of what it says moves anything
     cost_ulf: ClassVar[int] = constant(500_000, "micro-lifeforce", "NIM-04")
 
     def __init__(self, world: World, embedder: Embedder, catalogue: Catalogue) -> None:

@@ -9,7 +9,6 @@ the old one is removed whole. One thread makes every call, because Chroma's bloc
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from organs.memory.port import CANDIDATES, Mark, Row, checked, checked_vector, n
 from shared.errors import StorageFault
 from shared.files import private_folder, write_private
 from shared.journal import record
+from shared.part.meter import in_thread
 from shared.personal import Personal
 from shared.subjects.memory import MemoryKind, Origin
 
@@ -104,7 +104,7 @@ class ChromaPassages:
         return await self._run(lambda: self._marked.rows)
 
     async def _run(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        return await in_thread(call, self._thread)
 
     # In the thread
 

@@ -64,6 +64,7 @@ class MemoryOrgan(Organ):
 
     name: ClassVar[str] = "memory"
     version: ClassVar[str] = "1.0.0"
+    rests: ClassVar[bool] = True
     cost_ulf: ClassVar[int] = constant(300_000, "micro-lifeforce", "NIM-07")
     asks: ClassVar[tuple[type[Request], ...]] = (MeaningRequest,)
 

@@ -93,6 +93,9 @@ class OrgandOrgan(Organ):
         if self.place is not None:
             self.place.leave()
 
+    def workers(self) -> list[int]:
+        return [slot.pid for slot in self.supervisor.slots.values() if slot.pid]
+
     async def on_generate(self, asked: GenerateRequest) -> list[GenerateReply | ModelChanged] | Refusal:
         """Ask a model; B011 where it is not held here, B008 where too many wait, B012 where it cannot be asked that."""
         try:

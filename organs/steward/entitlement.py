@@ -15,7 +15,7 @@ from shared.keys import check_public, key_id_of
 from shared.message import EVENT_TOKEN, EVENT_TOKENS, Request, registered
 from shared.part.declare import NAME
 from shared.subjects.signing import SignRequest
-from shared.subjects.system import DeadLetter, Decided, GrantRequest, Handshake, Heartbeat
+from shared.subjects.system import DeadLetter, Decided, GrantRequest, Handshake, Heartbeat, LifeforceTold
 
 RESERVED = ("root", "steward", "operator")
 ENTITY = 4  #: the place of the entity in env.domain.service.event.entity.type
@@ -114,9 +114,9 @@ def _lanes(grant: str) -> list[str]:
 
 
 def _may_hear(pattern: str, part: str, env: str, others: Iterable[GrantRequest]) -> bool:
-    """Decisions are heard from the log alone, of the system only heartbeats, a request by one part."""
-    heartbeats = Heartbeat.pattern(env)
-    if pattern in ("$SRV.*", f"$SRV.*.{part}", f"$SRV.*.{part}.*", f"{inbox_prefix(part)}.>", heartbeats):
+    """Decisions are heard from the log alone, of the system only heartbeats and lifeforce, a request by one part."""
+    system = (Heartbeat.pattern(env), LifeforceTold.pattern(env))
+    if pattern in ("$SRV.*", f"$SRV.*.{part}", f"$SRV.*.{part}.*", f"{inbox_prefix(part)}.>", *system):
         return True
     tokens = pattern.split(".")
     if not _under(pattern, env) or tokens[1] == "system" or ">" in tokens or _decides(pattern):

@@ -60,12 +60,14 @@ class Bus(Ledger):
         """
         subject = message.subject(self.env)
         headers = self._headers(message, context or Context(), message_id or new_id(self.world))
+        data = encode(message)
         try:
-            await self.wire.publish(subject, encode(message), headers)
+            await self.wire.publish(subject, data, headers)
             if subject not in self._confirmed:
                 await self.wire.confirm(subject)
                 self._confirmed.add(subject)
             self.counters.emitted += 1
+            self.counters.sent_bytes += len(data)
         except NotPermitted:
             self._confirmed.discard(subject)
             raise
@@ -80,8 +82,10 @@ class Bus(Ledger):
         assert declared is not None
         message_id = new_id(self.world)
         headers = self._headers(request, context or Context(), message_id)
+        data = encode(request)
+        self.counters.sent_bytes += len(data)
         try:
-            answer = await self.wire.request(request.subject(self.env), encode(request), headers, timeout_s)
+            answer = await self.wire.request(request.subject(self.env), data, headers, timeout_s)
         except Refused as no:
             return no.refusal
         try:
@@ -94,7 +98,9 @@ class Bus(Ledger):
         if not to.reply.startswith(INBOX):
             raise Refused(Refusal("B004", f"reply subject {to.reply!r} does not begin with {INBOX}"))
         headers = {ERROR_CODE: reply.code, ERROR_TEXT: reply.name} if isinstance(reply, Refusal) else None
-        await self.wire.publish(to.reply, encode_json(reply) if as_json else encode(reply), headers)
+        data = encode_json(reply) if as_json else encode(reply)
+        await self.wire.publish(to.reply, data, headers)
+        self.counters.sent_bytes += len(data)
 
     async def subscribe(self, pattern: str, sink: Sink, queue: str = "") -> Subscription:
         """Receive raw deliveries of a full pattern."""

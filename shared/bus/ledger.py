@@ -80,6 +80,7 @@ class Counters:
     """What a bus lost or refused since it started; owned by the bus, read by health and metrics."""
 
     emitted: int = 0
+    sent_bytes: int = 0
     dropped: int = 0
     appended: int = 0
     void: int = 0
@@ -280,6 +281,7 @@ class Ledger:
             (b[0].decision.subject(self.env), await self._seal(b, prev, place, context))
             for place, b in enumerate(blocks)
         ]
+        self.counters.sent_bytes += sum(len(raw) for _, raw in batch)
         index = await self.wire.append(batch, lane, prev, APPEND_TIMEOUT_S)
         for verdict in await self._follow(lane, index):
             if verdict.entry.index > index - len(batch) and verdict.refusal:

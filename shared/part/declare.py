@@ -21,9 +21,9 @@ from shared.config import Settings
 from shared.envelope import Verdict
 from shared.errors import Refusal
 from shared.log.entry import Position
-from shared.message import AnyWave, Decision, DeclarationError, Message, Request
+from shared.message import AnyWave, Decision, DeclarationError, Message, Reply, Request, Signal
 from shared.subjects.signing import SignRequest
-from shared.subjects.system import DeadLetter, Handshake, Heartbeat, Tick
+from shared.subjects.system import DeadLetter, Decided, Handshake, Heartbeat, LifeforceTold, Tick
 from shared.world import SimWorld, World
 
 PartKind = Literal["cell", "nerve", "organ"]
@@ -42,6 +42,7 @@ class Part:
     garden: ClassVar[Garden] = "virtual"  #: where it lives: exploring, or acting on what was verified (NIM-08)
     cost_ulf: ClassVar[int] = 0  #: declared lifeforce per message, in millionths; measured besides
     asks: ClassVar[tuple[type[Request], ...]] = ()  #: what an organ asks other parts, beside what its handlers say
+    rests: ClassVar[bool] = False  #: whether it takes nothing while there is no lifeforce; what keeps safe never does
     holds_key: ClassVar[bool] = False  #: whether it signs something besides decisions, and so always needs its key
     unchecked: ClassVar[Mapping[str, str]] = {}  #: generic checks this part is excused from, each with its reason
 
@@ -89,6 +90,8 @@ class Declaration:
     hears: tuple[type[Message], ...]
     says: tuple[type[Message], ...]
     whole_log: bool
+    garden: Garden
+    rests: bool
     asks: tuple[type[Request], ...] = ()
 
     def publish(self, env: str) -> list[str]:
@@ -110,6 +113,7 @@ class Declaration:
     def subscribe(self, env: str) -> list[str]:
         """Return the patterns this part may receive: its inputs, discovery, and its private inbox."""
         own = [cls.pattern(env) for cls in self.hears if not issubclass(cls, Tick | Decision)]
+        own += [LifeforceTold.pattern(env)] if self.rests else []
         return sorted([*own, "$SRV.*", f"$SRV.*.{self.name}", f"$SRV.*.{self.name}.*", f"{inbox_prefix(self.name)}.>"])
 
     def consumers(self, env: str) -> dict[str, list[str]]:
@@ -120,17 +124,32 @@ class Declaration:
         return {self.name: sorted(heard)} if heard else {}
 
     def traces(self, env: str) -> list[str]:
-        """Return the subjects of this part's own signals that a trace stream keeps for seven days."""
-        own = [cls.pattern(env) for cls in self.says if cls.stream == "traces"]
+        """Return the subjects of its own that a trace stream keeps for seven days (NIM-08).
+
+        In the virtual garden that is everything it says, in the real one nothing: there only transitions are kept, and
+        the outcomes that stand in the log.
+        """
+        if self.garden == "real":
+            return []
+        own = [cls.pattern(env) for cls in self.says if is_traced(cls)]
         return sorted([*own, Heartbeat.pattern(env).replace("*", self.name)])
 
     def transitions(self, env: str) -> list[str]:
-        """Return the subjects of its signals that are kept for a day."""
+        """Return the subjects of its signals that are kept for a day, whatever garden it lives in."""
         return sorted(cls.pattern(env) for cls in self.says if cls.stream == "transitions")
 
     def decides(self) -> tuple[type[Decision], ...]:
         """Return the decision classes this part's key may sign."""
         return tuple(cls for cls in self.says if issubclass(cls, Decision))
+
+
+def is_traced(cls: type[Message]) -> bool:
+    """Say whether a message of the virtual garden is kept as a trace.
+
+    Decisions are not, the log holds them; turns are not, they have a stream; what may hold personal data is kept by
+    nobody; `Decided` and what is asked for have no one part that says them, and one subject is kept by one stream.
+    """
+    return issubclass(cls, Signal | Reply) and cls is not Decided and cls.stream is None and not cls.confidential
 
 
 def declaration(part: Part) -> Declaration:
@@ -158,7 +177,7 @@ def declaration(part: Part) -> Declaration:
         )
     whole_log = any(c is Verdict for h in handlers for c in h.hears)
     said_and_heard = tuple(heard.values()), tuple(said.values())
-    return Declaration(cls.name, cls.kind, cls.version, *said_and_heard, whole_log, cls.asks)
+    return Declaration(cls.name, cls.kind, cls.version, *said_and_heard, whole_log, cls.garden, cls.rests, cls.asks)
 
 
 def _check_hearing(cls: type[Part], where: str, heard: list[type[Any]]) -> None:

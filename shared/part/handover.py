@@ -32,7 +32,6 @@ class Work:
     failed: int = 0
     dropped: int = 0
     repeated: int = 0
-    spent_ulf: int = 0
 
 
 class Handover:

@@ -104,7 +104,9 @@ async def _started(cls: type[Part], settings: Settings, running: Running | None)
     signers = await _keys(part, settings, running, world)
     wire = await _connect(settings, running, part.name)
     working = [at_work(signer, world, wire, part.name, part.version) for signer in signers]
-    runner = Runner(part, Bus(world, wire, part.name, part.version, working), beat_s=settings.beat_ms / 1000)
+    runner = Runner(
+        part, Bus(world, wire, part.name, part.version, working), beat_s=settings.beat_ms / 1000, alone=True
+    )
     await runner.start()
     return runner
 

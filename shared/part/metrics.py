@@ -53,6 +53,11 @@ def _waiting(r: Runner) -> Readings:
     return {(): r._queue.qsize()}  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - read at a scrape, by nobody else
 
 
+def _energy(r: Runner) -> Readings:
+    energy_uj = r.measured.energy_uj
+    return {} if energy_uj is None else {(): energy_uj / 1e6}
+
+
 METRICS: tuple[Declared, ...] = (
     Declared(
         "nimmerverse_up",
@@ -117,7 +122,47 @@ METRICS: tuple[Declared, ...] = (
         ("part",),
         "Lifeforce that the part has spent, as measured.",
         "NIM-07",
-        lambda r: {(): r.work.spent_ulf / LIFEFORCE_ULF},
+        lambda r: {(): r.measured.spent_ulf / LIFEFORCE_ULF},
+    ),
+    Declared(
+        "nimmerverse_cpu_seconds_total",
+        "counter",
+        ("part",),
+        "Processor time of the part, its threads and its worker processes.",
+        "NIM-10",
+        lambda r: {(): r.measured.cpu_us / 1e6},
+    ),
+    Declared(
+        "nimmerverse_energy_joules_total",
+        "counter",
+        ("part",),
+        "The part's share of the energy that the machine reports; no sample where it reports none.",
+        "NIM-10",
+        _energy,
+    ),
+    Declared(
+        "nimmerverse_moved_bytes_total",
+        "counter",
+        ("part", "direction"),
+        "Bytes of the messages that the part `received` and `sent`.",
+        "NIM-10",
+        lambda r: {("received",): r.measured.received_bytes, ("sent",): r.measured.sent_bytes},
+    ),
+    Declared(
+        "nimmerverse_work_seconds_total",
+        "counter",
+        ("part",),
+        "Time for which the part was at work on something.",
+        "NIM-10",
+        lambda r: {(): r.measured.elapsed_us / 1e6},
+    ),
+    Declared(
+        "nimmerverse_resting",
+        "gauge",
+        ("part",),
+        "Copies of the part that take nothing, for there is no lifeforce.",
+        "NIM-10",
+        lambda r: {(): int(r.rest.resting)},
     ),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import ClassVar, Protocol
 
 from shared.envelope import KeyBook, Verdict
@@ -74,6 +74,10 @@ class Organ(Part):
 
     def handlers(self) -> list[Handler]:
         return [read_handler(call, name) for name, call in methods(self)]
+
+    def workers(self) -> Collection[int]:
+        """Return the processes that work for this organ now, by their ids: what they use is what it costs."""
+        return ()
 
     async def open(self, log: OwnLog) -> None:
         """Acquire what the ports need; called once before the first message. `log` can be replayed at any time."""

@@ -14,6 +14,7 @@ from typing import Any
 from shared.bus import Bus, Delivery
 from shared.bus.confidential import quotable
 from shared.bus.wire import INBOX, Subscription
+from shared.codec import decode
 from shared.constant import constant
 from shared.envelope import Verdict, derive_event_id
 from shared.errors import Fault, Refusal, Refused
@@ -23,12 +24,14 @@ from shared.part.declare import TIERS, Part, declaration
 from shared.part.discovery import Discovery
 from shared.part.handover import Answer, Handover, Work
 from shared.part.handshake import shake_hands
+from shared.part.meter import Measured, Meter, metered
 from shared.part.mind import Mind
 from shared.part.nerve import Nerve
 from shared.part.organ import Organ
 from shared.part.own_code import STOPS, HandlerFailed
 from shared.part.reading import Received, read_delivery
-from shared.subjects.system import Heartbeat, Tick
+from shared.part.rest import Rest
+from shared.subjects.system import Heartbeat, LifeforceTold, Tick
 from shared.world import now_ms
 
 QUEUE = constant(1_000, "messages", "X-12")
@@ -40,17 +43,23 @@ DRAIN_S = constant(5.0, "s", "X-07")
 class Runner:
     """Runs one part until `stop`. Owns the queue, the subscriptions and the part's working memory."""
 
-    def __init__(self, part: Part, bus: Bus, *, beat_s: float = 1.0, handshake: bool = True) -> None:
+    def __init__(
+        self, part: Part, bus: Bus, *, beat_s: float = 1.0, handshake: bool = True, alone: bool = False
+    ) -> None:
+        """`alone` says that the process is the part's own, so that all it uses is the part's."""
         self.part, self.bus, self.world = part, bus, bus.world
         self.declared = declaration(part)
         self.beat_s, self.handshake = beat_s, handshake
         bus.stamp = stamp(part)
-        self.work = Work()
+        self.work, self.meter = Work(), Meter(bus.world, alone=alone)
+        self.rest = Rest(self.world)
         self.greeted = ""  #: how the start-up handshake ended
         self._handover = Handover(part, bus, self.work)
         self._queue: asyncio.Queue[Delivery | Tick] = asyncio.Queue(QUEUE)
         self._answers: OrderedDict[bytes, Answer] = OrderedDict()
         self._subscriptions: list[Subscription] = []
+        self._following: list[Subscription] = []  #: of the log
+        self._turning = asyncio.Lock()  #: to rest and back
         self._tasks: list[asyncio.Task[None]] = []
         self._beating: asyncio.Task[None] | None = None
         self._aside: set[asyncio.Task[None]] = set()  #: short answers given outside the queue's order
@@ -114,12 +123,17 @@ class Runner:
         for pattern in self.declared.subscribe(self.bus.env):
             if pattern.startswith("$SRV"):
                 self._subscriptions.append(await self.bus.subscribe(pattern, self._discover))
+            elif pattern == LifeforceTold.pattern(self.bus.env):
+                self._subscriptions.append(await self.bus.subscribe(pattern, self._told))
             elif not pattern.startswith(INBOX):
                 self._subscriptions.append(await self.bus.subscribe(pattern, self._receive, queue))
         if self.handshake:
             self.greeted = await shake_hands(self.bus, self.declared)
+        await self._follow_log()
+
+    async def _follow_log(self) -> None:
         for durable in self.declared.consumers(self.bus.env):
-            self._subscriptions.append(await self.bus.consume(durable, self._logged))
+            self._following.append(await self.bus.consume(durable, self._logged))
 
     async def _leave(self) -> None:
         await self._close_subscriptions()
@@ -130,6 +144,12 @@ class Runner:
 
     async def _close_subscriptions(self) -> None:
         closing, self._subscriptions = self._subscriptions, []
+        for subscription in closing:
+            await subscription.close()
+        await self._unfollow_log()
+
+    async def _unfollow_log(self) -> None:
+        closing, self._following = self._following, []
         for subscription in closing:
             await subscription.close()
 
@@ -151,6 +171,12 @@ class Runner:
     # Receiving
 
     def _receive(self, delivery: Delivery) -> None:
+        if self.rest.resting:
+            self.work.dropped += 1
+            if delivery.reply.startswith(INBOX):
+                no = Refusal("B014", f"{self.part.name} rests: {self.rest.why}")
+                self._beside(self._guard(self.bus.answer(delivery, no, as_json=delivery.data[:1] == b"{")))
+            return
         try:
             self._queue.put_nowait(delivery)
         except asyncio.QueueFull:
@@ -183,15 +209,22 @@ class Runner:
     async def _work(self) -> None:
         while True:
             item = await self._queue.get()
-            before = self.world.cpu_s()
             try:
                 if isinstance(item, Tick):
-                    await self._tick(item)
+                    await self._measured(self._tick(item))
                 else:
-                    await self._one(item)
+                    self.meter.spending.received_bytes += len(item.data)
+                    await self._measured(self._one(item))
             finally:
-                self.work.spent_ulf += round((self.world.cpu_s() - before) * 1e6)
                 self._queue.task_done()
+
+    async def _measured(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something on the part's account."""
+        began_s = self.world.elapsed_s()
+        try:
+            await metered(work, self.meter.spending, self.world)
+        finally:
+            self.meter.spending.elapsed_us += round((self.world.elapsed_s() - began_s) * 1e6)
 
     async def _one(self, delivery: Delivery) -> None:
         """Read one delivery and hand it over; whatever goes wrong has a name, and the part stays alive."""
@@ -247,8 +280,9 @@ class Runner:
 
     async def _logged(self, verdict: Verdict) -> None:
         """Hand one judged log entry to the organ's handlers; Faults decide about redelivery in the bus."""
+        self.meter.spending.received_bytes += len(verdict.entry.raw)
         try:
-            await self._handover.consume(verdict)
+            await self._measured(self._handover.consume(verdict))
         except STOPS as error:
             self._break(error)
             await asyncio.get_running_loop().create_future()  # never settled: the entry comes back after the restart
@@ -260,6 +294,8 @@ class Runner:
         while True:
             await self.world.sleep(self.beat_s)
             beat += 1
+            if self.rest.resting:
+                continue
             try:
                 self._queue.put_nowait(Tick(self.part.name, self.world.boot, beat, now_ms(self.world)))
             except asyncio.QueueFull:
@@ -274,13 +310,15 @@ class Runner:
         beat = 0
         while True:
             beat += 1
+            self.meter.look(self.part.workers() if isinstance(self.part, Organ) else ())
             await self._guard(self.bus.emit(self.pulse(beat)))
+            if self.rest.forgotten:
+                self._turn(None)
             await self.world.sleep(HEARTBEAT_S)
 
     def pulse(self, beat: int) -> Heartbeat:
         """Return the part's heartbeat: what it did, lost and spent since it started."""
-        w, dropped = self.work, self.work.dropped + self.bus.counters.dropped
-        spent = w.spent_ulf
+        w, dropped, used = self.work, self.work.dropped + self.bus.counters.dropped, self.measured
         return Heartbeat(
             self.part.name,
             self.part.version,
@@ -290,9 +328,42 @@ class Runner:
             w.refused,
             w.failed,
             dropped,
-            spent,
-            spent,
+            used.cpu_us,
+            used.energy_uj,
+            used.received_bytes,
+            used.sent_bytes,
+            used.elapsed_us,
+            used.spent_ulf,
+            self.rest.resting,
         )
+
+    @property
+    def measured(self) -> Measured:
+        """What the part has used since it started."""
+        return self.meter.read(self.bus.counters.sent_bytes)
+
+    # Resting
+
+    def _told(self, delivery: Delivery) -> None:
+        """Hear whether there is lifeforce; what cannot be read says nothing."""
+        try:
+            self._turn(decode(LifeforceTold, delivery.data))
+        except Refused:
+            self.work.refused += 1
+
+    def _turn(self, told: LifeforceTold | None) -> None:
+        """Rest or wake as one is told; what was taken is finished, and the log waits."""
+        if self.rest.hear(told):
+            record(self.part.name, "part_rests" if self.rest.resting else "part_wakes", detail=self.rest.why)
+            self._beside(self._guard(self._settle()))
+
+    async def _settle(self) -> None:
+        """Follow the log where the part is awake, and not where it rests."""
+        async with self._turning:
+            if self.rest.resting:
+                await self._unfollow_log()
+            elif not self._following and self._subscriptions:
+                await self._follow_log()
 
 
 def stamp(part: Part) -> dict[str, str]:

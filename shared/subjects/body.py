@@ -54,7 +54,7 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quality: Quality
 
 
-class DistanceWave(Wave, subject="nervous.cells.distance.wave", stream="traces"):
+class DistanceWave(Wave, subject="nervous.cells.distance.wave"):
     """How far it is to the nearest thing ahead, to the left and to the right, by one sensor.
 
     Its domain is `danger` inside the stopping distance, else `obstacle`; its polarity is -1 where there is none.
@@ -68,7 +68,7 @@ class DistanceWave(Wave, subject="nervous.cells.distance.wave", stream="traces")
     right: Range
 
 
-class LightWave(Wave, subject="nervous.cells.light.wave", stream="traces"):
+class LightWave(Wave, subject="nervous.cells.light.wave"):
     """How light it is, and on which side more so; `direction_cdeg` is where the light comes from, where that shows."""
 
     site: str
@@ -79,7 +79,7 @@ class LightWave(Wave, subject="nervous.cells.light.wave", stream="traces"):
     right_mlux: Millilux
 
 
-class MotorWave(Wave, subject="nervous.cells.motor.wave", stream="traces"):
+class MotorWave(Wave, subject="nervous.cells.motor.wave"):
     """What the motors do; STALLED, with confidence 1, where they were told to move and cannot."""
 
     site: str
@@ -90,7 +90,7 @@ class MotorWave(Wave, subject="nervous.cells.motor.wave", stream="traces"):
     spent_ulf: Count  #: what moving cost since the body was put down
 
 
-class BoxedInWave(Wave, subject="nervous.nerves.collision.wave", stream="traces"):
+class BoxedInWave(Wave, subject="nervous.nerves.collision.wave"):
     """The body turned once around and found no way out: it has stopped, and somebody else must help."""
 
     site: str

@@ -41,7 +41,7 @@ class GateTransition(Signal, subject="nervous.gate.transition.{domain}", stream=
     shares: tuple[Share, ...]
 
 
-class WavesCorrelated(Signal, subject="nervous.gate.correlation.{domain}", stream="traces"):
+class WavesCorrelated(Signal, subject="nervous.gate.correlation.{domain}"):
     """The waves that moved a gate, and how alike their meanings are, each with each, row by row."""
 
     domain: str
@@ -53,7 +53,7 @@ class WavesCorrelated(Signal, subject="nervous.gate.correlation.{domain}", strea
     aggregate_ppm: int
 
 
-class ReflexActed(Signal, subject="nervous.gate.reflex.{domain}", stream="traces", urgent=True):
+class ReflexActed(Signal, subject="nervous.gate.reflex.{domain}", urgent=True):
     """Act now: sent before it is logged, under a grant that the log holds. `wave_id` makes a repeat a repeat."""
 
     domain: str
@@ -63,6 +63,7 @@ class ReflexActed(Signal, subject="nervous.gate.reflex.{domain}", stream="traces
     direction_cdeg: int | None
     content: str
     taken_ms: int
+    source: str
 
 
 class SignalVerified(Decision, subject="nervous.gate.event.{domain}.verified"):
@@ -72,7 +73,8 @@ class SignalVerified(Decision, subject="nervous.gate.event.{domain}.verified"):
     signal: MessageId  #: the id of the wave that opened it
     confidence_ppm: int  #: the collapse's aggregate
     summary: str
-    weight_ppm: int
+    weight_ppm: int  #: how much the gate is trusted
+    node_ppm: int  #: and the most trusted of the sources that agree
     sources: tuple[str, ...]
     direction_cdeg: int | None
     ambiguous: bool  #: another region was nearly as near
@@ -97,16 +99,26 @@ class ReflexFired(Decision, subject="nervous.gate.event.{domain}.fired"):
     taken_ms: int
     acted_ms: int
     confidence_ppm: int
+    source: str
+
+
+class NodeChanged(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What became of a signal changed how much one of its sources is trusted."""
+
+    source: str
+    before_ppm: int
+    after_ppm: int
 
 
 class WeightChanged(Decision, subject="nervous.gate.event.{domain}.weighed"):
-    """What became of a signal changed how much its gate is trusted (NIM-06)."""
+    """What became of a signal changed how much its gate is trusted, and its sources (NIM-06, NIM-08)."""
 
     domain: str
     signal: MessageId
     outcome: Outcome
     before_ppm: int
     after_ppm: int
+    nodes: tuple[NodeChanged, ...]
     at_ms: int
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared.message import Reply, Request, Signal
 
 
-class Checkpointed(Signal, subject="system.notary.checkpoint.signed", stream="traces"):
+class Checkpointed(Signal, subject="system.notary.checkpoint.signed", stream="transitions"):
     """The notary signed the log at this size; `note` is the checkpoint as others read it (C2SP tlog-checkpoint)."""
 
     origin: str
@@ -14,14 +14,14 @@ class Checkpointed(Signal, subject="system.notary.checkpoint.signed", stream="tr
     note: str
 
 
-class NotaryRefused(Signal, subject="system.notary.checkpoint.refused", stream="traces"):
+class NotaryRefused(Signal, subject="system.notary.checkpoint.refused", stream="transitions"):
     """The notary signs nothing: what the log shows contradicts what was signed; `size` is the last signed size."""
 
     size: int
     reason: str
 
 
-class ForkSeen(Signal, subject="system.witness.checkpoint.forked", stream="traces"):
+class ForkSeen(Signal, subject="system.witness.checkpoint.forked", stream="transitions"):
     """A log's key signed two trees of one size; both notes are the evidence, whoever reads them can check."""
 
     origin: str

@@ -25,7 +25,7 @@ class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     similarity_ppm: Ppm
 
 
-class WaveFelt(Signal, subject="nervous.meaning.felt.{region}", stream="traces"):
+class WaveFelt(Signal, subject="nervous.meaning.felt.{region}"):
     """One wave of any cell and its region: what gates hear.
 
     `similarity_ppm` is 1,000,000 where the wave's declared domain is itself a region; then nothing was embedded, and
@@ -48,7 +48,7 @@ class WaveFelt(Signal, subject="nervous.meaning.felt.{region}", stream="traces")
     catalogue: str  #: digest of the catalogue, hexadecimal
 
 
-class MeaningReply(Reply, subject="nervous.meaning.sense.reply"):
+class MeaningReply(Reply, subject="nervous.meaning.sense.reply", confidential=True):
     """What a text means: its region or `unknown`, and up to three regions, the first the one that led."""
 
     region: str
@@ -57,8 +57,8 @@ class MeaningReply(Reply, subject="nervous.meaning.sense.reply"):
     catalogue: str
 
 
-class MeaningRequest(Request, subject="nervous.meaning.sense.request", reply=MeaningReply):
-    """Ask what a text means."""
+class MeaningRequest(Request, subject="nervous.meaning.sense.request", reply=MeaningReply, confidential=True):
+    """Ask what a text means. It may be a person's, so neither it nor its vector is kept."""
 
     text: str
 

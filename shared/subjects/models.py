@@ -18,7 +18,7 @@ TEXTS_AT_ONCE = constant(32, "texts", "X-12")
 ModelState = Literal["unconfigured", "cold", "loading", "ready", "idle", "unloading", "verifying_release", "failed"]
 
 
-class ModelChanged(Signal, subject="organs.models.changed.{model}", stream="traces"):
+class ModelChanged(Signal, subject="organs.models.changed.{model}", stream="transitions"):
     """One transition in the life of one model (NIM-16)."""
 
     model: str

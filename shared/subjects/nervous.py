@@ -22,11 +22,11 @@ class MathRequest(Request, subject="nervous.cells.math.request", reply=MathRespo
     text: str
 
 
-class MathWave(Wave, subject="nervous.cells.math.wave", stream="traces"):
+class MathWave(Wave, subject="nervous.cells.math.wave"):
     """How sure the math cell is that what it saw was arithmetic."""
 
 
-class VitalsWave(Wave, subject="nervous.cells.sensor.wave", stream="traces"):
+class VitalsWave(Wave, subject="nervous.cells.sensor.wave"):
     """One reading of a machine: shares of processor, memory and disk in use, and the run queue per core."""
 
     site: str
@@ -41,7 +41,7 @@ class VitalsWave(Wave, subject="nervous.cells.sensor.wave", stream="traces"):
 BatteryState = Literal["MONITORING", "LOW", "CRITICAL", "ABSENT"]
 
 
-class BatteryWave(Wave, subject="nervous.cells.battery.wave", stream="traces"):
+class BatteryWave(Wave, subject="nervous.cells.battery.wave"):
     """One reading of a machine's battery, and the state it means; ABSENT where the machine has none."""
 
     site: str

@@ -9,8 +9,8 @@ import msgspec
 from shared.message import Decision, Reply, Request, Signal
 
 
-class Heartbeat(Signal, subject="system.parts.heartbeat.{part}", stream="traces"):
-    """A part is alive: its version, how much it did and what that cost since it started."""
+class Heartbeat(Signal, subject="system.parts.heartbeat.{part}"):
+    """A part is alive: its version, how much it did and what that cost since it started, by measurement (NIM-10)."""
 
     part: str
     version: str
@@ -20,8 +20,22 @@ class Heartbeat(Signal, subject="system.parts.heartbeat.{part}", stream="traces"
     refused: int
     failed: int
     dropped: int
-    cpu_us: int
-    spent_ulf: int
+    cpu_us: int  #: its own, its threads' and its worker processes'
+    energy_uj: int | None  #: its share of what the machine reports; None where the machine reports nothing
+    received_bytes: int
+    sent_bytes: int
+    elapsed_us: int  #: how long it was at work on something
+    spent_ulf: int  #: all of it in lifeforce
+    resting: bool  #: it takes nothing, for there is no lifeforce
+
+
+class LifeforceTold(Signal, subject="system.lifeforce.told", stream="transitions"):
+    """Whether there is lifeforce; said again and again while there is none, and parts that may rest do (NIM-10)."""
+
+    resting: bool
+    balance_ulf: int
+    beat: int
+    at_ms: int
 
 
 class Tick(Signal, subject="system.clock.tick.{part}"):

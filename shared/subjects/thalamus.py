@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from shared.message import Decision, MessageId, Signal
 
 Mode = Literal["IDLE", "ALERT", "FOCUSED", "REFLEX", "DIALOGUE", "OVERWHELMED", "SETTLE"]
@@ -60,11 +62,47 @@ class Withheld(Decision, subject="nervous.thalamus.event.{mind}.withheld"):
 
 
 class BeatClosed(Decision, subject="nervous.thalamus.event.{mind}.beat"):
-    """The account of one beat of 30 seconds: what it spent, by measurement, what it earned, and the balance."""
+    """The account of the beats since the last one: what they spent, by measurement, and earned, and the balance.
+
+    What was held back as the price of escalations is released: what they really cost is in what was spent.
+    """
 
     mind: str
-    beat: int
+    beat: int  #: the last that is over
+    released_ulf: int
     spent_ulf: int
     earned_ulf: int
     balance_ulf: int
     escalations: int
+
+
+class Observed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What something used since the last account, by measurement, and what one message of it has cost lately."""
+
+    what: str  #: a part; or `tier 4`, the answers to escalations
+    messages: int
+    cpu_us: int
+    energy_uj: int | None  #: None where the machine reports none
+    moved_bytes: int
+    elapsed_us: int
+    cost_ulf: int
+    mean_ulf: int  #: of one message
+    spread_ulf: int  #: how far messages lie from that mean, on average
+    observations: int  #: how many accounts the mean rests on
+
+
+class CostsObserved(Decision, subject="nervous.thalamus.event.{mind}.observed"):
+    """What each part cost since the last account; prices follow from it (NIM-10)."""
+
+    mind: str
+    beat: int
+    costs: tuple[Observed, ...]
+
+
+class Rested(Decision, subject="nervous.thalamus.event.{mind}.rested"):
+    """There is no lifeforce, so that parts which may rest take nothing; or, not `resting`, there is some again."""
+
+    mind: str
+    resting: bool
+    balance_ulf: int
+    beat: int

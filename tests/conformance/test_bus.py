@@ -123,7 +123,7 @@ def test_a_signal_reaches_whoever_subscribed(play: Play) -> None:
         await ear.subscribe(f"{ENV}.trial.*.bob.felt", other)
         await bus.emit(Felt("ann", 1), Context(bytes(16), "talk"), bytes(range(16)))
         await bus.emit(Felt("cid", 2))
-        assert [f"{ENV}.trial.desk.ann.felt", f"{ENV}.trial.desk.cid.felt"] == sorted(
+        assert [f"{ENV}.trial.desk.felt.ann", f"{ENV}.trial.desk.felt.cid"] == sorted(
             d.subject for d in await rest.at_least(2)
         )
         [first] = await one.at_least(1)
@@ -171,7 +171,7 @@ def test_a_queue_group_shares_the_work(play: Play) -> None:
         for n in range(50):
             await bus.emit(Felt("ann", n))
         last = Heard()
-        await ears[0].subscribe(f"{ENV}.trial.desk.end.felt", last)
+        await ears[0].subscribe(f"{ENV}.trial.desk.felt.end", last)
         await bus.emit(Felt("end", 0))
         await last.at_least(1)
         await heard.at_least(51)
@@ -1023,7 +1023,7 @@ def test_dead_letters_are_bounded_per_second(play: Play) -> None:
         await bus.subscribe(DeadLetter.pattern(ENV), dead)
         first_s = int(ground.world.elapsed_s())
         for n in range(4 * DEAD_PER_SECOND):
-            await bus.dead(Delivery(f"{ENV}.trial.desk.ann.felt", b"%d" % n), Refusal("B002", "not MessagePack"))
+            await bus.dead(Delivery(f"{ENV}.trial.desk.felt.ann", b"%d" % n), Refusal("B002", "not MessagePack"))
         seconds = int(ground.world.elapsed_s()) - first_s + 1
         sent = bus.counters.dead - bus.counters.dead_dropped
         assert 4 * DEAD_PER_SECOND == bus.counters.dead
@@ -1140,14 +1140,14 @@ def test_a_refused_ear_does_not_silence_the_voice(play: Play) -> None:
 
     async def body(ground: Ground) -> None:
         bus = await plain(
-            ground, "desk", publish=(f"{ENV}.trial.desk.ann.felt",), subscribe=(f"{ENV}.trial.desk.bob.felt",)
+            ground, "desk", publish=(f"{ENV}.trial.desk.felt.ann",), subscribe=(f"{ENV}.trial.desk.felt.bob",)
         )
         with pytest.raises(NotPermitted):
-            await bus.subscribe(f"{ENV}.trial.desk.ann.felt", Heard())
+            await bus.subscribe(f"{ENV}.trial.desk.felt.ann", Heard())
         await bus.emit(Felt("ann", 1))
         with pytest.raises(NotPermitted):
             await bus.emit(Felt("bob", 1))
-        await bus.subscribe(f"{ENV}.trial.desk.bob.felt", Heard())
+        await bus.subscribe(f"{ENV}.trial.desk.felt.bob", Heard())
 
     play(body)
 

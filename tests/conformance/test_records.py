@@ -46,6 +46,7 @@ from organs.records import (
 )
 from organs.records.port import tables_of
 from organs.records.view import changes_of
+from organs.records.views.costs import OBSERVATIONS, PROFILES
 from organs.records.views.decisions import DECISIONS
 from organs.records.views.keys import KEYS
 from organs.records.views.lanes import LANES
@@ -61,7 +62,7 @@ from shared.subjects.gates import OutcomeJudged, ReflexFired, Share, SignalVerif
 from shared.subjects.keys import Grant
 from shared.subjects.memory import Origin
 from shared.subjects.system import PartGranted
-from shared.subjects.thalamus import BeatClosed, Escalated
+from shared.subjects.thalamus import BeatClosed, CostsObserved, Escalated, Observed
 from tests import forge
 from tests.ground import PATIENCE_S, until
 
@@ -324,6 +325,7 @@ def trail() -> list[Decision]:
             950_000,
             "low",
             300_000,
+            300_000,
             ("nervous.cells.battery",),
             None,
             ambiguous=False,
@@ -335,12 +337,12 @@ def trail() -> list[Decision]:
             *("ab", "escalation", signal, "battery", "low", "quoted", "", 500_000),
             *((quote,), "memory", "", 300_000, 12_345, 80),
         ),
-        ReflexFired("danger", W2, 5_000, 5_004, 990_000),
+        ReflexFired("danger", W2, 5_000, 5_004, 990_000, "nervous.cells.distance"),
         OutcomeJudged("battery", signal, "confirmed", 10, 9, 1, "it was\0low", 5_000_000),
-        WeightChanged("battery", signal, "confirmed", 300_000, 320_000, 2_000),
+        WeightChanged("battery", signal, "confirmed", 300_000, 320_000, (), 2_000),
         OutcomeJudged("danger", W2, "failed", 1, 0, 1, "nothing was there", 0),
         Escalated("nyx", 5, "asked", "novel", b"", "is about no signal", 1, 1, 7),
-        BeatClosed("nyx", 7, 21_000_000, 5_000_000, 64_000_000, 2),
+        BeatClosed("nyx", 7, 20_000_000, 21_000_000, 5_000_000, 84_000_000, 2),
     ]
 
 
@@ -396,6 +398,29 @@ def test_a_trail_is_one_row(make: Make, run: Run[Any]) -> None:
         await rebuild(records, Recorded(log.verdicts))
         assert await digest(records) == await digest(await filled(MemoryRecords(), log.verdicts))
         await half.close()
+        await records.close()
+
+    run(body())
+
+
+@pytest.mark.spec("NIM-10")
+def test_costs_are_a_row_each_account_and_a_profile(make: Make, run: Run[Any]) -> None:
+    """Each account adds a row for each part; its profile is the newest, with all messages and all they cost."""
+
+    async def body() -> None:
+        log = forge.founded()
+        mind = forge.introduced("mind's", forge.ADA, "mind", [Grant("dev.nervous.>")])
+        log.key_event(mind, *forge.roots(forge.ADA, forge.BOB))
+        for beat, energy_uj in ((1, None), (2, 70)):
+            used = (10 * beat, 5, energy_uj, 100, 6, 1_000, 100 * beat, 9, beat)
+            log.key_event(CostsObserved("nyx", beat, (Observed("gate", *used),)), forge.signer("mind's"), source="mind")
+        records = await filled(make(), log.verdicts)
+        observations = await shown(records, OBSERVATIONS)
+        assert [(1, 10, None), (2, 20, 70)] == [(o["beat"], o["messages"], o["energy_uj"]) for o in observations]
+        [profile] = await shown(records, PROFILES)
+        assert ("gate", 200, 9, 2, 30, 2_000) == tuple(
+            profile[name] for name in ("what", "mean_ulf", "spread_ulf", "observations", "messages", "cost_ulf")
+        )
         await records.close()
 
     run(body())

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from deploy.commands.costs import read_costs
 from deploy.organism import Organism
 from deploy.recheck import reruns_of
 from deploy.simulation import Chaos, Judge, SimHost, Trouble
@@ -34,7 +35,7 @@ from shared.subjects.gates import (
     WeightChanged,
 )
 from shared.subjects.meaning import UNKNOWN
-from shared.subjects.thalamus import BeatClosed, Escalated, Routed, Withheld
+from shared.subjects.thalamus import BeatClosed, Escalated, Observed, Routed, Withheld
 from shared.world import SimWorld, now_ms, simulate
 from tests.gates import felt, vector
 
@@ -50,6 +51,8 @@ class Life:
     heard: list[Message] = field(default_factory=list[Message])
     differing: int = 0
     digest: str = ""
+    costs: dict[str, Observed] = field(default_factory=dict[str, Observed])
+    balance_ulf: int | None = None
 
     def of(self, cls: type[Any]) -> list[Any]:
         """Every decision, or every signal, of one class."""
@@ -90,6 +93,7 @@ async def _live(seed: int, trouble: Trouble, seconds: int) -> Life:
     for rerun in reruns_of(parts):
         life.differing += sum(not same for verdict in judge.verdicts for _, same in rerun.take(verdict))
     life.digest = judge.hasher.hexdigest()
+    life.costs, life.balance_ulf, _ = await read_costs(bus)
     await organism.stop()
     return life
 
@@ -158,6 +162,20 @@ def test_attention_is_one_history(seed: int, faults: str) -> None:
     if not faults:
         assert acted == {each.wave_id for each in life.of(ReflexFired)}
         assert set(verified) == {*climbed, *(each.signal for each in life.of(Routed))}
+
+
+@pytest.mark.spec("NIM-10")
+def test_what_was_measured_stands_in_the_log() -> None:
+    """Each part that worked is observed, with what a message of it costs, and `costs` shows the last balance."""
+    life = simulate(lambda: _live(5, Trouble.parse(""), 60))
+    assert {"gate", "outcome", "thalamus"} <= set(life.costs)
+    for part in ("gate", "outcome", "thalamus"):
+        observed = life.costs[part]
+        assert observed.messages > 0
+        assert observed.moved_bytes > 0
+        assert observed.cost_ulf > 0
+        assert observed.energy_uj is None
+    assert life.of(BeatClosed)[-1].balance_ulf == life.balance_ulf
 
 
 @pytest.mark.spec("X-08")

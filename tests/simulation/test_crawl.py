@@ -217,7 +217,10 @@ class StandInGate(Organ):
         granted = [] if self.acted else [ReflexGranted(wave.domain, granted=True, weight_ppm=900_000, reason="seed")]
         self.acted.add(wave_id)
         content, taken_ms = wave.content, wave.taken_ms
-        return [*granted, ReflexActed(wave.domain, wave_id, wave.confidence_ppm, 1, 0, content, taken_ms)]
+        return [
+            *granted,
+            ReflexActed(wave.domain, wave_id, wave.confidence_ppm, 1, 0, content, taken_ms, "nervous.cells.distance"),
+        ]
 
     async def on_outcome(self, request: OutcomeRequest) -> list[WeightChanged]:
         """Trust the gate more."""

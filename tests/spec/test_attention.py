@@ -13,26 +13,29 @@ from typing import Any
 import pytest
 
 from deploy.attach import operator
-from shared.bus import Bus
+from shared.bus import Bus, Wire
 from shared.codec import decode
 from shared.config import load
-from shared.errors import Refusal
+from shared.errors import NoStream, Refusal
 from shared.home import Keys
 from shared.keys import CHEAP
 from shared.message import Decision, Message, lookup
 from shared.subjects.gates import (
     GateReply,
     GateRequest,
+    GateTransition,
     OutcomeJudged,
     OutcomeRequest,
     ReflexActed,
     ReflexFired,
     ReflexGranted,
     SignalVerified,
+    WavesCorrelated,
     WeightChanged,
 )
-from shared.subjects.meaning import UNKNOWN
-from shared.subjects.system import Decided
+from shared.subjects.log import Checkpointed
+from shared.subjects.meaning import UNKNOWN, WaveFelt
+from shared.subjects.system import Decided, Heartbeat
 from shared.subjects.thalamus import Escalated
 from shared.world import RealWorld
 from tests.commands import EVENT_S, Home, Living
@@ -185,6 +188,45 @@ def test_a_reflex_is_granted_acts_and_is_judged(home: Home, organism: Living) ->
         assert lookup(kept.subject) is OutcomeJudged
 
     play(home, body)
+
+
+@pytest.mark.spec("NIM-08", "NIM-09")
+def test_gardens_are_traced_unlike(home: Home, organism: Living) -> None:
+    """On a real server everything that virtual parts say is kept, and of real parts nothing but turns and outcomes."""
+
+    async def body(scene: Scene) -> None:
+        wire = scene.bus.wire
+        for cell in ("oven", "stove"):
+            await scene.feel(cell, 800_000, domain="heat")
+        [verified] = await scene.logged(SignalVerified)
+        await scene.bus.request(GateRequest("heat"))
+        report = OutcomeRequest("heat", verified.signal, 0, 0, 10, "it was hot")
+        assert isinstance(await scene.bus.request(report), Decided)
+        for part, classes in KEPT.items():
+            await until_kept(wire, f"TRACES_dev_{part}", classes)
+        await until_kept(wire, "TRANSITIONS_dev_gate", {GateTransition})
+        await until_kept(wire, "TRANSITIONS_dev_notary", {Checkpointed})
+        await until_kept(wire, "OUTCOMES_dev", {OutcomeJudged})
+        for part in ("outcome", "notary"):
+            with pytest.raises(NoStream):
+                await wire.read(f"TRACES_dev_{part}", 0)
+
+    play(home, body)
+
+
+KEPT: dict[str, set[type[Message]]] = {
+    "meaning": {WaveFelt, Heartbeat},
+    "gate": {WavesCorrelated, GateReply, Heartbeat},
+    "thalamus": {Heartbeat},
+}
+
+
+async def until_kept(wire: Wire, stream: str, classes: set[type[Message]]) -> None:
+    """Wait until a stream holds messages of these classes; anything else in it is of theirs too."""
+    give_up = time.monotonic() + EVENT_S
+    while not classes <= {lookup(entry.subject) for entry in await wire.read(stream, 0)}:
+        assert time.monotonic() < give_up, f"{stream} lacks one of {classes}"
+        await asyncio.sleep(0.05)
 
 
 def heard(words: str, watcher: Living) -> bool:

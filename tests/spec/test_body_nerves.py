@@ -179,12 +179,12 @@ def test_a_gates_reflex_is_acted_on_at_once() -> None:
     """Where a gate's reflex stopped the body, it turns without deliberating, and the decision says so."""
     body = collision()
     body.see(250)
-    body.hear(ReflexActed("danger", b"1", 900_000, 1, 0, "danger ahead", body.now_ms))
+    body.hear(ReflexActed("danger", b"1", 900_000, 1, 0, "danger ahead", body.now_ms, "nervous.cells.distance"))
     assert ("EVADE", "reflex", ("EVALUATE", "EVADE")) == (
         body.state.state, body.decided[-1].habit, body.decided[-1].path
     )  # fmt: skip
     other = collision()
-    other.hear(ReflexActed("danger", b"1", 900_000, 1, 0, "danger ahead", other.now_ms))
+    other.hear(ReflexActed("danger", b"1", 900_000, 1, 0, "danger ahead", other.now_ms, "nervous.cells.distance"))
     other.see(250)
     assert (("DETECT", "EVALUATE", "EVADE"), 0) == (
         other.decided[-1].path, other.decided[-1].at_ms - other.decided[-1].since_ms
@@ -197,7 +197,9 @@ def test_a_reflex_that_is_about_nothing_here(domain: str) -> None:
     """A reflex about something else, or that there is no danger, turns nothing."""
     body = collision()
     body.see(250)
-    body.hear(ReflexActed(domain, b"1", 900_000, 1 if domain == "joy" else -1, 0, "", body.now_ms))
+    body.hear(
+        ReflexActed(domain, b"1", 900_000, 1 if domain == "joy" else -1, 0, "", body.now_ms, "nervous.cells.distance")
+    )
     assert body.state.state in ("DETECT", "EVALUATE")
 
 
@@ -395,7 +397,7 @@ def test_it_never_drives_and_never_turns_blindly(felt: list[tuple[str, int, int,
             case "stalled":
                 body.hear(motor(body.now_ms, "STALLED"))
             case "reflex":
-                body.hear(ReflexActed("danger", b"1", 900_000, 1, 0, "", body.now_ms))
+                body.hear(ReflexActed("danger", b"1", 900_000, 1, 0, "", body.now_ms, "nervous.cells.distance"))
             case _:
                 body.wait(0)
         fresh = any(body.now_ms - glimpse.taken_ms <= EVIDENCE_MS for glimpse in body.window.sight.glimpses)

@@ -172,6 +172,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "request": ("nervous.cells.math.request", '{"text": "1"}'),
     "watch": ("--count", "2"),
     "replay": (),
+    "costs": (),
     "dead": (),
     "audit verify": (),
     "audit replay": (),

@@ -20,6 +20,7 @@ from nerves.gate.dynamics import (
     relaxed,
 )
 from nerves.gate.nerve import UNRESOLVED, GateTrust, weight_of
+from nerves.gate.nodes import NODES, Node, after, node_weight
 from nerves.gate.weights import DAY_MS, learned, seed_of
 from nerves.gate.window import MAX_WAVES
 from shared.codec import decode, encode
@@ -28,6 +29,7 @@ from shared.subjects.gates import (
     REFLEX_PPM,
     GateRequest,
     GateTransition,
+    NodeChanged,
     ReflexActed,
     ReflexFired,
     ReflexGranted,
@@ -275,6 +277,80 @@ def test_trust_that_falls_takes_the_reflex_back() -> None:
     assert [] == [each for each in said if isinstance(each, ReflexActed)]
 
 
+def opened_by(gate: Gate, first: int, *sources: tuple[str, int]) -> SignalVerified:
+    """Let sources say so (1) or not so (-1) in a window of their own, and return what the gate handed on."""
+    gate.tick(10_000)
+    for place, (source, polarity) in enumerate(sources):
+        gate.hear(felt(first + place, source, 700_000, taken_ms=gate.now_ms, polarity=polarity))
+    return gate.all_of(SignalVerified)[-1]
+
+
+def nodes(gate: Gate) -> dict[str, int]:
+    """What each source earned, in hundredths."""
+    return {node.source.rpartition(".")[2]: round(node.weight_ppm / 10_000) for node in gate.trust.nodes}
+
+
+@pytest.mark.spec("NIM-08", "NIM-07")
+def test_an_outcome_teaches_each_source_that_had_a_share() -> None:
+    """Sources that agreed with what was confirmed gain 0.02, with what failed they lose 0.06; whoever denied it, the
+    other way; the best of those that agree goes with the signal, and the decision names each of them.
+    """
+    gate = Gate()
+    first = opened_by(gate, 1, ("a", 1), ("b", 1))
+    assert (100_000, 100_000) == (first.weight_ppm, first.node_ppm)
+    [changed] = gate.judge(first.signal, "confirmed")
+    assert [("nervous.cells.a", 100_000, 120_000), ("nervous.cells.b", 100_000, 120_000)] == [
+        (node.source, node.before_ppm, node.after_ppm) for node in changed.nodes
+    ]
+    second = opened_by(gate, 10, ("a", 1), ("b", 1), ("c", 1))
+    assert pytest.approx(120_000, abs=10) == second.node_ppm
+    gate.judge(second.signal, "partial")
+    assert {"a": 12, "b": 12} == nodes(gate)
+    third = opened_by(gate, 20, ("b", 1), ("c", 1))
+    gate.judge(third.signal, "failed")
+    assert {"a": 12, "b": 6, "c": 4} == nodes(gate)
+
+
+@pytest.mark.spec("NIM-08")
+def test_who_denies_what_fails_was_right() -> None:
+    """A source that denied a signal gains where the signal fails, and loses where it is confirmed."""
+    for outcome, weights in (("failed", {"a": 4, "b": 4, "d": 12}), ("confirmed", {"a": 12, "b": 12, "d": 4})):
+        gate = Gate()
+        gate.hear(felt(1, "d", 200_000, polarity=-1))
+        gate.hear(felt(2, "a", 900_000))
+        gate.hear(felt(3, "b", 900_000))
+        [verified] = gate.all_of(SignalVerified)
+        gate.judge(verified.signal, outcome)
+        assert weights == nodes(gate)
+
+
+@pytest.mark.spec("NIM-06", "NIM-08")
+def test_a_reflex_teaches_the_source_that_fired_it() -> None:
+    """The source whose wave was acted on learns from what came of it, from what its gate began with."""
+    gate = reflexive()
+    gate.hear(felt(1, "a", region="danger"))
+    [fired] = gate.all_of(ReflexFired)
+    assert "nervous.cells.a" == fired.source
+    gate.judge(fired.wave_id, "failed", "danger")
+    assert {"a": 84} == nodes(gate)
+
+
+@pytest.mark.spec("NIM-08", "X-12")
+def test_nodes_fade_are_forgotten_and_bounded() -> None:
+    """What a source earned fades by 0.01 a day to what its gate began with; then it is forgotten; 64 are remembered."""
+    learned_last = Node("a", 130_000, START_MS)
+    for days, weight in ((1, 120_000), (2, 110_000), (9, 100_000)):
+        assert weight == node_weight((learned_last,), "math", "a", START_MS + days * DAY_MS)
+    later = WeightChanged("math", bytes(16), "confirmed", 0, 0, (NodeChanged("b", 0, 200_000),), START_MS + 9 * DAY_MS)
+    assert ["b"] == [node.source for node in after((learned_last,), later)]
+    many = tuple(NodeChanged(f"{n:03}", 0, 500_000) for n in range(NODES + 5))
+    crowd = after(
+        (Node("old", 900_000, START_MS - 1),), WeightChanged("math", bytes(16), "confirmed", 0, 0, many, START_MS)
+    )
+    assert NODES == len(crowd)
+    assert "old" not in {node.source for node in crowd}
+
+
 WAVES = st.lists(
     st.tuples(
         st.integers(0, 40),
@@ -307,7 +383,7 @@ def test_whatever_is_felt(waves: list[tuple[int, str, int, int, int, int, int, s
         )
         gate.hear(wave, gap_ms)
         if outcome and gate.trust.unresolved:
-            gate.judge(gate.trust.unresolved[0], outcome, region)
+            gate.judge(gate.trust.unresolved[0].signal, outcome, region)
         assert len(gate.window.waves) <= MAX_WAVES
         assert len(gate.trust.unresolved) <= UNRESOLVED
     for verified in gate.all_of(SignalVerified):

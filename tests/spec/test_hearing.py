@@ -144,7 +144,7 @@ class Ringing(Decision, subject="trial.bell.event.{who}.ringing"):
     times: int
 
 
-class Alarm(Signal, subject="trial.bell.{who}.rang", urgent=True):
+class Alarm(Signal, subject="trial.bell.rang.{who}", urgent=True):
     """What goes out at once."""
 
     who: str

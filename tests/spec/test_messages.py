@@ -192,6 +192,13 @@ def test_a_declaration_gives_everything_once() -> None:
     assert Counted is registered()["spec.messages.event.{who}.counted"]
 
 
+@pytest.mark.spec("NIM-08", "NIM-09")
+def test_what_no_stream_could_keep_is_refused() -> None:
+    """The third token of a signal or reply is fixed, for the log's own subjects differ there; a stream is known."""
+    assert "third token" in wrong("Loose", Signal, "spec.loose.{who}.told", {"who": str})
+    assert "stream='traces' is none" in wrong("Kept", Signal, "spec.loose.told", {"who": str}, stream="traces")
+
+
 @pytest.mark.spec("X-01")
 def test_every_subject_belongs_to_one_class() -> None:
     """No concrete subject is covered by two patterns, and each finds the class that declared it."""

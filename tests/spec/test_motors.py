@@ -229,7 +229,7 @@ def test_whatever_is_commanded(commands: list[tuple[int, int, int]], more_ms: in
 
 def reflex(wave_id: bytes, domain: str = "danger") -> ReflexActed:
     """A gate's reflex."""
-    return ReflexActed(domain, wave_id, 900_000, 1, 0, "danger ahead", NOW_MS)
+    return ReflexActed(domain, wave_id, 900_000, 1, 0, "danger ahead", NOW_MS, "nervous.cells.distance")
 
 
 @pytest.mark.spec("NIM-12", "NIM-23")

@@ -145,7 +145,7 @@ def test_a_borrowed_id_suppresses_nothing(play: Play) -> None:
             cell = BenchCell()
             await here.carry(cell)
             asker = await here.asker()
-            await asker.wire.publish(f"{ENV}.trial.bench.ann.hint", encode(Hint("ann", 1)), ID)
+            await asker.wire.publish(f"{ENV}.trial.bench.hint.ann", encode(Hint("ann", 1)), ID)
             assert encode(Said("one", 1.0)) == (await raw(asker, ASK, Ask("one"), ID)).data
             assert encode(Said("two", 1.0)) == (await raw(asker, ASK, Ask("two"), ID)).data
             assert ["ann 1", "one", "two"] == cell.calls
@@ -230,7 +230,7 @@ def test_a_subject_that_the_message_cannot_have_is_refused(play: Play) -> None:
             await here.carry(cell)
             asker, dead = await here.asker(), await here.dead()
             for data in (encode(Hint("bob", 1)), b'{"who": "", "n": 1}', b'{"who": "' + b"x" * 200 + b'", "n": 1}'):
-                await asker.wire.publish(f"{ENV}.trial.bench.ann.hint", data)
+                await asker.wire.publish(f"{ENV}.trial.bench.hint.ann", data)
             assert ["B002"] * 3 == [letter.code for letter in await letters(dead, 3)]
             assert Said("hello", 1.0) == await asker.request(Ask("hello"))
             assert ["hello"] == cell.calls
@@ -263,7 +263,7 @@ def test_only_an_inbox_is_answered(play: Play) -> None:
             cell = BenchCell()
             await here.carry(cell)
             asker, dead, stolen = await here.asker(), await here.dead(), Heard()
-            for target in (f"{ENV}.trial.desk.event.a.noted", f"{ENV}.trial.bench.ann.hint", "$SRV.PING"):
+            for target in (f"{ENV}.trial.desk.event.a.noted", f"{ENV}.trial.bench.hint.ann", "$SRV.PING"):
                 await asker.subscribe(target, stolen)
                 await asker.wire.publish(ASK, encode(Ask("hello")), None, target)
                 await asker.wire.publish("$SRV.PING", b"", None, target)
@@ -462,7 +462,7 @@ def test_discovery_answers_as_a_nats_service(play: Play) -> None:
                 stats = ServiceStats.from_dict(_micro(await raw(asker, f"$SRV.STATS{to}", b""), "stats"))
                 assert {("bench", boot, "1.0.0")} == {(x.name, x.id, x.version) for x in (ping, info, stats)}
                 assert (
-                    {ASK, f"{ENV}.trial.bench.*.hint"}
+                    {ASK, f"{ENV}.trial.bench.hint.*"}
                     == {e.subject for e in info.endpoints}
                     == {e.subject for e in stats.endpoints}
                 )

@@ -101,16 +101,16 @@ def project(verdict: Verdict) -> Iterator[Change]:
     for _, event in verdict.admitted():
         said: Any = decode(cast("type[Message]", cls), bytes(event.data))
         if told is None:
-            yield BEATS.put(**_bounded(_account(said)), closed_index=index)
+            yield BEATS.put(**bounded(_account(said)), closed_index=index)
         elif signal := _signal_of(said):
             whose: Told = {"domain": said.domain, "signal": signal.hex(), "first_index": index, "last_index": index}
-            yield TRAILS.put(**_NOTHING | whose | _bounded(told(said, written_ms)))
+            yield TRAILS.put(**_NOTHING | whose | bounded(told(said, written_ms)))
 
 
 VIEW = View("trails", 1, (TRAILS, BEATS), project)
 
 
-def _bounded(told: Told) -> Told:
+def bounded(told: Told) -> Told:
     """Return what is told with every number within MOST: what is summed and subtracted stays a number of SQL."""
     return {name: max(-MOST, min(MOST, v)) if type(v) is int else v for name, v in told.items()}
 
