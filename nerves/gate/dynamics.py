@@ -70,6 +70,11 @@ def noisy_or(shares: Iterable[int]) -> int:
     return ONE - left
 
 
+def strength(share: Share) -> int:
+    """Return what one wave counts, ppm: its confidence times how near its meaning is."""
+    return share.confidence_ppm * share.similarity_ppm // ONE
+
+
 class Collapse(msgspec.Struct, frozen=True):
     """What the waves of one window say together."""
 
@@ -85,14 +90,11 @@ class Collapse(msgspec.Struct, frozen=True):
 
 
 def collapse(shares: Sequence[Share]) -> Collapse:
-    """Return what the strongest wave of each source says, for and against, in whatever order they came.
-
-    A wave counts as much as its confidence times how near its meaning is.
-    """
+    """Return what the strongest wave of each source says, for and against, in whatever order they came."""
     support, against = dict[str, int](), dict[str, int]()
     for share in shares:
         best = support if share.polarity > 0 else against
-        source, size = share.source, share.confidence_ppm * share.similarity_ppm // ONE
+        source, size = share.source, strength(share)
         if size > best.get(source, -1):
             best[source] = size
     agreed, denied = sorted(support.values()), sorted(against.values())
