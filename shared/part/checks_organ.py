@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from shared.bus import Bus, Draft
+from shared.bus.bucket import SimBucket, bucket_stream, bucket_subjects
 from shared.bus.sim import Faults, SimServer, SimStream
 from shared.bus.wire import stream_name
 from shared.constant import constant
@@ -20,6 +21,7 @@ from shared.subjects.keys import KEYS_ENTITY, Genesis, Grant, KeyIntroduced, Roo
 from shared.world import SimWorld, new_id
 
 LOGGED = constant(5, "decisions of each class", "NIM-01")
+KEPT_S = constant(3_600, "s", "NIM-01")
 STRANGER = "stranger"
 
 
@@ -59,6 +61,9 @@ async def _log(trial: Trial) -> tuple[Bus, list[Verdict]]:
     world = SimWorld(trial.world().env, trial.seed, "log")
     server = SimServer(world, Faults(delay_s=0.0))
     server.streams[stream_name("log", world.env)] = SimStream((f"{world.env}.*.*.event.>",))
+    for name in trial.declared.buckets:
+        stream, subjects = bucket_stream(name, world.env), bucket_subjects(name, world.env)
+        server.buckets[stream] = SimBucket((subjects,), KEPT_S)
     root, stranger = LocalSigner(world.entropy(32)), LocalSigner(world.entropy(32))
     keys = Bus(world, server.wire("root"), "root", "1.0.0", [root])
     own = RootKey(root.key_id, root.public, "host")
