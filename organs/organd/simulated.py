@@ -129,6 +129,8 @@ class SimEngine:
 
     async def start(self, model: Held, device: Device, lease: Lease) -> SimWorker:
         await self.world.sleep(SIM_LOAD_S)
+        if lease.ended:
+            raise LoadFailed(f"its process ended ({lease.ended})")
         if self.fails:
             self.fails -= 1
             raise LoadFailed("as the seed wants it")

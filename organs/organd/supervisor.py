@@ -351,8 +351,10 @@ class Supervisor:
         slot.pid = 0
 
     def _back(self, slot: Slot, device: Device, pid: int) -> bool:
-        """Say whether a process is gone and, on a card, whether its memory is free again."""
-        short = slot.free_before - self.devices.free_bytes(device) if device.kind == "gpu" else 0
+        """Say whether a process is gone and, on a card that is still ours, whether its memory is free again."""
+        assert slot.lease is not None
+        ours = device.kind == "gpu" and not slot.lease.ended  # else what is missing may be the next holder's
+        short = slot.free_before - self.devices.free_bytes(device) if ours else 0
         return (pid == 0 or self.devices.gone(pid)) and short <= RELEASE_SLACK_BYTES
 
     # Bookkeeping
