@@ -108,7 +108,7 @@ async def while_leased(lease: Lease, starting: Coroutine[Any, Any, Worker]) -> W
     finally:
         lost.cancel()
         start.cancel()
-        await asyncio.wait((start,))
+        await asyncio.gather(start, return_exceptions=True)
 
 
 def runtime_folder() -> Path:
