@@ -14,6 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
+from organs.organd.devices import Processor
+from organs.organd.leases import Lasting
+from organs.organd.ports import FENCE_S, Facts, Held, LoadFailed
+from organs.organd.process import LOAD_S, Processes
 from organs.organd.registry import Registry
 from shared.bus import Bucket
 from shared.bus.bucket import bucket_permissions
@@ -223,3 +227,26 @@ def test_the_next_organd_of_the_same_user_need_not_wait(tmp_path: Path) -> None:
             assert 200 == (await again.ask())[0]
 
     live(body, tmp_path)
+
+
+@pytest.mark.spec("NIM-16")
+def test_a_load_ends_with_its_lease(tmp_path: Path) -> None:
+    """Also while llama.cpp waits for the disk and lets nothing else in its process run, the guard ends it in time."""
+    stuck = tmp_path / "stuck.gguf"
+    os.mkfifo(stuck)  # whoever opens it waits for a writer that never comes
+
+    class Ending(Lasting):
+        token = 1
+
+    async def body() -> None:
+        world = RealWorld(ENV)
+        lease = Ending()
+        lease.until_s = world.elapsed_s()
+        facts = Facts("gemma3", 256, 32, 1, "F32", embeds=False)
+        with pytest.raises(LoadFailed, match="killed by SIGKILL"):
+            await Processes(tmp_path, world).start(
+                Held("stuck:latest", stuck, "", 0, 0, facts), Processor().device, lease
+            )
+        assert FENCE_S <= world.elapsed_s() - lease.until_s < LOAD_S
+
+    asyncio.run(body())
