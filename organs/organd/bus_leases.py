@@ -28,8 +28,8 @@ from shared.message import encode_token
 from shared.world import World, now_ms, within
 
 RENEW_S = constant(5.0, "s", "NIM-16")
-AGAIN_S = constant(1.0, "s", "NIM-16")  # after a renewal that was not acknowledged
-CALL_S = constant(2.0, "s", "NIM-16")
+RENEW_AGAIN_S = constant(1.0, "s", "NIM-16")  # after a renewal that was not acknowledged
+RENEW_CALL_S = constant(2.0, "s", "NIM-16")
 HOLD_S = constant(18.0, "s", "NIM-16")
 
 
@@ -38,8 +38,8 @@ class Terms:
     """How a lease is kept; the bucket's own time to live is longer by what it takes to see the memory back."""
 
     renew_s: float = RENEW_S
-    again_s: float = AGAIN_S
-    call_s: float = CALL_S
+    again_s: float = RENEW_AGAIN_S
+    call_s: float = RENEW_CALL_S
     hold_s: float = HOLD_S
 
 

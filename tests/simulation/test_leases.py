@@ -296,7 +296,7 @@ def test_a_lease_held_too_long_is_caught() -> None:
 def test_there_is_time_to_see_the_memory_back() -> None:
     """A lease ends for its holder so long before it ends on the bus that the worker is gone, and verified gone."""
     assert bus_leases.HOLD_S + FENCE_S + RELEASE_S <= LEASE_TTL_S
-    assert bus_leases.RENEW_S + 2 * bus_leases.CALL_S + bus_leases.AGAIN_S < bus_leases.HOLD_S
+    assert bus_leases.RENEW_S + 2 * bus_leases.RENEW_CALL_S + bus_leases.RENEW_AGAIN_S < bus_leases.HOLD_S
 
 
 @pytest.mark.spec("NIM-16")
