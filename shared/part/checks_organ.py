@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from shared.bus import Bus, Draft
 from shared.bus.bucket import SimBucket, bucket_stream, bucket_subjects
-from shared.bus.sim import Faults, SimServer, SimStream
+from shared.bus.sim import Faults, SimServer, SimStream, SimWire
 from shared.bus.wire import stream_name
 from shared.constant import constant
 from shared.envelope import Verdict
@@ -35,6 +35,10 @@ async def organ_trial(trial: Trial) -> None:
 
 async def _life(trial: Trial, bus: Bus, verdicts: list[Verdict]) -> list[list[bytes]]:
     organ = cast("Organ", trial.make())
+    assert isinstance(bus.wire, SimWire)
+    for name in trial.declared.buckets:  # empty ones, for each life
+        subjects = bucket_subjects(name, bus.env)
+        bus.wire.server.buckets[bucket_stream(name, bus.env)] = SimBucket((subjects,), KEPT_S)
     await organ.open(bus)
     answers: list[list[bytes]] = []
     calls = {handler.name: handler for handler in organ.handlers()}
@@ -61,9 +65,6 @@ async def _log(trial: Trial) -> tuple[Bus, list[Verdict]]:
     world = SimWorld(trial.world().env, trial.seed, "log")
     server = SimServer(world, Faults(delay_s=0.0))
     server.streams[stream_name("log", world.env)] = SimStream((f"{world.env}.*.*.event.>",))
-    for name in trial.declared.buckets:
-        stream, subjects = bucket_stream(name, world.env), bucket_subjects(name, world.env)
-        server.buckets[stream] = SimBucket((subjects,), KEPT_S)
     root, stranger = LocalSigner(world.entropy(32)), LocalSigner(world.entropy(32))
     keys = Bus(world, server.wire("root"), "root", "1.0.0", [root])
     own = RootKey(root.key_id, root.public, "host")
