@@ -12,6 +12,7 @@ from organs.notary import FolderShelf, Shelf
 from organs.steward import Door, Ground, NatsGround, OpenDoor
 from organs.steward.ports import log_config
 from shared.bus import Wire
+from shared.bus.bucket import bucket_stream
 from shared.bus.nats import NatsWire, connect, nanoseconds
 from shared.bus.wire import INBOX, inbox_prefix, stream_name
 from shared.config import Settings, redact
@@ -22,6 +23,7 @@ from shared.home import Keys, Running, born_s, nkey_path, place
 from shared.journal import record
 from shared.keys import Signer
 from shared.message import check_env
+from shared.subjects.models import LEASES
 from shared.subjects.system import GrantRequest
 from shared.world import RealWorld, World
 
@@ -178,7 +180,11 @@ class EmbeddedHost:
     def _operator(self, heard: tuple[str, ...]) -> Identity:
         env = self.settings.env
         snapshot = (f"$JS.API.STREAM.SNAPSHOT.{stream_name('log', env)}", "$JS.SNAPSHOT.ACK.>")
-        publish = (*heard, GrantRequest.pattern(env), "$SRV.>", "$JS.API.DIRECT.GET.>", *snapshot)
+        leases = bucket_stream(LEASES, env)  # for `nats kv`: who holds which device
+        consumer = [f"$JS.API.CONSUMER.{call}.{leases}" for call in ("CREATE", "INFO", "DELETE")]
+        looking = (f"$JS.API.STREAM.INFO.{leases}", "$JS.API.STREAM.LIST", "$JS.API.STREAM.NAMES", *consumer)
+        looking += tuple(f"{call}.>" for call in consumer)
+        publish = (*heard, GrantRequest.pattern(env), "$SRV.>", "$JS.API.DIRECT.GET.>", *snapshot, *looking)
         return Identity(OPERATOR, self.keys.nkey(OPERATOR), publish, (f"{env}.>", f"{INBOX}.>"), responses=False)
 
     def _steward_may(self) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Protocol, Self, TypeAlias
 
 from deploy.embedded import Account, Identity, NatsServer
+from organs.steward import SimGround as StewardsGround
+from organs.steward.ports import leases_config
 from shared.bus import Bus, Draft, Wire, stream_name
 from shared.bus.nats import NatsWire, connect
 from shared.bus.sim import Faults, SimDurable, SimServer, SimStream, SimWire
@@ -22,6 +24,7 @@ from shared.bus.wire import inbox_prefix
 from shared.keys import LocalSigner, NkeyPair, nkey_pair
 from shared.message import Decision, Reply, Request, Signal
 from shared.subjects.keys import Genesis, Grant, KeyIntroduced, RootKey
+from shared.subjects.models import LEASE_TTL_S
 from shared.world import RealWorld, SimWorld, World, new_id, simulate
 
 ENV = "dev"
@@ -92,6 +95,10 @@ class Ground(Protocol):
         """Create a stream; the log's exists already."""
         ...
 
+    async def create_bucket(self, age_s: float = LEASE_TTL_S) -> None:
+        """Create the bucket of the leases, as the steward does."""
+        ...
+
     async def create_durable(self, stream: str, name: str, pattern: str, ack_wait_s: float = 30.0) -> None:
         """Create a durable consumer."""
         ...
@@ -116,6 +123,11 @@ def _may_publish(publish: tuple[str, ...], durables: tuple[str, ...]) -> tuple[s
     pulls = tuple(f"$JS.API.CONSUMER.MSG.NEXT.{LOG}.{durable}" for durable in durables)
     acks = tuple(f"$JS.ACK.{LOG}.{durable}.>" for durable in durables)
     return (*publish, f"$JS.API.DIRECT.GET.{LOG}", *pulls, *acks)
+
+
+def _bucket(age_s: float) -> dict[str, Any]:
+    """The leases' bucket as the steward makes it, but for how long they last."""
+    return leases_config(ENV) | {"max_age": round(age_s * 1e9)}
 
 
 Body: TypeAlias = Callable[[Ground], Coroutine[Any, Any, None]]
@@ -153,6 +165,9 @@ class SimGround:
 
     async def create_stream(self, name: str, *patterns: str) -> None:
         self.server.streams[name] = SimStream(patterns)
+
+    async def create_bucket(self, age_s: float = LEASE_TTL_S) -> None:
+        await StewardsGround(self.server).create_stream(_bucket(age_s))
 
     async def create_durable(self, stream: str, name: str, pattern: str, ack_wait_s: float = 30.0) -> None:
         self.server.durables[stream, name] = SimDurable(stream, (pattern,), ack_wait_s)
@@ -295,6 +310,10 @@ class NatsGround:
             "allow_atomic": True,
         }
         await self.api(f"STREAM.CREATE.{name}", config)
+
+    async def create_bucket(self, age_s: float = LEASE_TTL_S) -> None:
+        config = _bucket(age_s)
+        await self.api(f"STREAM.CREATE.{config['name']}", config)
 
     async def create_durable(self, stream: str, name: str, pattern: str, ack_wait_s: float = 30.0) -> None:
         config = {

@@ -16,6 +16,7 @@ from shared.constant import constant
 from shared.errors import ConfigFault
 
 CPU_SLOTS = constant(3, "models", "NIM-16")
+_WAY_OUT = "set the driver right, or models_device to cpu"
 Wanted = Literal["auto", "cpu", "gpu"]
 
 
@@ -51,14 +52,15 @@ class Cards:
         return not psutil.pid_exists(pid)
 
 
-def devices_of(wanted: Wanted) -> Devices:
+def devices_of(wanted: Wanted, nvml: Any = None) -> Devices:  # noqa: ANN401 - NVML's binding has no types
     """Return the devices to load models on: cards where there are any, else the processor.
 
-    ConfigFault where cards were asked for and there are none: nothing falls back to the processor silently.
+    ConfigFault where cards were asked for and there are none, and where there are some that cannot be used: nothing
+    falls back to the processor silently.
     """
     if wanted == "cpu":
         return Processor()
-    cards = _cards()
+    cards = _cards(nvml or importlib.import_module("pynvml"))
     if cards is not None:
         return cards
     if wanted == "gpu":
@@ -66,29 +68,34 @@ def devices_of(wanted: Wanted) -> Devices:
     return Processor()
 
 
-def _cards() -> Cards | None:
-    """Return the cards, or None where NVML finds none."""
-    nvml: Any = importlib.import_module("pynvml")
+def _cards(nvml: Any) -> Cards | None:  # noqa: ANN401 - NVML's binding has no types
+    """Return the cards, or None where there is no driver or no card. ConfigFault where there are some, and in vain."""
     try:
         nvml.nvmlInit()
-        handles = [
-            part
-            for index in range(nvml.nvmlDeviceGetCount())
-            for part in _parts(nvml, nvml.nvmlDeviceGetHandleByIndex(index))
-        ]
-    except nvml.NVMLError:
+    except (nvml.NVMLError_LibraryNotFound, nvml.NVMLError_DriverNotLoaded):
         return None
-    found = {
-        Device(str(nvml.nvmlDeviceGetUUID(h)), "gpu", int(nvml.nvmlDeviceGetMemoryInfo(h).total)): h for h in handles
-    }
+    except nvml.NVMLError as error:
+        raise ConfigFault(f"NVML does not start ({error}): {_WAY_OUT}") from None
+    try:
+        cards = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+        parts = [part for card in cards for part in _parts(nvml, card)]
+        found = {Device(str(nvml.nvmlDeviceGetUUID(part)), "gpu", _total(nvml, part)): part for part in parts}
+    except nvml.NVMLError as error:
+        raise ConfigFault(f"NVML cannot read this machine's cards ({error}): {_WAY_OUT}") from None
+    if cards and not found:
+        raise ConfigFault(f"the cards that NVML finds are cut, and have no slices: make some, or {_WAY_OUT}")
     return Cards(nvml, found) if found else None
+
+
+def _total(nvml: Any, part: Any) -> int:  # noqa: ANN401 - NVML's binding has no types
+    return int(nvml.nvmlDeviceGetMemoryInfo(part).total)
 
 
 def _parts(nvml: Any, card: Any) -> list[Any]:  # noqa: ANN401 - NVML's binding has no types
     """Return a card's slices, or the card itself where it is not cut."""
     try:
         cut = nvml.nvmlDeviceGetMigMode(card)[0] == nvml.NVML_DEVICE_MIG_ENABLE
-    except nvml.NVMLError_NotSupported:
+    except (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound):
         cut = False
     if not cut:
         return [card]

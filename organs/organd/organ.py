@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import msgspec
 
+from organs.organd.bus_leases import BusLeases, holder_of
 from organs.organd.devices import devices_of
 from organs.organd.forward import Upstream
 from organs.organd.leases import FileLeases, runtime_folder
@@ -26,6 +27,8 @@ from shared.errors import Fault, Refusal
 from shared.journal import record
 from shared.part.organ import Organ, OwnLog
 from shared.subjects.models import (
+    LEASE_HOLDER,
+    LEASES,
     EmbedReply,
     EmbedRequest,
     GenerateReply,
@@ -38,7 +41,6 @@ from shared.subjects.models import (
 from shared.subjects.system import Tick
 from shared.world import SimWorld, World
 
-PART = "organd"
 CHANGES_KEPT = constant(1_000, "transitions", "X-12")
 PPM = 1_000_000
 
@@ -46,13 +48,16 @@ PPM = 1_000_000
 class OrgandOrgan(Organ):
     """Carries this user's models: loads them when they are asked, unloads them when nobody asks any more."""
 
-    name: ClassVar[str] = PART
+    name: ClassVar[str] = LEASE_HOLDER
     version: ClassVar[str] = "1.0.0"
+    buckets: ClassVar[tuple[str, ...]] = (LEASES,)
     cost_ulf: ClassVar[int] = constant(8_000_000, "micro-lifeforce", "NIM-10")
 
-    def __init__(self, models: Models, supervisor: Supervisor, place: Place | None, port: int, upstream: str) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 - what it serves, from where and to whom: each is its own fact
+        self, models: Models, supervisor: Supervisor, place: Place | None, port: int, upstream: str, site: str
+    ) -> None:
         self.models, self.supervisor, self.place = models, supervisor, place
-        self.port, self.upstream = port, upstream
+        self.port, self.upstream, self.site = port, upstream, site
         self.service = Service(supervisor, models, supervisor.world)
         self.rest: Rest | None = None
         self._changes: deque[ModelChanged] = deque(maxlen=CHANGES_KEPT)
@@ -65,14 +70,21 @@ class OrgandOrgan(Organ):
         supervisor = Supervisor(
             models, devices_of(settings.models_device), Processes(runtime, world), FileLeases(runtime), world
         )
-        return cls(models, supervisor, Place(settings.home), settings.models_port or 0, settings.models_upstream or "")
+        port, upstream = settings.models_port or 0, settings.models_upstream or ""
+        return cls(models, supervisor, Place(settings.home), port, upstream, settings.site)
 
     @classmethod
     def simulate(cls, world: SimWorld) -> OrgandOrgan:
         models, devices = SimModels("there", embeds="here"), SimDevices(world)
-        return cls(models, Supervisor(models, devices, SimEngine(world, devices), SimLeases(), world), None, 0, "")
+        return cls(
+            models, Supervisor(models, devices, SimEngine(world, devices), SimLeases(), world), None, 0, "", "sim"
+        )
 
     async def open(self, log: OwnLog) -> None:
+        """Take leases over the bus from now on, and serve."""
+        supervisor = self.supervisor
+        holder = holder_of(self.site, supervisor.world)
+        supervisor.leases = BusLeases(supervisor.leases, log.bucket(LEASES), supervisor.world, holder)
         await self.serve()
 
     async def serve(self) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
+from shared.constant import constant
 from shared.errors import Exit, Fault
+
+FENCE_S = constant(1.0, "s", "NIM-16")  # a worker outlives the end of its lease by no more, whoever is frozen
 
 
 class ModelFault(Fault):
@@ -56,6 +59,14 @@ class WorkerDied(ModelFault):
     """The model's process ended while it was asked; the next request loads the model again."""
 
     retry = True
+
+
+class LeaseLost(ModelFault):
+    """The device is this process's no more: its lease was not renewed in time, so the model's process was ended."""
+
+    status = 503
+    retry = True
+    exit = Exit.UNREACHABLE
 
 
 class BrokenFormat(ModelFault):
@@ -184,14 +195,39 @@ class Lease(Protocol):
         """Files that a worker inherits, so that the lease lasts as long as the worker lives."""
         ...
 
-    def let_go(self) -> None: ...
+    @property
+    def lock(self) -> str:
+        """Which file is locked, the same for whoever may lock it; empty where none is."""
+        ...
+
+    @property
+    def until_s(self) -> float | None:
+        """When it ends by the World's elapsed time unless it is renewed; None where it lasts as long as its files."""
+        ...
+
+    @property
+    def ended(self) -> str:
+        """Why it is a lease no more, empty while it is one."""
+        ...
+
+    def renewed(self, tell: Callable[[float], None]) -> None:
+        """Have somebody told of each later end."""
+        ...
+
+    async def lost(self) -> str:
+        """Return why it was lost, once it was."""
+        ...
+
+    async def let_go(self) -> None:
+        """Give it back; it is called once, when nothing of it is used any more."""
+        ...
 
 
 class Leases(Protocol):
     """Whoever says which process may use a device."""
 
-    def take(self, device: Device) -> Lease | None:
-        """Return the lease of a device, or None while another process holds it."""
+    async def take(self, device: Device) -> Lease | None:
+        """Return the lease of a device, or None while another process holds it. Raises a Fault where nobody says."""
         ...
 
 

@@ -21,6 +21,7 @@ import msgspec
 import psutil
 
 from organs.organd.ports import (
+    FENCE_S,
     BadRequest,
     BrokenFormat,
     Completion,
@@ -87,6 +88,9 @@ class Processes:
             "embeds": model.facts.embeds,
             "verbosity": -1,
         }
+        if lease.until_s is not None:
+            asked |= {"until_s": lease.until_s + FENCE_S, "descriptors": lease.descriptors}
+            lease.renewed(process.extend)
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(process.end)
             await process.begin(asked)
@@ -132,6 +136,12 @@ class Process:
         if "ready" not in said:
             reason = said.get("error") or f"its process ended ({_ending(await self._child.wait())})"
             raise LoadFailed(f"{reason}{self._last_words()}")
+
+    def extend(self, until_s: float) -> None:
+        """Tell its guard until when its lease lasts now."""
+        assert self._child.stdin is not None
+        if not (self._over or self._child.stdin.is_closing()):
+            self._child.stdin.write(f"{until_s + FENCE_S}\n".encode())
 
     async def complete(self, asked: Completion) -> AsyncGenerator[Piece]:
         if asked.schema is not None:

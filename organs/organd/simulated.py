@@ -9,7 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from organs.organd.leases import Lasting
 from organs.organd.ports import (
+    FENCE_S,
     BadRequest,
     Completion,
     Device,
@@ -81,9 +83,11 @@ class SimDevices:
         ended_s = self._ended_s.get(pid)
         return ended_s is not None and self.world.elapsed_s() >= ended_s + self.release_s
 
-    def hold(self, pid: int, device: Device, size: int) -> None:
-        """Have a process hold memory of a device."""
+    def hold(self, device: Device, size: int) -> int:
+        """Have a new process hold memory of a device; return its number."""
+        pid = len(self._held) + 1
         self._held[pid] = (device, size)
+        return pid
 
     def end(self, pid: int) -> None:
         """Begin to release what a process holds."""
@@ -91,26 +95,29 @@ class SimDevices:
 
 
 class SimLeases:
-    """Leases that nobody else wants."""
+    """Leases among those who share this object."""
 
     def __init__(self) -> None:
         self.tokens = 0
+        self.held = set[Device]()
 
-    def take(self, device: Device) -> SimLease:
+    async def take(self, device: Device) -> SimLease | None:
+        if device in self.held:
+            return None
+        self.held.add(device)
         self.tokens += 1
-        return SimLease(self.tokens)
+        return SimLease(self, device)
 
 
-class SimLease:
+class SimLease(Lasting):
     """A lease."""
 
-    descriptors = ()
+    def __init__(self, leases: SimLeases, device: Device) -> None:
+        self.token = leases.tokens
+        self._leases, self._device = leases, device
 
-    def __init__(self, token: int) -> None:
-        self.token = token
-
-    def let_go(self) -> None:
-        """Nobody waits for it."""
+    async def let_go(self) -> None:
+        self._leases.held.discard(self._device)
 
 
 class SimEngine:
@@ -122,22 +129,27 @@ class SimEngine:
 
     async def start(self, model: Held, device: Device, lease: Lease) -> SimWorker:
         await self.world.sleep(SIM_LOAD_S)
+        if lease.ended:
+            raise LoadFailed(f"its process ended ({lease.ended})")
         if self.fails:
             self.fails -= 1
             raise LoadFailed("as the seed wants it")
-        pid = len(self.workers) + 1
-        self.devices.hold(pid, device, 0 if self.misses else model.size)
-        self.workers.append(SimWorker(pid, model, self.world, self.devices))
+        pid = self.devices.hold(device, 0 if self.misses else model.size)
+        self.workers.append(SimWorker(pid, model, self.world, self.devices, lease))
         return self.workers[-1]
 
 
 class SimWorker:
-    """Says what follows from what it was asked."""
+    """Says what follows from what it was asked; ends by itself a little after its lease, as a real one's guard does."""
 
-    def __init__(self, pid: int, model: Held, world: SimWorld, devices: SimDevices) -> None:
+    def __init__(self, pid: int, model: Held, world: SimWorld, devices: SimDevices, lease: Lease) -> None:
         self.pid, self.context = pid, model.facts.context
         self.model, self.world, self.devices = model, world, devices
         self._end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._guard: asyncio.TimerHandle | None = None
+        if lease.until_s is not None:
+            self._extend(lease.until_s)
+            lease.renewed(self._extend)
 
     async def complete(self, asked: Completion) -> AsyncGenerator[Piece]:
         prompt = asked.prompt if asked.prompt is not None else " ".join(turn["content"] for turn in asked.messages)
@@ -172,6 +184,15 @@ class SimWorker:
         if not self._end.done():
             self._end.set_result(how)
             self.devices.end(self.pid)
+        if self._guard is not None:
+            self._guard.cancel()
+
+    def _extend(self, until_s: float) -> None:
+        if self._guard is not None:
+            self._guard.cancel()
+        if not self._end.done():
+            left_s = until_s + FENCE_S - self.world.elapsed_s()
+            self._guard = asyncio.get_running_loop().call_later(left_s, self.kill, "its lease ended")
 
     def memory_bytes(self) -> int:
         return self.model.size

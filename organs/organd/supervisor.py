@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 
 from organs.organd import lifecycle
-from organs.organd.leases import NoLease
+from organs.organd.leases import NoLease, first_of, while_leased
 from organs.organd.lifecycle import Life, State
 from organs.organd.ports import (
     Device,
@@ -23,6 +23,7 @@ from organs.organd.ports import (
     Engine,
     Held,
     Lease,
+    LeaseLost,
     Leases,
     LoadFailed,
     Models,
@@ -110,8 +111,11 @@ class Supervisor:
         """
         started_s = self.world.elapsed_s()
         slot, worker, turn, load_s = await self._queued(name, started_s)
-        answered = False
+        lease, answered = slot.lease, False
+        assert lease is not None
         try:
+            if lease.ended:
+                raise LeaseLost(f"model '{name}' left its device: {lease.ended}")
             if not isinstance(keep_ms, UnsetType):
                 slot.life = lifecycle.keep(slot.life, keep_ms, self._now())
             assert slot.held is not None
@@ -121,6 +125,8 @@ class Supervisor:
             await worker.end()  # a process that broke off is trusted no more
             while slot.worker is worker:
                 await self._change()
+            if lease.ended:
+                raise LeaseLost(f"model '{name}' left its device while it was asked: {lease.ended}") from None
             raise
         finally:
             turn.release()
@@ -222,7 +228,7 @@ class Supervisor:
         slot.held, slot.turn = held, asyncio.Lock()
         self._step(slot, lifecycle.load(slot.life, self._now()))
         try:
-            worker = await self.engine.start(held, slot.device, slot.lease)
+            worker = await while_leased(slot.lease, self.engine.start(held, slot.device, slot.lease))
             await self._on_its_card(slot, held, worker)
         except Fault as fault:
             self._step(slot, lifecycle.died(slot.life, str(fault)))
@@ -248,7 +254,7 @@ class Supervisor:
     async def _place(self, held: Held) -> tuple[Device, Lease]:
         """Return a device with room and its lease; idle models make room, the longest unused first. Raises NoRoom."""
         while True:
-            found, why = self._free_place(held)
+            found, why = await self._free_place(held)
             if found is not None:
                 return found
             idle = [slot for slot in self.slots.values() if slot.life.state == "idle"]
@@ -259,7 +265,7 @@ class Supervisor:
             else:
                 raise NoRoom(f"model '{held.name}' has no place: {why}")
 
-    def _free_place(self, held: Held) -> tuple[tuple[Device, Lease] | None, str]:
+    async def _free_place(self, held: Held) -> tuple[tuple[Device, Lease] | None, str]:
         """Return a device with room now, or why there is none."""
         why = list[str]()
         for device in self.devices.all():
@@ -267,15 +273,27 @@ class Supervisor:
             if len(there) >= device.slots:
                 why.append(f"{device.id} is full")
                 continue
-            free = self.devices.free_bytes(device)
-            if held.size > free:
-                why.append(f"{device.id} has {free} bytes free, {held.size} are needed")
+            if short := self._short(device, held):
+                why.append(short)
                 continue
-            lease = self.leases.take(device) if device.leased else NoLease()
-            if lease is not None:
+            try:
+                lease = await self.leases.take(device) if device.leased else NoLease()
+            except Fault as fault:
+                why.append(f"nobody says who holds the lease of {device.id} ({fault})")
+                continue
+            if lease is None:
+                why.append(f"another process holds the lease of {device.id}")
+            elif short := self._short(device, held):  # whoever held it was frozen, and is not gone yet
+                await self._apart(lease.let_go())
+                why.append(short)
+            else:
                 return (device, lease), ""
-            why.append(f"another process holds the lease of {device.id}")
         return None, "; ".join(why)
+
+    def _short(self, device: Device, held: Held) -> str:
+        """Return what a device lacks for a model now; empty where it has room."""
+        free = self.devices.free_bytes(device)
+        return "" if held.size <= free else f"{device.id} has {free} bytes free, {held.size} are needed"
 
     # Leaving
 
@@ -308,8 +326,9 @@ class Supervisor:
         await self._release(slot, worker.pid)
 
     async def _watch(self, slot: Slot, worker: Worker) -> None:
-        """Notice that a process ended by itself."""
-        reason = await worker.ended()
+        """Notice that a process ended by itself, or that its lease is lost."""
+        assert slot.lease is not None
+        reason = await first_of(worker.ended(), slot.lease.lost())
         if slot.worker is worker:
             slot.worker = None
             self._disarm(slot)
@@ -324,7 +343,7 @@ class Supervisor:
         deadline_s = self.world.elapsed_s() + RELEASE_S
         while not (back := self._back(slot, slot.device, pid)) and self.world.elapsed_s() < deadline_s:
             await self.world.sleep(RELEASE_LOOK_S)
-        slot.lease.let_go()
+        await slot.lease.let_go()
         late = f"the memory of {slot.device.id} is not back {RELEASE_S:g} s after process {pid} was ended"
         now = self._now()
         self._step(slot, lifecycle.verified(slot.life, now) if back else lifecycle.held(slot.life, now, late))
@@ -332,8 +351,10 @@ class Supervisor:
         slot.pid = 0
 
     def _back(self, slot: Slot, device: Device, pid: int) -> bool:
-        """Say whether a process is gone and, on a card, whether its memory is free again."""
-        short = slot.free_before - self.devices.free_bytes(device) if device.kind == "gpu" else 0
+        """Say whether a process is gone and, on a card that is still ours, whether its memory is free again."""
+        assert slot.lease is not None
+        ours = device.kind == "gpu" and not slot.lease.ended  # else what is missing may be the next holder's
+        short = slot.free_before - self.devices.free_bytes(device) if ours else 0
         return (pid == 0 or self.devices.gone(pid)) and short <= RELEASE_SLACK_BYTES
 
     # Bookkeeping

@@ -3,6 +3,9 @@
 It is started with its file's path, so it needs nothing of ours but itself. One line of JSON on its standard input says
 what to load; one line on its standard output says that it is ready, or why it is not. It ends with its supervisor: the
 kernel kills it when that process is gone, and the end of its standard input is the end of it too.
+
+Where its lease has an end, each further line says a later one, and a guard, a process beside it, kills it at that
+moment: also while it loads, when llama.cpp lets no other thread run, and also if its supervisor is frozen.
 """
 
 from __future__ import annotations
@@ -11,27 +14,37 @@ import ctypes
 import importlib
 import json
 import os
+import select
 import signal
 import sys
+import time
 from typing import Any, TextIO
 
 PR_SET_PDEATHSIG = 1
 ALL_LAYERS = 999
+LOOK_S = 1.0  #: a machine that slept is noticed by then
+#: The clock of the World's elapsed time (shared/world.py), the same in every process of this machine.
+ELAPSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def main() -> None:
     """Load what is asked for, say so, and wait for the end."""
     said = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # llama.cpp may print; only the one line goes out
-    asked = json.loads(sys.stdin.readline())
+    asked = json.loads(_line())
     _die_with(int(asked["parent"]))
+    guard = _guarded(asked) if "until_s" in asked else 0
     try:
         kept = load(asked)
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told
         _say(said, {"error": str(error)})
         os._exit(1)
     _say(said, {"ready": kept.listening_address})
-    sys.stdin.read()
+    if guard:
+        os.waitpid(guard, 0)  # it ends nothing but this process; without it there is no right to go on
+    else:
+        while _line():
+            pass
     os._exit(0)
 
 
@@ -55,6 +68,38 @@ def load(asked: dict[str, Any]) -> Any:  # noqa: ANN401 - llama.cpp's server has
     params.verbosity, params.warmup = asked["verbosity"], False
     os.umask(0o077)
     return llama.Server(params)
+
+
+def _guarded(asked: dict[str, Any]) -> int:
+    """Start the guard of this process and return its number; it holds nothing that the lease depends on."""
+    worker = os.getpid()
+    guard = os.fork()
+    if guard:
+        return guard
+    _die_with(worker)
+    for descriptor in asked["descriptors"]:
+        os.close(descriptor)
+    _keep_until(float(asked["until_s"]))
+    os.kill(worker, signal.SIGKILL)
+    os._exit(0)
+
+
+def _keep_until(until_s: float) -> None:
+    """Return at the end of the lease, or of the supervisor; each line puts the first one off."""
+    while (left_s := until_s - time.clock_gettime(ELAPSED)) > 0:
+        if select.select([0], [], [], min(left_s, LOOK_S))[0]:
+            line = _line()
+            if not line:
+                return
+            until_s = float(line)
+
+
+def _line() -> bytes:
+    """Read one line and not a byte more, so that what follows can be waited for."""
+    line = bytearray()
+    while (read := os.read(0, 1)) not in (b"", b"\n"):
+        line += read
+    return bytes(line)
 
 
 def _say(to: TextIO, what: dict[str, str]) -> None:

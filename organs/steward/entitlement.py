@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
+from shared.bus.bucket import bucket_permissions
 from shared.bus.wire import inbox_prefix, stream_name
 from shared.envelope.keybook import Key
 from shared.errors import KeyFault
 from shared.keys import check_public, key_id_of
 from shared.message import EVENT_TOKEN, EVENT_TOKENS, Request, registered
 from shared.part.declare import NAME
+from shared.subjects.models import LEASE_HOLDER, LEASES
 from shared.subjects.signing import SignRequest
 from shared.subjects.system import DeadLetter, Decided, GrantRequest, Handshake, Heartbeat, LifeforceTold
 
@@ -84,6 +86,8 @@ def _may_publish(pattern: str, part: str, env: str, others: Iterable[GrantReques
         Decided.pattern(env),
         SignRequest.pattern(env).replace("*", part),
     ):
+        return True
+    if part == LEASE_HOLDER and pattern in bucket_permissions(LEASES, env):
         return True
     tokens = pattern.split(".")
     if _overlap(tokens, SignRequest.pattern(env).split(".")):

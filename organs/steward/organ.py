@@ -19,6 +19,7 @@ from organs.steward.ports import (
     consumer_config,
     dead_config,
     kept_config,
+    leases_config,
     log_config,
     outcomes_config,
 )
@@ -90,7 +91,7 @@ class StewardOrgan(Organ):
         await self._introduce(steward)
         self.granted[steward.part] = steward
         await self.bus.follow(f"{self.env}.system.steward.event.{KEYS_ENTITY}")
-        for config in (dead_config(self.env), outcomes_config(self.env)):
+        for config in (dead_config(self.env), outcomes_config(self.env), leases_config(self.env)):
             if await self.ground.subjects_of(config["name"]) is None:
                 await self._create_stream(config)
         fingerprint = self.root.prefix.keys.fingerprint

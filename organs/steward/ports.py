@@ -9,11 +9,13 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.errors import APIError
 
+from shared.bus.bucket import SimBucket, bucket_stream, bucket_subjects
 from shared.bus.sim import SimDurable, SimServer, SimStream
 from shared.bus.wire import stream_name
 from shared.constant import constant
 from shared.errors import StorageFault, Unreachable
 from shared.log.entry import MAX_STORED_BYTES
+from shared.subjects.models import LEASE_TTL_S, LEASES
 
 TRACE_AGE_S = constant(7 * 24 * 3600, "s", "NIM-09")
 OUTCOME_AGE_S = constant(30 * 24 * 3600, "s", "NIM-09")
@@ -21,6 +23,8 @@ TRANSITION_AGE_S = constant(24 * 3600, "s", "NIM-09")
 DEAD_AGE_S = constant(7 * 24 * 3600, "s", "X-12")
 DEAD_LETTERS = constant(10_000, "letters", "X-12")
 ACK_WAIT_S = constant(5, "s", "X-07")
+LEASE_KEYS = constant(4_096, "devices", "NIM-16")
+LEASE_BYTES = constant(1_024, "bytes", "NIM-16")
 
 
 class Ground(Protocol):
@@ -77,6 +81,17 @@ def outcomes_config(env: str) -> dict[str, Any]:
     source = {"name": stream_name("log", env), "filter_subject": f"{env}.nervous.outcome.event.>"}
     kept = {"sources": [source], "max_age": OUTCOME_AGE_S * 10**9, "discard": "old"}
     return _base(stream_name("outcomes", env), []) | kept
+
+
+def leases_config(env: str) -> dict[str, Any]:
+    """Return the configuration of the leases of devices: a key-value bucket whose values end with their time.
+
+    One age for all of them, not a time to live with each message: every lease lasts equally long, and who holds the
+    bucket's permissions cannot write one that lasts for ever.
+    """
+    bounds = {"max_msgs_per_subject": 1, "max_age": LEASE_TTL_S * 10**9, "max_msg_size": LEASE_BYTES, "discard": "new"}
+    kept = {"max_msgs": LEASE_KEYS, "deny_delete": True, "deny_purge": True}
+    return _base(bucket_stream(LEASES, env), [bucket_subjects(LEASES, env)]) | bounds | kept
 
 
 def kept_config(stream: str, subjects: list[str], age_s: int) -> dict[str, Any]:
@@ -156,11 +171,14 @@ class SimGround:
         self.server = server
 
     async def subjects_of(self, stream: str) -> list[str] | None:
-        found = self.server.streams.get(stream)
+        found = self.server.streams.get(stream) or self.server.buckets.get(stream)
         return None if found is None else list(found.patterns)
 
     async def create_stream(self, config: dict[str, Any]) -> None:
         """Make a stream; what a real server copies from another one is not copied here."""
+        if "max_msgs_per_subject" in config:
+            self.server.buckets[config["name"]] = SimBucket(tuple(config["subjects"]), config["max_age"] / 1e9)
+            return
         self.server.streams[config["name"]] = SimStream(tuple(config["subjects"]), config.get("max_msgs"))
 
     async def has_consumer(self, stream: str, config: dict[str, Any]) -> bool:

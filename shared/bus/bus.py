@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 
+from shared.bus.bucket import Bucket
 from shared.bus.confidential import is_confidential, quotable
 from shared.bus.ledger import Context, Ledger
 from shared.bus.wire import INBOX, Delivery, Outcome, Sink, Subscription, Wire
@@ -124,6 +125,10 @@ class Bus(Ledger):
             task.cancel()
 
         return cancel
+
+    def bucket(self, name: str) -> Bucket:
+        """Return a bucket of the environment, which the part names among its `buckets`."""
+        return Bucket(self.wire, self.env, name)
 
     # Durable consumption
 

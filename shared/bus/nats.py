@@ -38,6 +38,7 @@ CONNECT_S = constant(5, "s", "X-07")
 CANCEL_AGAIN_S = constant(0.1, "s", "X-07")
 RECONNECT_S = constant(0.05, "s", "X-07")
 PONG_S = constant(60, "s", "X-07")  #: longer than a silent link lives
+EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 MOVED = (10071, 10164)  #: wrong last sequence; the second when another append to the lane is in flight
 FULL = (10023, 10047, 10077, 10122)  #: insufficient resources, storage or account limits, maximum messages or bytes
 MISSING_STREAM = 10059
@@ -106,10 +107,7 @@ class NatsWire:
             raise Refused(Refusal("B006", f"no answer on {subject} within {timeout_s} s")) from None
 
     async def append(self, batch: Sequence[tuple[str, bytes]], lane: str, last: int, timeout_s: float) -> int:
-        expected = {
-            "Nats-Expected-Last-Subject-Sequence": str(last + 1),
-            "Nats-Expected-Last-Subject-Sequence-Subject": f"{lane}.>",
-        }
+        expected = {EXPECTED: str(last + 1), f"{EXPECTED}-Subject": f"{lane}.>"}
         subject = batch[-1][0]
         try:
             if len(batch) == 1:
@@ -121,6 +119,16 @@ class NatsWire:
         except NatsTimeout:
             raise Unresolved(f"no acknowledgement on {lane} within {timeout_s} s") from None
         return _stored(answer.data, lane, last)
+
+    async def swap(self, subject: str, data: bytes, last: int, timeout_s: float) -> int:
+        headers = {EXPECTED: str(last + 1)} | ({} if data else {"KV-Operation": "DEL"})
+        try:
+            answer = await self._ask([subject], data, headers, timeout_s)
+        except NoRespondersError:
+            raise Unreachable(f"no bucket keeps {subject}; the steward creates it") from None
+        except NatsTimeout:
+            raise Unresolved(f"no acknowledgement on {subject} within {timeout_s} s") from None
+        return _stored(answer.data, subject, last)
 
     async def read(self, stream: str, start: int, pattern: str = "", limit: int = READ_BATCH) -> list[Entry]:
         body: dict[str, Any] = {"seq": start + 1, "batch": limit}
@@ -393,7 +401,7 @@ def _stored(data: bytes, lane: str, last: int) -> int:
     description = error.get("description", "")
     if error.get("err_code") in FULL or "storage" in description or "resource" in description:
         raise StorageFault(
-            f"the log cannot be written: {error.get('description')} ({error.get('err_code')}); "
-            "free disk space or raise the quota"
+            f"the {'bucket' if lane.startswith('$KV.') else 'log'} cannot be written: {description} "
+            f"({error.get('err_code')}); free disk space or raise the quota"
         )
     raise Unresolved(f"the server refused an append on {lane}: {error.get('description')} ({error.get('err_code')})")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from shared.bus.bucket import SimBucket
 from shared.bus.wire import INBOX, READ_BATCH, Consumer, Delivery, Sink, Subscription, inbox_prefix
 from shared.envelope.keybook import covers
 from shared.errors import NotPermitted, Refusal, Refused, Unreachable, Unresolved
@@ -90,6 +91,7 @@ class SimServer:
         self.world = world
         self.faults = faults or Faults()
         self.streams: dict[str, SimStream] = {}
+        self.buckets: dict[str, SimBucket] = {}
         self.durables: dict[tuple[str, str], SimDurable] = {}
         self.listeners: list[_Listener] = []
         self.wires: list[SimWire] = []
@@ -223,13 +225,9 @@ class SimWire:
             await listening.close()
 
     async def append(self, batch: Sequence[tuple[str, bytes]], lane: str, last: int, timeout_s: float) -> int:
-        world, faults = self.server.world, self.server.faults
         for subject, _ in batch:
             self._check_publish(subject)
-        await world.sleep(world.chance() * faults.delay_s)
-        if not self.linked or world.chance() < faults.lose_append:
-            await world.sleep(timeout_s)
-            raise Unresolved(f"no acknowledgement on {lane} within {timeout_s} s")
+        await self._carried(lane, timeout_s, self.server.faults.lose_append)
         if self.server.lanes.get(lane, -1) != last:
             raise Refused(Refusal("B007", f"{lane} moved past {last}"))
         index = -1
@@ -240,10 +238,21 @@ class SimWire:
             index = stored
         self.server.deliver(Delivery(batch[-1][0], batch[-1][1]), faulty=True)
         await self.server.wake()
-        await world.sleep(world.chance() * faults.delay_s)
-        if not self.linked or world.chance() < faults.lose_ack:
-            await world.sleep(timeout_s)
-            raise Unresolved(f"no acknowledgement on {lane} within {timeout_s} s")
+        await self._carried(lane, timeout_s, self.server.faults.lose_ack)
+        return index
+
+    async def swap(self, subject: str, data: bytes, last: int, timeout_s: float) -> int:
+        self._check_publish(subject)
+        self._check_link()
+        buckets = self.server.buckets.values()
+        bucket = next((b for b in buckets if any(covers(p, subject) for p in b.patterns)), None)
+        if bucket is None:
+            raise Unreachable(f"no bucket keeps {subject}; the steward creates it")
+        await self._carried(subject, timeout_s, self.server.faults.lose_append)
+        index = bucket.swap(subject, data, last, self.server.world.now_ns())
+        await self._carried(subject, timeout_s, self.server.faults.lose_ack)
+        if index is None:
+            raise Refused(Refusal("B007", f"{subject} moved past {last}"))
         return index
 
     async def read(self, stream: str, start: int, pattern: str = "", limit: int = READ_BATCH) -> list[Entry]:
@@ -252,6 +261,9 @@ class SimWire:
 
     async def last(self, stream: str, pattern: str) -> Entry | None:
         await self._round_trip(f"$JS.API.DIRECT.GET.{stream}")
+        bucket = self.server.buckets.get(stream)
+        if bucket is not None:
+            return bucket.last(pattern, self.server.world.now_ns())
         return next((e for e in reversed(self._stream(stream).entries) if covers(pattern, e.subject)), None)
 
     async def consume(self, stream: str, durable: str, consumer: Consumer) -> Subscription:
@@ -320,6 +332,14 @@ class SimWire:
         if stream is None:
             raise Unreachable(f"there is no stream {name}; the steward creates it")
         return stream
+
+    async def _carried(self, subject: str, timeout_s: float, lost: float) -> None:
+        """Carry an append or its acknowledgement; Unresolved where it is lost."""
+        world = self.server.world
+        await world.sleep(world.chance() * self.server.faults.delay_s)
+        if not self.linked or world.chance() < lost:
+            await world.sleep(timeout_s)
+            raise Unresolved(f"no acknowledgement on {subject} within {timeout_s} s")
 
     async def _round_trip(self, subject: str) -> None:
         self._check_publish(subject)

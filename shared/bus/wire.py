@@ -95,6 +95,13 @@ class Wire(Protocol):
         """Return the newest stored entry that matches, or None."""
         ...
 
+    async def swap(self, subject: str, data: bytes, last: int, timeout_s: float) -> int:
+        """Store a key's value if its newest index is `last`, -1 for none; empty data deletes. Return the new index.
+
+        Raises Refused B007 when the key moved, Unresolved when no answer came, NotPermitted, Unreachable, StorageFault.
+        """
+        ...
+
     async def consume(self, stream: str, durable: str, consumer: Consumer) -> Subscription:
         """Receive a durable consumer's entries with explicit acknowledgement, across reconnects."""
         ...

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, cast
 
 from shared.bus import Bus, Draft
-from shared.bus.sim import Faults, SimServer, SimStream
+from shared.bus.bucket import SimBucket, bucket_stream, bucket_subjects
+from shared.bus.sim import Faults, SimServer, SimStream, SimWire
 from shared.bus.wire import stream_name
 from shared.constant import constant
 from shared.envelope import Verdict
@@ -20,6 +21,7 @@ from shared.subjects.keys import KEYS_ENTITY, Genesis, Grant, KeyIntroduced, Roo
 from shared.world import SimWorld, new_id
 
 LOGGED = constant(5, "decisions of each class", "NIM-01")
+KEPT_S = constant(3_600, "s", "NIM-01")
 STRANGER = "stranger"
 
 
@@ -33,6 +35,10 @@ async def organ_trial(trial: Trial) -> None:
 
 async def _life(trial: Trial, bus: Bus, verdicts: list[Verdict]) -> list[list[bytes]]:
     organ = cast("Organ", trial.make())
+    assert isinstance(bus.wire, SimWire)
+    for name in trial.declared.buckets:  # empty ones, for each life
+        subjects = bucket_subjects(name, bus.env)
+        bus.wire.server.buckets[bucket_stream(name, bus.env)] = SimBucket((subjects,), KEPT_S)
     await organ.open(bus)
     answers: list[list[bytes]] = []
     calls = {handler.name: handler for handler in organ.handlers()}

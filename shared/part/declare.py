@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Literal, Union
 
+from shared.bus.bucket import bucket_permissions
 from shared.bus.wire import inbox_prefix, stream_name
 from shared.config import Settings
 from shared.envelope import Verdict
@@ -43,6 +44,7 @@ class Part:
     cost_ulf: ClassVar[int] = 0  #: declared lifeforce per message, in millionths; measured besides
     asks: ClassVar[tuple[type[Request], ...]] = ()  #: what an organ asks other parts, beside what its handlers say
     rests: ClassVar[bool] = False  #: whether it takes nothing while there is no lifeforce; what keeps safe never does
+    buckets: ClassVar[tuple[str, ...]] = ()  #: the key-value buckets that an organ reads and writes
     holds_key: ClassVar[bool] = False  #: whether it signs something besides decisions, and so always needs its key
     unchecked: ClassVar[Mapping[str, str]] = {}  #: generic checks this part is excused from, each with its reason
 
@@ -93,9 +95,10 @@ class Declaration:
     garden: Garden
     rests: bool
     asks: tuple[type[Request], ...] = ()
+    buckets: tuple[str, ...] = ()
 
     def publish(self, env: str) -> list[str]:
-        """Return the subjects this part may publish to: its own, what it asks, its durable's, and reading the log."""
+        """Return the subjects it may publish to: its own, what it asks, its durable, its buckets, reading the log."""
         log = stream_name("log", env)
         own = [cls.pattern(env) for cls in (*self.says, *self.asks)]
         own += [
@@ -104,6 +107,7 @@ class Declaration:
             Handshake.pattern(env),
         ]
         own += [f"$JS.API.DIRECT.GET.{log}", f"$JS.API.DIRECT.GET.{log}.>"]
+        own += [subject for name in self.buckets for subject in bucket_permissions(name, env)]
         if self.decides():  # by proxy too, but only in its own name
             own += [SignRequest.pattern(env).replace("*", self.name)]
         if self.consumers(env):
@@ -175,9 +179,12 @@ def declaration(part: Part) -> Declaration:
         raise DeclarationError(
             f"{where}: a {cls.kind} asks nobody, it declares {cls.asks[0].__name__}; organs alone ask"
         )
+    if cls.buckets and cls.kind != "organ":
+        raise DeclarationError(f"{where}: a {cls.kind} keeps nothing, it declares the bucket {cls.buckets[0]}")
     whole_log = any(c is Verdict for h in handlers for c in h.hears)
     said_and_heard = tuple(heard.values()), tuple(said.values())
-    return Declaration(cls.name, cls.kind, cls.version, *said_and_heard, whole_log, cls.garden, cls.rests, cls.asks)
+    lives = cls.garden, cls.rests
+    return Declaration(cls.name, cls.kind, cls.version, *said_and_heard, whole_log, *lives, cls.asks, cls.buckets)
 
 
 def _check_hearing(cls: type[Part], where: str, heard: list[type[Any]]) -> None:

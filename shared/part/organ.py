@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import ClassVar, Protocol
 
+from shared.bus.bucket import Bucket
 from shared.envelope import KeyBook, Verdict
 from shared.errors import KeyFault, Refusal
 from shared.keys import RemoteSigner, Signer
@@ -50,6 +51,10 @@ class OwnLog(AskingLog, Protocol):
 
     async def entries(self, start: int) -> list[Entry]:
         """Return what is stored from index `start` on, as much as one reading gives; nothing is judged."""
+        ...
+
+    def bucket(self, name: str) -> Bucket:
+        """Return a bucket of the environment, which the organ names among its `buckets`."""
         ...
 
     async def newest(self) -> Entry | None:

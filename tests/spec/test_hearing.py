@@ -250,3 +250,16 @@ def test_headers_say_who_speaks() -> None:
             assert {"ce-id", "ce-type", "ce-time"} <= wave.headers.keys()
 
     play_sim(body)
+
+
+@pytest.mark.spec("NIM-01")
+def test_only_an_organ_keeps_a_bucket() -> None:
+    """A cell or a nerve holds nothing durable, so one that declares a bucket is no part."""
+
+    class Keeping(MathCell):
+        """Keeps leases."""
+
+        buckets: ClassVar[tuple[str, ...]] = ("leases",)
+
+    with pytest.raises(DeclarationError, match="a cell keeps nothing, it declares the bucket leases"):
+        declaration(Keeping())

@@ -50,7 +50,7 @@ def organ(ground: Ground, folder: Path) -> OrgandOrgan:
     runtime = folder / "run"
     runtime.mkdir(mode=0o700)
     supervisor = Supervisor(models, Processor(), Processes(runtime, world), FileLeases(runtime), world)
-    return OrgandOrgan(models, supervisor, None, 0, "")
+    return OrgandOrgan(models, supervisor, None, 0, "", "here")
 
 
 @pytest.mark.spec("NIM-16", "NIM-17")
@@ -59,6 +59,7 @@ def test_models_are_asked_over_the_bus_and_say_what_becomes_of_them(play: Play, 
 
     async def body(ground: Ground) -> None:
         async with stage(ground) as here:
+            await ground.create_bucket()
             await here.carry(organ(ground, tmp_path), beat_s=0.05)
             asker, changes = await here.asker(), Heard()
             await asker.subscribe(ModelChanged.pattern(ENV), changes)
@@ -110,7 +111,7 @@ def test_without_any_model_organd_lives_and_refuses_by_type(tmp_path: Path) -> N
             runtime = tmp_path / "run"
             runtime.mkdir(mode=0o700)
             supervisor = Supervisor(models, Processor(), Processes(runtime, world), FileLeases(runtime), world)
-            await here.carry(OrgandOrgan(models, supervisor, None, 0, ""))
+            await here.carry(OrgandOrgan(models, supervisor, None, 0, "", "here"))
             asker = await here.asker()
             assert ModelsReply([], "") == await asker.request(ModelsRequest())
             answers = await asyncio.gather(

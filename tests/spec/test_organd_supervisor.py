@@ -263,7 +263,7 @@ def test_what_has_no_place_is_refused_with_the_reason() -> None:
     """A model larger than a card, a lease that another holds, and a model that is not there."""
 
     class Taken(SimLeases):
-        def take(self, device: Device) -> SimLease | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        async def take(self, device: Device) -> SimLease | None:
             return None
 
     async def body(here: Here) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,20 +12,25 @@ import pytest
 from cells.math_cell import MathCell
 from deploy.load import find_part
 from nerves.overload import OverloadNerve
+from organs.organd import OrgandOrgan
 from organs.steward.entitlement import objections
+from shared.bus.nats import NatsWire
+from shared.codec import decode
 from shared.config import load
 from shared.envelope.keybook import Key
 from shared.errors import Refusal, Refused
 from shared.home import Keys
 from shared.keys import LocalSigner
 from shared.keys.sealed import CHEAP
-from shared.message import Decision
+from shared.message import Decision, lookup
 from shared.part import Cell, Part, declaration, grant_request
 from shared.part.grant import FRESH_KEY, endorse
 from shared.subjects.keys import Grant
-from shared.subjects.system import Granted, GrantRequest, Tick
+from shared.subjects.models import LEASE_TTL_S, GenerateReply, GenerateRequest
+from shared.subjects.system import Granted, GrantRequest, StreamsChanged, Tick
+from shared.world import SimWorld
 from tests.ground import ENV
-from tests.organisms import Living, live_sim
+from tests.organisms import Living, live_nats, live_sim
 from tests.parts import Add, Added, Ask, Hint, LedgerOrgan, Said, Seen, Tally, TallyNerve
 
 SHOUT = find_part(str(Path(__file__).parent.parent.parent / "docs" / "my_cell.py"))  #: the README's cell
@@ -125,6 +131,9 @@ def test_what_a_declaration_needs_is_granted(part: Part) -> None:
         "$JS.API.CONSUMER.MSG.NEXT.LOG_dev.records",
         "$JS.API.CONSUMER.MSG.NEXT.LOG_dev.bench_too",
         "$JS.ACK.LOG_dev.records.>",
+        "$KV.leases_dev.>",
+        "$KV.leases_dev.GPU-1",
+        "$JS.API.DIRECT.GET.KV_leases_dev",
         "$SYS.>",
         "_INBOX.>",
         "",
@@ -346,6 +355,43 @@ def test_the_host_makes_a_fresh_key_itself(tmp_path: Path) -> None:
         assert [] == [v.entry.index async for v in living.operator.replay() if v.void()]
 
     live_sim(life, lambda _: [MathCell()])
+
+
+@pytest.mark.spec("NIM-16", "X-09")
+def test_one_part_may_take_leases_and_no_other_environments() -> None:
+    """What its declaration needs is the leases' keys and reading them; under another name that is refused."""
+    organd = OrgandOrgan.simulate(SimWorld(ENV, 7))
+    asked = request_of(organd)
+    leases = ["$KV.leases_dev.>", "$JS.API.DIRECT.GET.KV_leases_dev"]
+    assert set(leases) == {p for p in asked.publish if "KV" in p}
+    assert [] == objections(asked, ENV, NEIGHBOURS)
+    assert ["publishing $KV.leases_prod.>"] == objections(with_more(organd, "publish", "$KV.leases_prod.>"), ENV, [])
+    assert [f"publishing {p}" for p in sorted(leases)] == objections(request_of(organd, part="organd2"), ENV, [])[:2]
+
+
+@pytest.mark.spec("NIM-16")
+def test_the_bucket_of_leases_is_logged_then_made_and_read_by_hand(tmp_path: Path) -> None:
+    """With the permissions of its declaration organd takes a lease on a real server, and a person sees who holds it."""
+
+    async def life(living: Living) -> None:
+        changes = [
+            decode(StreamsChanged, bytes(event.data))
+            async for verdict in living.operator.replay()
+            for _, event in verdict.admitted()
+            if lookup(verdict.entry.subject) is StreamsChanged
+        ]
+        [made] = [change for change in changes if change.stream_name == "KV_leases_dev"]
+        assert ("create", LEASE_TTL_S * 10**9) == (made.change, json.loads(made.config)["max_age"])
+        said = await living.operator.request(GenerateRequest("there", "x"))
+        assert isinstance(said, GenerateReply), said
+        assert isinstance(living.operator.wire, NatsWire)
+        leases = await living.operator.wire.client.jetstream().key_value("leases_dev")
+        assert ["card-0"] == await leases.keys()
+        held = await leases.get("card-0")
+        assert held.value is not None
+        assert "sim" == json.loads(held.value)["host"]
+
+    live_nats(life, tmp_path, lambda _: [OrgandOrgan.simulate(SimWorld(ENV, 7))])
 
 
 @pytest.mark.spec("X-09")
