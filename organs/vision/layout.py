@@ -97,8 +97,6 @@ def things(output: Floats, layout: Layout, frame: Frame, least: float) -> list[T
     if not np.isfinite(output).all():
         raise ValueError("some of its numbers are not finite")
     boxes, scores, numbers = _read(output[0], layout)
-    if scores.size and not (scores.min() >= 1 - ONE and scores.max() <= ONE):
-        raise ValueError(f"its scores reach from {scores.min():g} to {scores.max():g}, expected 0 to 1")
     sure = np.flatnonzero(scores >= least)
     sure = sure[np.argsort(-scores[sure], kind="stable")][:CANDIDATES]
     kept = sure if layout == "ended" else sure[_alone(boxes[sure], numbers[sure])]
@@ -114,12 +112,20 @@ def things(output: Floats, layout: Layout, frame: Frame, least: float) -> list[T
 def _read(output: Floats, layout: Layout) -> tuple[Floats, Floats, NDArray[np.int64]]:
     """Return the boxes by their corners, their scores and their classes."""
     if layout == "ended":
-        return output[:, :4], output[:, 4], output[:, 5].round().astype(np.int64)
+        return output[:, :4], _checked(output[:, 4]), output[:, 5].round().astype(np.int64)
     rows = output.T if layout == "rows" else output
+    _checked(rows[:, 4:])
     scores = rows[:, 4:] if layout == "rows" else rows[:, 5:] * rows[:, 4:5]
     half = rows[:, 2:4] / 2
     boxes = np.concatenate([rows[:, :2] - half, rows[:, :2] + half], axis=1, dtype=np.float32)
     return boxes, scores.max(axis=1), scores.argmax(axis=1)
+
+
+def _checked(scores: Floats) -> Floats:
+    """Return scores that are some. ValueError: a model without its last step says numbers of any size."""
+    if scores.size and not (scores.min() >= 1 - ONE and scores.max() <= ONE):
+        raise ValueError(f"its scores reach from {scores.min():g} to {scores.max():g}, expected 0 to 1")
+    return scores
 
 
 def _alone(boxes: Floats, numbers: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """Names for the classes of a detector whose file has none: sealed into the file, so that its digest names them too.
 
 An ONNX file is one protobuf message, and two of them one after the other are both in one: what is appended is one more
-entry of `metadata_props`, as exporters write it.
+entry of `metadata_props`, as exporters write it. Of two entries with one key the last counts.
 """
 
 from __future__ import annotations
