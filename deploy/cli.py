@@ -588,9 +588,7 @@ COMMANDS: dict[str, Described | Group] = {
                 "try an ONNX detector and put it where the eyes find it",
                 (
                     _option("file", type=Path, metavar="FILE", help="an ONNX file in one of YOLO's layouts"),
-                    _option(
-                        "--names", type=Path, metavar="FILE", help="its classes, one a line, not those it names"
-                    ),
+                    _option("--names", type=Path, metavar="FILE", help="its classes, one a line, not those it names"),
                     _option("--digest", type=_fingerprint, help="refuse the file if this is not its BLAKE3"),
                 ),
             ),

@@ -21,7 +21,7 @@ from shared.ollama import ModelFailed
 from shared.subjects.vision import Seen
 from shared.world import within
 
-LOOK_S = constant(20.0, "s", "NIM-17")
+DETECT_S = constant(20.0, "s", "NIM-17")
 INSTALL = "eyes install FILE"
 SUFFIX = ".onnx"
 NEEDED = ("onnxruntime", "PIL")
@@ -113,9 +113,9 @@ class DetectorProcess:
     async def begin(self, raw: bytes) -> Ready:
         """Send the model's file and wait until it is loaded. Refused F002, also where the library dies of it."""
         try:
-            answer = await within(LOOK_S, self._exchange(raw))
+            answer = await within(DETECT_S, self._exchange(raw))
         except TimeoutError:
-            raise Refused(Refusal("F002", f"the detector was not loaded within {LOOK_S:g} s")) from None
+            raise Refused(Refusal("F002", f"the detector was not loaded within {DETECT_S:g} s")) from None
         except (OSError, EOFError) as error:
             ended = _ending(await self._child.wait())
             raise Refused(Refusal("F002", f"the detector's process ended as it loaded the file ({ended})")) from error
@@ -130,9 +130,9 @@ class DetectorProcess:
     async def ask(self, look: Look) -> Answer:
         """Return what the process answers. ModelFailed where it died, or takes too long."""
         try:
-            return await within(LOOK_S, self._exchange(msgspec.msgpack.encode(look)))
+            return await within(DETECT_S, self._exchange(msgspec.msgpack.encode(look)))
         except TimeoutError:
-            raise ModelFailed(f"the detector gave no answer in {LOOK_S:g} s") from None
+            raise ModelFailed(f"the detector gave no answer in {DETECT_S:g} s") from None
         except (OSError, EOFError) as error:
             ended = _ending(await self._child.wait())
             raise ModelFailed(f"the detector's process ended while it looked ({ended}); ask again") from error

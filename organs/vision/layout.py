@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from shared.constant import constant
 
 OVERLAP = constant(0.45, "intersection over union", "NIM-17")  # two boxes of one class that overlap more are one thing
-CANDIDATES = constant(1_000, "boxes", "X-12")
+BOXES_WEIGHED = constant(1_000, "boxes", "X-12")
 ENDED_COLUMNS = 6
 ONE = 1.001  #: a score that is larger by more than rounding is none
 
@@ -98,7 +98,7 @@ def things(output: Floats, layout: Layout, frame: Frame, least: float) -> list[T
         raise ValueError("some of its numbers are not finite")
     boxes, scores, numbers = _read(output[0], layout)
     sure = np.flatnonzero(scores >= least)
-    sure = sure[np.argsort(-scores[sure], kind="stable")][:CANDIDATES]
+    sure = sure[np.argsort(-scores[sure], kind="stable")][:BOXES_WEIGHED]
     kept = sure if layout == "ended" else sure[_alone(boxes[sure], numbers[sure])]
     found = list[Thing]()
     for index in kept:
