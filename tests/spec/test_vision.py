@@ -449,3 +449,15 @@ def test_the_commands_refuse_by_name(home: Home, tmp_path: Path) -> None:
     names.write_text("square\ndisc")
     [told] = home.held("eyes", "install", str(other), "--names", str(names), "--json").documents
     assert ["square", "disc"] == told["labels"]
+
+
+def test_look_says_where_nobody_sees(home: Home, tmp_path: Path) -> None:
+    """In an organism without the organ it is unanswered, and is told what runs the eyes; with it, it sees."""
+    picture = tmp_path / "one.png"
+    picture.write_bytes(FILES["png"])
+    with home.up("--part", "cells.math_cell"):
+        done = home.run("look", str(picture))
+        assert (7, True) == (done.code, "`nimmerverse part organs.vision` runs the eyes" in done.err), done.err
+        with home.living("part", "organs.vision", "--json") as part:
+            part.document()
+            assert "onnx" == home.held("look", str(picture), "--json").documents[0]["engine"]
