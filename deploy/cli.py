@@ -189,6 +189,7 @@ _PERSONAL = "deploy.commands.personal"
 _MODELS = "deploy.commands.models"
 _MODEL = _option("name", metavar="NAME[:TAG]", help="the model; the tag is `latest` where none is given")
 _BOUNDARY = "deploy.commands.boundary"
+_EYES = "deploy.commands.eyes"
 _RULE = "with --from: a changed rule to learn, for instance dock_percent=25 (repeat it)"
 _PART = _option("name", help="cells.math_cell, ./my_cell.py, or ./my_cells.py:OneOfThem")
 
@@ -228,6 +229,19 @@ COMMANDS: dict[str, Described | Group] = {
             _option("--schema", type=Path, metavar="FILE", help="a JSON schema that the answer must have"),
             _option("--personal", action="store_true", help="the question is about a person: keep nothing of it"),
             _option("--timeout", type=_above_zero, default=30.0, metavar="S", help="seconds to wait for the answer"),
+        ),
+    ),
+    "look": Described(
+        f"{_EYES}:look",
+        "say what is in a picture, and where",
+        (
+            _option("picture", type=Path, metavar="PICTURE", help="a PNG or JPEG file"),
+            _option(
+                "--least", type=_share, default=0.25, metavar="SURE", help="how sure of a thing, from 0 to below 1"
+            ),
+            _option("--personal", action="store_true", help="it shows persons: no wave tells what was seen"),
+            _option("--out", type=Path, metavar="FILE", help="write the picture with a box around each thing, as PNG"),
+            _option("--timeout", type=_above_zero, default=60.0, metavar="S", help="seconds to wait for the answer"),
         ),
     ),
     "pub": Described(
@@ -572,6 +586,20 @@ COMMANDS: dict[str, Described | Group] = {
             _option("--owner", default="", metavar="NAME", help="for `owner`: the person or office"),
             _option("--yes", action="store_true", help="for `cosign`: sign what is shown without asking"),
         ),
+    ),
+    "eyes": Group(
+        "the eyes' own detector; needs the extra `eyes`",
+        {
+            "install": Described(
+                f"{_EYES}:install",
+                "try an ONNX detector and put it where the eyes find it",
+                (
+                    _option("file", type=Path, metavar="FILE", help="an ONNX file in one of YOLO's layouts"),
+                    _option("--names", type=Path, metavar="FILE", help="its classes, one a line, not those it names"),
+                    _option("--digest", type=_fingerprint, help="refuse the file if this is not its BLAKE3"),
+                ),
+            ),
+        },
     ),
     "views": Group(
         "the log's views in PostgreSQL: list, verify and rebuild them",

@@ -48,6 +48,7 @@ ON_REQUEST = (
     "nerves.exploration",
     "nerves.charging",
     "organs.motors",
+    "organs.vision",
 )
 ENTRY_POINTS = "nimmerverse.parts"
 

@@ -102,6 +102,14 @@ LanguageUrl = Annotated[
 ModelName = Annotated[
     Annotated[str, Field(min_length=1, max_length=253)] | None, Expected("a model's name, 1 to 253 characters")
 ]
+VisionUrl = Annotated[
+    Annotated[str, _url("ollama+http", "ollama+https")] | None,
+    Expected("ollama+http://HOST:PORT or ollama+https://HOST"),
+]
+Digest = Annotated[
+    Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None,
+    Expected("a BLAKE3 digest, 64 lower-case hexadecimal digits"),
+]
 NoteKeys = Annotated[str | None, Expected("verifier keys separated by commas, or the path of a file with one a line")]
 SecondSignature = Annotated[Literal["none", "ml-dsa-44"], Expected("none or ml-dsa-44")]
 Level = Annotated[Literal["debug", "info", "warning", "error"], Expected("debug, info, warning or error")]
@@ -203,6 +211,13 @@ class Settings(BaseModel):
     )
     language_model: ModelName = Field(None, description="Name of the model at language_url.")
     language_key: File = Field(None, description="File with the API key for language_url, mode 0600.")
+    vision_detector: Digest = Field(
+        None, description="ONNX detector that the eyes see with, put here by `eyes install`; needs the extra `eyes`."
+    )
+    vision_url: VisionUrl = Field(
+        None, repr=False, description="Server of a vision model that the eyes see with, instead of a detector."
+    )
+    vision_model: ModelName = Field(None, description="Name of the model at vision_url.")
     color: Color = Field("auto", description="Coloured output; auto colours a terminal only.")
 
     @property
@@ -238,6 +253,7 @@ _FOR = {
     "artifact_credentials": "artifact_url",
     "language_key": "language_url",
     "language_model": "language_url",
+    "vision_model": "vision_url",
 }
 _TOKEN = ("pkcs11_module", "pkcs11_token", "pkcs11_pin_file", "pkcs11_keys")  #: all of them, or none
 
@@ -390,7 +406,7 @@ def _text(key: str, value: object, origin: str) -> str:
 
 def _refuse_contradictions(found: Mapping[str, _Found]) -> None:
     given = {name: item for name, item in found.items() if item.text}
-    for one, other in (("nats_creds", "nats_nkey"), ("nats_port", "nats_url")):
+    for one, other in (("nats_creds", "nats_nkey"), ("nats_port", "nats_url"), ("vision_detector", "vision_url")):
         if one in given and other in given:
             both = f"{one} ({given[one].origin}) and {other} ({given[other].origin})"
             raise ConfigFault(f"{both} contradict each other: set at most one of them.")
@@ -407,8 +423,9 @@ def _refuse_contradictions(found: Mapping[str, _Found]) -> None:
         raise ConfigFault(
             f"artifact_url ({given['artifact_url'].origin}) has no account: set artifact_credentials too."
         )
-    if "language_url" in given and "language_model" not in given:
-        raise ConfigFault(f"language_url ({given['language_url'].origin}) names no model: set language_model too.")
+    for server, model in (("language_url", "language_model"), ("vision_url", "vision_model")):
+        if server in given and model not in given:
+            raise ConfigFault(f"{server} ({given[server].origin}) names no model: set {model} too.")
     missing = [name for name in _TOKEN if name not in given]
     if 0 < len(missing) < len(_TOKEN):
         name = next(name for name in _TOKEN if name in given)

@@ -59,7 +59,7 @@ def _codes(*rows: tuple[str, str, str]) -> dict[str, Code]:
 
 #: Refusals in the order admission judges them (R005 leads when bytes cannot be read at all), then the bus's own (B…),
 #: the anchors' (A…), the artifact store's (S…), the motors' (M…), the function boundary's (F…), those of
-#: memory and language (L…), and those about personal data (P…).
+#: memory and language (L…), the eyes' (E…), and those about personal data (P…).
 CODES = _codes(
     (
         "R001",
@@ -148,8 +148,10 @@ CODES = _codes(
         "NOT_AS_ASKED",
         "The model's words were cut off, empty, or not of the shape that was asked for, after every attempt.",
     ),
-    ("L004", "MODEL_FAILED", "The language model's server is away, full, or failed while it answered."),
+    ("L004", "MODEL_FAILED", "A model's server or process is away, full, or failed while it answered."),
     ("L005", "NO_SUCH_PASSAGE", "Memory holds no passage with this id."),
+    ("E001", "NOT_A_PICTURE", "The bytes are not one whole PNG or JPEG picture that can be decoded."),
+    ("E002", "PICTURE_TOO_LARGE", "The picture has more bytes or more pixels than are read."),
     ("P001", "ERASED", "The person's key was destroyed; the detail names where the log says so."),
     ("P002", "UNKNOWN_PERSON", "The vault knows neither a key nor an erasure of this person."),
     ("P003", "UNOPENABLE", "The sealed bytes were not sealed under this person's key, or were altered since."),

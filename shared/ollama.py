@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, Self, TypedDict, TypeVar
 
 import msgspec
 
@@ -70,6 +70,7 @@ class ChatMessage(TypedDict):
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
+    images: NotRequired[list[bytes]]  #: PNG or JPEG pictures, for a model that sees; they travel as base64
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,13 @@ class OllamaClient:
             raise BadAnswer(f"{self.url} sent {len(said.embeddings)} vectors for {len(texts)} texts")
         return said.embeddings
 
+    async def capabilities(self, model: str, *, timeout_s: float | None = None) -> list[str]:
+        """Return what the server says a model can do: `completion`, `embedding`, `vision`; empty where it says nothing.
+
+        Raises as `generate`.
+        """
+        return (await self._ask("/api/show", {"model": model}, _Shown, timeout_s)).capabilities
+
     async def models(self, *, timeout_s: float | None = None) -> list[str]:
         """Return the names of the models that the server holds."""
         said = await self._ask("/api/tags", None, _Tags, timeout_s)
@@ -256,6 +264,10 @@ class _Chat(_Counted, kw_only=True):
 
 class _Embed(msgspec.Struct):
     embeddings: list[list[float]]
+
+
+class _Shown(msgspec.Struct):
+    capabilities: list[str] = []
 
 
 class _Named(msgspec.Struct):

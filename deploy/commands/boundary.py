@@ -13,12 +13,13 @@ from deploy.commands.task import finish
 from deploy.host import OPERATOR
 from deploy.terminal import Terminal
 from organs.artifacts import store_of
-from organs.boundary import FolderShelf, models_folder
+from organs.boundary import FolderShelf
 from organs.boundary.evaluate import measure
 from organs.boundary.task import TASK
 from shared.config import Loaded
 from shared.errors import ConfigFault, Exit, Refusal, Refused
 from shared.message import Request
+from shared.models import models_folder
 from shared.subjects.artifacts import RegisterArtifact
 from shared.subjects.boundary import BoundaryStated, BoundaryStatus, InstallModel, Transformed, TransformRequest
 from shared.subjects.system import Decided

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from organs.boundary.organ import BoundaryOrgan as BoundaryOrgan
-from organs.boundary.organ import models_folder as models_folder
 from organs.boundary.port import BoundaryFailed as BoundaryFailed
 from organs.boundary.port import BoundaryModel as BoundaryModel
 from organs.boundary.shelf import FolderShelf as FolderShelf

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from organs.boundary.port import BoundaryFailed, BoundaryModel, ModelFile
-from organs.boundary.shelf import checked_digest
 from organs.boundary.task import Task, write_call
 from organs.boundary.translator import translate
 from shared.errors import Refusal, Refused
+from shared.models import checked_digest
 from shared.subjects.boundary import Failing
 
 

@@ -6,7 +6,6 @@ three attempts without a call it is nacked in the log, and the rules answer. Eve
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 from organs.boundary.memory import MemoryShelf
@@ -18,10 +17,10 @@ from shared.codec import MAX_REASON_CHARS, decode
 from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Fault, Refused
-from shared.home import place
 from shared.journal import record
 from shared.log.entry import Position
 from shared.message import lookup
+from shared.models import models_folder
 from shared.part.organ import Log, Organ
 from shared.subjects.boundary import (
     BoundaryNacked,
@@ -157,8 +156,3 @@ class BoundaryOrgan(Organ):
             await model.close()
         if self.state != "unconfigured" or state == "loading":
             self.state, self.reason = state, reason
-
-
-def models_folder(settings: Settings) -> Path:
-    """Return the folder that models are loaded from."""
-    return place(settings) / "models"

@@ -1,75 +1,41 @@
-"""Model files in a folder of the user's home, each under its digest; each is read whole before it is loaded."""
+"""The boundary's model files: each under its digest, and a model of this task by its own word."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 from pathlib import Path
-
-from blake3 import blake3
 
 from organs.boundary.header import read_header
 from organs.boundary.llama import serve
 from organs.boundary.port import BoundaryModel, ModelFile
 from organs.boundary.task import Task
-from shared.constant import constant
 from shared.errors import Refusal, Refused
-from shared.files import private_folder, write_private
+from shared.models import ModelFolder, check_wanted
 
-MAX_MODEL_BYTES = constant(256_000_000, "bytes", "NIM-14")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 TASK_KEY, PLAN_KEY = "nimmerverse.boundary.task", "nimmerverse.boundary.plan"
 
 
 class FolderShelf:
-    """`folder/{digest}.gguf`; the folder is open to its owner alone."""
+    """`folder/{digest}.gguf`."""
 
     def __init__(self, folder: Path, task: Task) -> None:
-        self.folder, self.task = folder, task
+        self.files, self.task = ModelFolder(folder, ".gguf", "boundary install FILE"), task
 
     async def look(self, digest: str) -> ModelFile:
         return await asyncio.to_thread(self._look, digest)
 
     async def load(self, digest: str) -> BoundaryModel:
         await self.look(digest)
-        return await asyncio.to_thread(serve, self._path(digest), self.task.schema, self.task.longest_call)
+        return await asyncio.to_thread(serve, self.files.path(digest), self.task.schema, self.task.longest_call)
 
     def put(self, raw: bytes, wanted: str | None = None) -> str:
         """Put a model's file here and return its digest. Refused F002 where it is no model of this task, or another."""
-        digest = blake3(raw).hexdigest()
-        if wanted not in (None, digest):
-            raise Refused(Refusal("F002", f"the file has the digest {digest}, expected {wanted}"))
+        check_wanted(raw, wanted)
         described(raw, self.task)
-        private_folder(self.folder)
-        write_private(self._path(digest), raw)
-        return digest
-
-    def _path(self, digest: str) -> Path:
-        return self.folder / f"{digest}.gguf"
+        return self.files.put(raw)
 
     def _look(self, digest: str) -> ModelFile:
-        checked_digest(digest)
-        path = self._path(digest)
-        try:
-            size = path.stat().st_size
-            if size > MAX_MODEL_BYTES:
-                raise Refused(Refusal("F002", f"{path.name} has {size} bytes, at most {MAX_MODEL_BYTES} are loaded"))
-            raw = path.read_bytes()
-        except OSError as error:
-            raise Refused(
-                Refusal("S002", f"there is no model {digest} here ({error.strerror}); `boundary install FILE` puts it")
-            ) from None
-        found = blake3(raw).hexdigest()
-        if found != digest:
-            raise Refused(Refusal("F002", f"{path.name} holds bytes with BLAKE3 {found}"))
-        return described(raw, self.task)
-
-
-def checked_digest(digest: str) -> str:
-    """Return a digest that is one, so that it can be part of a path; Refused S001."""
-    if not _DIGEST.fullmatch(digest):
-        raise Refused(Refusal("S001", f"found {digest[:80]!r}, expected 64 lower-case hexadecimal digits"))
-    return digest
+        return described(self.files.read(digest), self.task)
 
 
 def described(raw: bytes, task: Task) -> ModelFile:

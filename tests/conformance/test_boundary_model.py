@@ -128,7 +128,7 @@ def test_a_flipped_byte_is_never_loaded(raw: bytes, tmp_path: Path, place: int) 
     digest = shelf.put(raw)
     changed = bytearray(raw)
     changed[place] ^= 1
-    (shelf.folder / f"{digest}.gguf").write_bytes(changed)
+    (shelf.files.folder / f"{digest}.gguf").write_bytes(changed)
     with pytest.raises(Refused) as no:
         asyncio.run(shelf.load(digest))
     assert "F002" == no.value.refusal.code
@@ -146,7 +146,7 @@ def test_a_file_that_is_no_model_is_never_put(raw: bytes, tmp_path: Path) -> Non
         described(raw, other)
     with pytest.raises(Refused, match="F002"):
         shelf.put(raw, STRANGER)
-    assert not shelf.folder.exists()
+    assert not shelf.files.folder.exists()
 
 
 @pytest.mark.spec("NIM-14")

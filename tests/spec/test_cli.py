@@ -167,6 +167,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "boundary evaluate": ("HOME/no.gguf", "--states", "1"),
     "boundary ask": ("battery=50",),
     "boundary status": (),
+    "eyes install": ("HOME/no.onnx",),
+    "look": ("HOME/no.png",),
     "ask": ("1", "+", "1"),
     "pub": ("nervous.cells.math.request", '{"text": "1"}'),
     "request": ("nervous.cells.math.request", '{"text": "1"}'),
@@ -236,6 +238,8 @@ OBJECTIONS = {
     "boundary evaluate": Exit.CONFIG,
     "boundary ask": Exit.REFUSED,  # nobody hears it
     "boundary status": Exit.REFUSED,
+    "eyes install": Exit.CONFIG,  # there is no file
+    "look": Exit.CONFIG,
     "audit verify": Exit.INCOMPLETE,
     "audit restore": Exit.CONFIG,  # an organism runs
     "audit bundle": Exit.CONFIG,
