@@ -64,6 +64,7 @@ class OllamaEyes:
     """Asks one model of one server."""
 
     engine = "ollama"
+    pid: int | None = None  #: the server's process is its own to count
 
     def __init__(self, url: str, model: str) -> None:
         self.client, self.model = OllamaClient(url), model

@@ -18,6 +18,7 @@ from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Fault, Refusal, Refused
 from shared.ollama import ModelMissing
+from shared.part.declare import Garden
 from shared.part.organ import Organ
 from shared.subjects.meaning import CONTENT_CHARS
 from shared.subjects.vision import Seen, VisionReply, VisionRequest, VisionWave
@@ -35,6 +36,7 @@ class VisionOrgan(Organ):
 
     name: ClassVar[str] = "vision"
     version: ClassVar[str] = "1.0.0"
+    garden: ClassVar[Garden] = "virtual"  #: it feels; nothing of what it says moves anything
     cost_ulf: ClassVar[int] = constant(8_000_000, "micro-lifeforce", "NIM-17")
 
     def __init__(self, eyes: Eyes | None, world: World) -> None:
@@ -51,6 +53,9 @@ class VisionOrgan(Organ):
     async def close(self) -> None:
         if self.eyes is not None:
             await self.eyes.close()
+
+    def workers(self) -> list[int]:
+        return [] if self.eyes is None or self.eyes.pid is None else [self.eyes.pid]
 
     async def on_look(self, asked: VisionRequest) -> list[VisionReply | VisionWave]:
         """Say what is in a picture. Refused B011 without eyes, E001 or E002 for what is no picture, L004 in trouble."""

@@ -30,6 +30,11 @@ class Eyes(Protocol):
         """The digest or the name of the model."""
         ...
 
+    @property
+    def pid(self) -> int | None:
+        """The process of its own that sees, if one runs."""
+        ...
+
     async def look(self, picture: Picture, least_ppm: int) -> Sight:
         """Return what is in a picture and at least so sure. Each box lies in the picture and has an area.
 

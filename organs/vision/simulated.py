@@ -16,6 +16,7 @@ class SimEyes:
     """Knows pictures by their bytes."""
 
     engine, model = "sim", "told"
+    pid: int | None = None
 
     def __init__(self, told: Mapping[bytes, list[Seen]] | None = None) -> None:
         self.told = dict(told or {})

@@ -47,5 +47,5 @@ class VisionRequest(Request, subject="organs.vision.detect", reply=VisionReply, 
     personal: bool = False
 
 
-class VisionWave(Wave, subject="organs.vision.detect.wave", stream="traces"):
+class VisionWave(Wave, subject="organs.vision.detect.wave"):
     """What was seen, as the gates feel it: `person 3, dog 1`, as sure as the surest of them; no place, no picture."""
