@@ -1,0 +1,32 @@
+"""The port to a voice: a text in, samples out, or a typed refusal; never silence in its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.wav import Sound
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A text as it was spoken, on one channel."""
+
+    sound: Sound
+    engine: str
+    voice: str
+    cost_ulf: int  #: processor time of the engine's own process, in microseconds; 0 where another machine's was used
+
+
+class Speech(Protocol):
+    """Something that speaks."""
+
+    async def speak(self, text: str, voice: str, words_per_minute: int) -> Spoken:
+        """Return a text as speech, by the engine's own voice where `voice` is empty.
+
+        Refused B011 where there is no engine, H002 for more than SPOKEN_BYTES, H003 for a text with nothing to speak,
+        H005 for an unknown voice, H006 where the engine fails.
+        """
+        ...
+
+    async def close(self) -> None: ...
