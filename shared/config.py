@@ -204,14 +204,16 @@ class Settings(BaseModel):
     language_model: ModelName = Field(None, description="Name of the model at language_url.")
     language_key: File = Field(None, description="File with the API key for language_url, mode 0600.")
     voice_url: ModelServer = Field(
-        None, repr=False, description="OpenAI-compatible server that speaks, up to /v1; empty is espeak-ng (extra `voice`)."
+        None,
+        repr=False,
+        description="OpenAI-compatible server that speaks, to /v1; empty: espeak-ng (extra `voice`).",
     )
     voice_model: ModelName = Field(None, description="Name of the model at voice_url.")
     voice_key: File = Field(None, description="File with the API key for voice_url, mode 0600.")
     ears_url: ModelServer = Field(
         None,
         repr=False,
-        description="OpenAI-compatible server that transcribes, up to /v1; empty is pocketsphinx (extra `ears`).",
+        description="OpenAI-compatible server that transcribes, to /v1; empty: pocketsphinx (extra `ears`).",
     )
     ears_model: ModelName = Field(None, description="Name of the model at ears_url.")
     ears_key: File = Field(None, description="File with the API key for ears_url, mode 0600.")

@@ -1,4 +1,4 @@
-"""A client of servers that speak OpenAI's protocol: llama.cpp's, vLLM, LocalAI, speech servers, or whoever offers it."""
+"""A client of servers that speak OpenAI's protocol: llama.cpp's, vLLM, LocalAI, or whoever offers it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The conversation nerve: words that were heard in, `nervous.conversation.event.{site}.turned`, questions and speech out."""
+"""The conversation nerve: words in; `nervous.conversation.event.{site}.turned`, questions and what to speak out."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The conversation nerve: hears words, asks cognition, has the answer spoken, and gives the turn back.
 
-LISTENING → PROCESSING → RESPONDING → YIELDING. Before it asks it waits whether the person goes on; the more of its turns
-were heard to their end, the shorter. Whoever speaks while it thinks or speaks has the turn, and it hushes. It knows words
-that are meant for it alone (`HeardWave`), and what it decides holds them, as the log holds a typed question.
+LISTENING → PROCESSING → RESPONDING → YIELDING. Before it asks it waits whether the person goes on; the more of its
+turns were heard to their end, the shorter. Whoever speaks while it thinks or speaks has the turn, and it hushes. It is
+told only words that are meant for it (`HeardWave`), and what it decides holds them, as the log holds a typed question.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ConversationNerve(Nerve[Talking, ConversationWindow]):
                 return self.site if message.domain == SPEECH else None
 
     def evolve(self, state: Talking, decision: TurnTaken) -> Talking:
-        return evolved(state, decision)
+        return evolved(decision)
 
     def decide(
         self, state: Talking, window: ConversationWindow, message: Heard, now_ms: int
@@ -74,7 +74,7 @@ class ConversationNerve(Nerve[Talking, ConversationWindow]):
                     return window, []
                 step = interrupted(state, window, now_ms)
                 goes_on = state.asked if step is not None and state.turn == "PROCESSING" else window.pending
-                window = remember(window, message, goes_on, now_ms)
+                window = remember(message, goes_on, now_ms)
             case Answered() | Unavailable():
                 if state.turn == "PROCESSING" and message.content == state.asked:
                     step = answering(message)
@@ -96,7 +96,7 @@ def _is_new(state: Talking, window: ConversationWindow, heard: HeardWave, now_ms
 
 
 def _after(window: ConversationWindow, step: Step) -> ConversationWindow:
-    """Return the window after a step: words are used up where they were asked, and a quiet conversation is forgotten."""
+    """Return the window after a step: what was asked is used up, a quiet conversation is forgotten."""
     if step.reason == "quiet":
         return ConversationWindow()
     if step.reason == "interrupted":

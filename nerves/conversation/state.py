@@ -1,4 +1,4 @@
-"""What the conversation nerve knows: its state (the fold of its own decisions) and its window (what it lately heard)."""
+"""What the conversation nerve knows: its state, the fold of its own decisions, and what it lately heard."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class ConversationWindow(msgspec.Struct, frozen=True):
     ends_ms: int = 0  #: when what is being said is over; 0 where nobody knows
 
 
-def evolved(state: Talking, decision: TurnTaken) -> Talking:
-    """Return the state after one step."""
+def evolved(decision: TurnTaken) -> Talking:
+    """Return the state after one step, which says all of it."""
     return Talking(
         turn=decision.path[-1] if decision.path else decision.before,
         number=decision.number,
@@ -51,7 +51,7 @@ def evolved(state: Talking, decision: TurnTaken) -> Talking:
     )
 
 
-def remember(window: ConversationWindow, heard: HeardWave, before: str, now_ms: int) -> ConversationWindow:
+def remember(heard: HeardWave, before: str, now_ms: int) -> ConversationWindow:
     """Return the window with what a person said, after what they said `before`."""
     words = f"{before} {heard.words}".strip()[-PENDING_CHARS:]
     return ConversationWindow(heard.site, words, heard.utterance, heard.confidence_ppm, now_ms)

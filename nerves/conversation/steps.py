@@ -1,4 +1,4 @@
-"""The rules of taking turns: which step follows from where a conversation stands and what was heard. Pure, integers only."""
+"""The rules of taking turns: which step follows from where a conversation stands and what was heard. Pure."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _asking(state: Talking, window: ConversationWindow, now_ms: int) -> Step | N
 
 
 def interrupted(state: Talking, window: ConversationWindow, now_ms: int) -> Step | None:
-    """Return the step that somebody's words force in the middle of a turn; that turn began too early, or was unwanted."""
+    """Return the step that words force in the middle of a turn: it began too early, or nobody wants to hear it."""
     limit_ms = PROCESSING_MS if state.turn == "PROCESSING" else UNSPOKEN_MS
     lasts = now_ms < window.ends_ms if window.ends_ms else now_ms - state.at_ms < limit_ms
     if state.turn in ("PROCESSING", "RESPONDING") and lasts:
@@ -93,5 +93,3 @@ def shortened(text: str) -> str:
     words = " ".join(text.split())
     cut = words.encode()[:TEXT_BYTES].decode(errors="ignore")
     return words if cut == words else cut.rpartition(" ")[0] or cut
-
-

@@ -1,7 +1,7 @@
 """The ears: understand what is said in a sound, or say why not; that somebody spoke is a wave.
 
-What a person said is about that person. The answer, which nothing keeps, has the words; the wave has them only where the
-sender says that it is meant for the organism and wants it answered.
+What a person said is about that person. The answer, which nothing keeps, has the words; the wave has them only where
+the sender says that it is meant for the organism and wants it answered.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ class Understood:
 
     text: str
     confidence_ppm: int  #: 0 where the engine does not say
-    command: bool  #: one of the sentences that are listed
     engine: str
     model: str
-    cost_ulf: int  #: processor time of the engine's own process, in microseconds; 0 where another machine's was used
+    cost_ulf: int = 0  #: processor time of the engine's own process, in microseconds; another machine's is not known
+    command: bool = False  #: one of the sentences that are listed
 
 
 class Hearing(Protocol):

@@ -55,7 +55,7 @@ class ServerHearing:
             raise Refused(Refusal("H004", "the model hears no speech in it"))
         if len(text) > WORDS_CHARS:
             raise Refused(Refusal("H002", f"{len(text)} characters were said, at most {WORDS_CHARS} are heard at once"))
-        return Understood(text, _confidence_ppm(said.segments), False, "openai", self.model, 0)
+        return Understood(text, _confidence_ppm(said.segments), "openai", self.model)
 
     async def close(self) -> None:
         await self.server.close()

@@ -24,7 +24,7 @@ class SimHearing:
         text = said.decode(errors="replace").lower()
         if text not in self.commands:
             raise Refused(Refusal("H004", "no listed sentence was heard"))
-        return Understood(text, SURE_PPM, True, "simulated", "sim", 0)
+        return Understood(text, SURE_PPM, "simulated", "sim", command=True)
 
     async def close(self) -> None:
         return

@@ -1,9 +1,9 @@
-"""The embedded ears: pocketsphinx in a process of its own, held to a list of sentences, and judged before it is believed.
+"""The embedded ears: pocketsphinx in a process of its own, held to a list of sentences, judged before it is believed.
 
-Held to a list, a decoder hears one of its sentences in whatever is said. Three numbers tell a sentence that was said from
-one that was forced: how much better the whole is than free phones, how its weakest word does, and how far the phones that
-were heard lie from those of the words. Their weights were learned on speech of espeak-ng, and judged on voices that
-they were not learned on (docs/decisions/0020).
+Held to a list, a decoder hears one of its sentences in whatever is said. Three numbers tell a sentence that was said
+from one that was forced: how much better the whole is than free phones, how its weakest word does, and how far the
+phones that were heard lie from those of the words. Their weights were learned on speech of espeak-ng, and judged on
+voices that they were not learned on (docs/decisions/0020).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class SphinxHearing:
         if sure_ppm < SURE_PPM:
             detail = f"no listed sentence was heard (the likeliest by {sure_ppm} ppm, {SURE_PPM} are needed)"
             raise Refused(Refusal("H004", f"{detail}; speak one of ears_commands, or set ears_url for free speech"))
-        return Understood(text, sure_ppm, True, "pocketsphinx", "en-us", int(said["cpu_us"]))
+        return Understood(text, sure_ppm, "pocketsphinx", "en-us", cost_ulf=int(said["cpu_us"]), command=True)
 
     async def close(self) -> None:
         await self.engine.close()

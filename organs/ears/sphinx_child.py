@@ -31,7 +31,7 @@ def load(options: dict[str, Any]) -> Callable[[dict[str, Any], bytes], tuple[dic
     decoder.add_jsgf_string(COMMANDS, f"#JSGF V1.0;\ngrammar commands;\npublic <command> = {' | '.join(sentences)};\n")
     decoder.add_allphone_file(PHONES, sphinx.get_model_path("en-us/en-us-phone.lm.bin"))
 
-    def hear(_: dict[str, Any], pcm: bytes) -> tuple[dict[str, Any], bytes]:
+    def hear(_asked: dict[str, Any], pcm: bytes) -> tuple[dict[str, Any], bytes]:
         text, score, words = _decode(decoder, COMMANDS, pcm)
         if text not in sentences:  # nothing, or the beginning of a sentence
             return {"text": ""}, b""
@@ -67,11 +67,11 @@ def _decode(decoder: Any, search: str, pcm: bytes) -> tuple[str, float, list[Seg
 
 
 def _weakest(words: Sequence[Segment], phones: Sequence[Segment]) -> float:
-    """Return by how much the worst word is better, per frame, than phones in the same frames; below zero it is worse."""
+    """Return by how much the worst word is better, per frame, than phones in its place; below zero it is worse."""
     free = [0.0] * (1 + max(last for _, _, last, _ in (*words, *phones)))
-    for _, first, last, score in phones:
+    for _, first, last, acoustic in phones:
         for frame in range(first, last + 1):
-            free[frame] = (score - PHONE_COST) / (last - first + 1)
+            free[frame] = (acoustic - PHONE_COST) / (last - first + 1)
     return min((score - sum(free[first : last + 1])) / (last - first + 1) for _, first, last, score in words)
 
 

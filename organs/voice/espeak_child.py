@@ -21,7 +21,7 @@ Heard = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_v
 
 
 def load(_: dict[str, Any]) -> Callable[[dict[str, Any], bytes], tuple[dict[str, Any], bytes]]:
-    """Return what speaks one text. Raises ImportError without the extra, RuntimeError where the engine does not begin."""
+    """Return what speaks one text. Raises ImportError without the extra, RuntimeError where it does not begin."""
     loader: Any = importlib.import_module("espeakng_loader")
     library = ctypes.cdll.LoadLibrary(loader.get_library_path())
     data_path = str(loader.get_data_path()).encode()
@@ -38,11 +38,9 @@ def load(_: dict[str, Any]) -> Callable[[dict[str, Any], bytes], tuple[dict[str,
             pcm.extend(ctypes.string_at(samples, FRAME_BYTES * count))
         return STOP if len(pcm) > room else 0
 
-    library.espeak_SetSynthCallback(heard)
-
-    def speak(asked: dict[str, Any], _: bytes) -> tuple[dict[str, Any], bytes]:
+    def speak(asked: dict[str, Any], _data: bytes) -> tuple[dict[str, Any], bytes]:
         nonlocal room
-        keep = heard  # the library holds an address alone  # noqa: F841
+        library.espeak_SetSynthCallback(heard)  # which is so kept: espeak-ng has its address alone
         pcm.clear()
         room = int(asked["room_bytes"])
         if library.espeak_SetVoiceByName(str(asked["voice"]).encode()):

@@ -45,7 +45,9 @@ class ServerSpeech:
             raise Refused(Refusal("H006", str(fault))) from None
         sound = read_wav(raw)
         if sound.channels != 1 or not any(sound.pcm):
-            raise Refused(Refusal("H006", f"{self.server.url} sent {sound.channels} channels or silence; one is spoken"))
+            raise Refused(
+                Refusal("H006", f"{self.server.url} sent {sound.channels} channels or silence; one is spoken")
+            )
         return Spoken(sound, f"openai:{self.model}", chosen, 0)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The side of an engine that asks: it starts the process when first needed, keeps it warm, and replaces it when it ends.
+"""The side of an engine that asks: it starts the process when first needed, keeps it warm, and replaces it.
 
 Both ways go frames: a line of JSON, then as many bytes as its `bytes` says.
 """
@@ -63,6 +63,7 @@ class Engine:
 
         Raises EngineMissing, EngineFailed, EngineDied.
         """
+        ending = ""
         async with self._asking:
             for _ in range(ATTEMPTS):
                 try:

@@ -1,6 +1,6 @@
 """Speech: a text that is spoken, a sound that is heard, and the turns of a conversation.
 
-What a person says is about a person. The sound, and the words in it, travel in confidential messages only, which nothing
+What a person says is about a person. The sound, and the words in it, travel in confidential messages, which nothing
 keeps. Words come into a wave, and so into traces and the log, exactly where whoever sends the sound wants it answered
 (`answer`), as a typed question does; else a wave says that somebody spoke, and no more.
 """
@@ -23,9 +23,12 @@ SPOKEN_BYTES = constant(690_000, "bytes", "X-12")  # of samples: 15 s at 22,050 
 SOUND_BYTES = constant(690_000, "bytes", "X-12")  # of a WAV file to hear
 HEARD_MS = constant(15_000, "ms", "X-12")
 WORDS_A_MINUTE = constant(160, "words/min", "NIM-17")
+SLOWEST = constant(80, "words/min", "NIM-17")
+FASTEST = constant(450, "words/min", "NIM-17")
+VOICE_NAME = r"^([A-Za-z0-9]+([-_][A-Za-z0-9]+)*(\+[A-Za-z0-9]+)?)?$"  #: no path: an engine may look for it as a file
 
-VoiceName = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9_]+(-[A-Za-z0-9_]+)*(\+[A-Za-z0-9]+)?)?$", max_length=64)]
-Pace = Annotated[int, msgspec.Meta(ge=80, le=450)]
+VoiceName = Annotated[str, msgspec.Meta(pattern=VOICE_NAME, max_length=64)]
+Pace = Annotated[int, msgspec.Meta(ge=SLOWEST, le=FASTEST)]
 
 
 class SpeakReply(Reply, subject="organs.voice.speak.reply", confidential=True, max_bytes=MAX_LARGE_BYTES):
