@@ -8,7 +8,7 @@ from organs.ears.port import Understood
 from organs.ears.sound import Samples
 from shared.errors import Refusal, Refused
 
-BYTE_SAMPLES = 160
+BYTE_SAMPLES = 320
 STEP = 100
 SURE_PPM = 900_000
 

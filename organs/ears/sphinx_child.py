@@ -54,6 +54,7 @@ def load(options: dict[str, Any]) -> Callable[[dict[str, Any], bytes], tuple[dic
 
 def _decode(decoder: Any, search: str, pcm: bytes) -> tuple[str, float, list[Segment]]:  # noqa: ANN401 - untyped there
     """Return what a search makes of a sound, its score, and the pieces with theirs."""
+    decoder.reinit_feat()  # else what was heard before changes what is heard now
     decoder.activate_search(search)
     decoder.start_utt()
     decoder.process_raw(pcm, full_utt=True)

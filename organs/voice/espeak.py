@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from organs.voice.port import Spoken
+from organs.voice.port import Spoken, check_words
 from shared.constant import constant
 from shared.engine import Engine, EngineFailed, EngineMissing
 from shared.errors import Refusal, Refused
@@ -23,6 +23,7 @@ class EspeakSpeech:
         self.engine = Engine(program)
 
     async def speak(self, text: str, voice: str, words_per_minute: int) -> Spoken:
+        check_words(text)
         chosen = voice or DEFAULT_VOICE
         asked = {"text": text, "voice": chosen, "words_per_minute": words_per_minute, "room_bytes": SPOKEN_BYTES}
         try:
@@ -37,7 +38,9 @@ class EspeakSpeech:
         if said["too_long"]:
             raise Refused(Refusal("H002", f"the text takes more than {SPOKEN_BYTES} bytes of samples; shorten it"))
         if not any(pcm):
-            raise Refused(Refusal("H003", "espeak-ng makes no sound of this text; it has no word"))
+            raise Refused(
+                Refusal("H003", "espeak-ng makes no sound of this text; none of its words can be said by this voice")
+            )
         return Spoken(Sound(pcm, int(said["hertz"])), str(said["engine"]), chosen, int(said["cpu_us"]))
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from shared.errors import Refusal, Refused
 from shared.wav import Sound
 
 
@@ -16,6 +17,12 @@ class Spoken:
     engine: str
     voice: str
     cost_ulf: int  #: processor time of the engine's own process, in microseconds; 0 where another machine's was used
+
+
+def check_words(text: str) -> None:
+    """Raise Refused H003 for a text in which nothing is a word: an engine may breathe at it."""
+    if not any(letter.isalnum() for letter in text):
+        raise Refused(Refusal("H003", "the text has no word that could be spoken"))
 
 
 class Speech(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from organs.voice.port import Spoken
+from organs.voice.port import Spoken, check_words
 from shared.constant import constant
 from shared.errors import Fault, Refusal, Refused
 from shared.ollama import ModelMissing
@@ -26,6 +26,7 @@ class ServerSpeech:
         self.server, self.model = server, model
 
     async def speak(self, text: str, voice: str, words_per_minute: int) -> Spoken:
+        check_words(text)
         chosen = voice or DEFAULT_SPEAKER
         body = {
             "model": self.model,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 
-from organs.voice.port import Spoken
+from organs.voice.port import Spoken, check_words
 from shared.errors import Refusal, Refused
 from shared.subjects.speech import SPOKEN_BYTES
 from shared.wav import Sound
 
 HERTZ = 16_000
-BYTE_SAMPLES = 160
+BYTE_SAMPLES = 320
 STEP = 100
 VOICES = ("sim", "sim+f2")
 
@@ -19,11 +19,10 @@ class SimSpeech:
     """Speaks so that nobody but SimHearing understands it."""
 
     async def speak(self, text: str, voice: str, words_per_minute: int) -> Spoken:
+        check_words(text)
         chosen = voice or VOICES[0]
         if chosen not in VOICES:
             raise Refused(Refusal("H005", f"there is no voice {chosen!r}"))
-        if not any(letter.isalnum() for letter in text):
-            raise Refused(Refusal("H003", "the text has no word"))
         pcm = b"".join(struct.pack("<h", STEP * (1 + byte)) * BYTE_SAMPLES for byte in text.encode())
         if len(pcm) > SPOKEN_BYTES:
             raise Refused(Refusal("H002", f"the text takes {len(pcm)} bytes of samples, at most {SPOKEN_BYTES} may"))
