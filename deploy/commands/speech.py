@@ -10,7 +10,7 @@ from deploy.attach import operator
 from deploy.commands.task import finish
 from deploy.terminal import Terminal
 from shared.config import Loaded
-from shared.errors import ConfigFault, Exit, Refusal, Refused
+from shared.errors import ConfigFault, Exit, NotPermitted, Refusal, Refused
 from shared.files import write_private
 from shared.message import Reply, Request
 from shared.subjects.speech import HearReply, HearRequest, SpeakReply, SpeakRequest
@@ -56,7 +56,10 @@ def hear(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 async def _ask(part: str, asked: Request, timeout_s: float, loaded: Loaded, terminal: Terminal) -> Reply:
     """Return the answer of an organ; Refused, with what to do where it does not run."""
     async with operator(loaded, terminal.note, (part,)) as bus:
-        answer = await bus.request(asked, timeout_s)
+        try:
+            answer = await bus.request(asked, timeout_s)
+        except NotPermitted:  # nobody here ever was the organ, so nobody may ask it
+            answer = Refusal(UNHEARD)
     if not isinstance(answer, Refusal):
         return answer
     if answer.code == UNHEARD:

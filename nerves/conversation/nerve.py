@@ -86,7 +86,7 @@ class ConversationNerve(Nerve[Talking, ConversationWindow]):
         step = step or next_step(state, window, now_ms)
         if step is None:
             return window, []
-        return _after(window, step), _said(state, window, step, self.site, now_ms)
+        return _after(window, step, self.site), _said(state, window, step, self.site, now_ms)
 
 
 def _is_new(state: Talking, window: ConversationWindow, heard: HeardWave, now_ms: int) -> bool:
@@ -95,13 +95,15 @@ def _is_new(state: Talking, window: ConversationWindow, heard: HeardWave, now_ms
     return bool(heard.words) and in_time and heard.utterance not in (window.utterance, state.utterance)
 
 
-def _after(window: ConversationWindow, step: Step) -> ConversationWindow:
+def _after(window: ConversationWindow, step: Step, site: str) -> ConversationWindow:
     """Return the window after a step: what was asked is used up, a quiet conversation is forgotten."""
-    if step.reason == "quiet":
-        return ConversationWindow()
-    if step.reason == "interrupted":
-        return window
-    return ConversationWindow(window.site)
+    match step.reason:
+        case "quiet":
+            return ConversationWindow()
+        case "asked":
+            return ConversationWindow(site)
+        case _:
+            return replace(window, site=site, ends_ms=0)
 
 
 def _said(state: Talking, window: ConversationWindow, step: Step, site: str, now_ms: int) -> list[Said]:

@@ -168,6 +168,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "boundary ask": ("battery=50",),
     "boundary status": (),
     "ask": ("1", "+", "1"),
+    "say": ("hello", "--out", "HOME/hello.wav"),
+    "hear": ("README.md",),
     "pub": ("nervous.cells.math.request", '{"text": "1"}'),
     "request": ("nervous.cells.math.request", '{"text": "1"}'),
     "watch": ("--count", "2"),
