@@ -1,4 +1,4 @@
-"""A whole conversation under simulated time: a person speaks and interrupts; ears, nerve, cognition and voice answer."""
+"""A whole conversation under simulated time: a person speaks and interrupts; ears, nerve, mind and voice answer."""
 
 from __future__ import annotations
 
