@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from shared.constant import constant
 from shared.errors import Fault
@@ -36,7 +36,7 @@ class EngineMissing(Fault):
 class EngineFailed(Fault):
     """The engine answered with an error, or nothing in time; the next request finds a new process where it must."""
 
-    retry: ClassVar[bool] = True
+    retry = True
 
 
 class EngineDied(EngineFailed):
