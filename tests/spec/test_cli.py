@@ -231,6 +231,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
 STAY = {"up", "part", "tour", "audit witness", "models serve"}
 #: What `alive` has none of: a database, a notary, a boundary.
 OBJECTIONS = {
+    "say": Exit.REFUSED,  # this organism has neither voice nor ears
+    "hear": Exit.REFUSED,
     "doctor": Exit.FAILED,
     "train boundary": Exit.CONFIG,  # nothing was trained there
     "boundary install": Exit.CONFIG,  # there is no file
