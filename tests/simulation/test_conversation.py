@@ -1,10 +1,11 @@
-"""A whole conversation under simulated time: a person speaks and interrupts; ears, nerve, mind and voice answer."""
+"""A whole conversation: a person speaks and interrupts; ears, nerve, mind and voice answer, simulated and real."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -15,10 +16,11 @@ from nerves.conversation import ConversationNerve
 from nerves.gate import GateNerve
 from nerves.thalamus import ThalamusNerve
 from organs.cognition import CognitionOrgan
-from organs.ears import EarsOrgan
+from organs.ears import EarsOrgan, SphinxHearing
+from organs.ears.sphinx import read_commands
 from organs.meaning import MeaningOrgan
 from organs.memory import MemoryOrgan, PlainPassages
-from organs.voice import SimSpeech, VoiceOrgan
+from organs.voice import EspeakSpeech, SimSpeech, VoiceOrgan
 from shared.bus import Bus, Delivery
 from shared.bus.sim import Faults
 from shared.codec import decode
@@ -34,7 +36,7 @@ from shared.vault import simulated_people
 from shared.wav import write_wav
 from shared.world import SimWorld, World, simulate
 from tests.grams_part import GramsOrgan
-from tests.organisms import Living, live_sim
+from tests.organisms import Living, live_nats, live_sim
 
 QUESTIONS = ("what opens a gate", "who signs the log", "what is a nerve", "good morning")
 FACT = "what opens a gate: a gate opens where several sources agree"
@@ -174,3 +176,37 @@ def test_where_both_speak_attention_turns_to_dialogue() -> None:
         assert "IDLE" == modes[-1]
 
     live_sim(life, make)
+
+
+@pytest.mark.spec("NIM-13", "NIM-17")
+def test_a_conversation_with_real_engines_on_a_real_server(tmp_path: Path) -> None:
+    """A spoken question is heard by pocketsphinx, answered from memory, spoken by espeak-ng, and written down."""
+
+    def make(world: World) -> list[Part]:
+        people = simulated_people(SimWorld("dev", 5))
+        mind = [GramsOrgan(), MemoryOrgan(world, PlainPassages(), people), CognitionOrgan(world)]
+        ears = EarsOrgan(SphinxHearing(read_commands(None)), "here", world)
+        return [*mind, VoiceOrgan(EspeakSpeech(), "here", world), ears, ConversationNerve("here")]
+
+    async def life(living: Living) -> None:
+        bus, turns, played = living.operator, list[TurnTaken](), list[SpeakReply]()
+        remembered = Passage("semantic", FACT, Origin("file", "README.md", "", 0, len(FACT)), 0, 0)
+        await bus.request(RememberRequest("README.md", (remembered,), "", renews=False), 20)
+        asked = await bus.request(SpeakRequest(b"u" * 16, QUESTIONS[0]), 20)
+        assert isinstance(asked, SpeakReply)
+        await bus.subscribe(
+            SpeakReply.pattern("dev"), lambda delivery: played.append(decode(SpeakReply, delivery.data))
+        )
+        heard = await bus.request(HearRequest(asked.audio, answer=True), 60)
+        assert isinstance(heard, HearReply), heard
+        assert QUESTIONS[0] == heard.text
+        async with asyncio.timeout(60):
+            while not turns or turns[-1].reason != "said":
+                await living.world.sleep(0.1)
+                found = [v for v in [v async for v in bus.replay()] if lookup(v.entry.subject) is TurnTaken]
+                turns = [decode(TurnTaken, bytes(event.data)) for v in found for _, event in v.admitted()]
+        assert ["asked", "answered", "said"] == [turn.reason for turn in turns]
+        assert (QUESTIONS[0], FACT) == (turns[0].asked, turns[1].said)
+        assert [heard.utterance] == [each.utterance for each in played]
+
+    live_nats(life, tmp_path, make)
