@@ -21,6 +21,7 @@ from shared.config import Loaded, load
 from shared.errors import ConfigFault, Exit, Fault, Refused
 from shared.message import DeclarationError
 from shared.subjects.memory import MAX_RECALLED
+from shared.subjects.speech import FASTEST, SLOWEST, VOICE_NAME, WORDS_A_MINUTE
 from shared.version import VERSION
 
 Command = Callable[[argparse.Namespace, Loaded, Terminal], Exit]
@@ -117,6 +118,21 @@ def _count(text: str) -> int:
     return _natural(text, 1)
 
 
+def _voice(text: str) -> str:
+    """Read the name of a voice."""
+    if not re.fullmatch(VOICE_NAME, text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no voice's name, such as en-us+f2")
+    return text
+
+
+def _pace(text: str) -> int:
+    """Read words a minute."""
+    number = int(text)
+    if not SLOWEST <= number <= FASTEST:
+        raise argparse.ArgumentTypeError(f"{text} is not {SLOWEST} to {FASTEST}")
+    return number
+
+
 def _recalled(text: str) -> int:
     """Read how many passages memory shall find."""
     number = _count(text)
@@ -187,6 +203,7 @@ _MEMORY = "deploy.commands.memory"
 _KINDS = ("episodic", "semantic", "procedural", "working", "prospective")
 _PERSONAL = "deploy.commands.personal"
 _MODELS = "deploy.commands.models"
+_SPEECH = "deploy.commands.speech"
 _MODEL = _option("name", metavar="NAME[:TAG]", help="the model; the tag is `latest` where none is given")
 _BOUNDARY = "deploy.commands.boundary"
 _EYES = "deploy.commands.eyes"
@@ -242,6 +259,26 @@ COMMANDS: dict[str, Described | Group] = {
             _option("--personal", action="store_true", help="it shows persons: no wave tells what was seen"),
             _option("--out", type=Path, metavar="FILE", help="write the picture with a box around each thing, as PNG"),
             _option("--timeout", type=_above_zero, default=60.0, metavar="S", help="seconds to wait for the answer"),
+        ),
+    ),
+    "say": Described(
+        f"{_SPEECH}:say",
+        "speak a text into a WAV file: with espeak-ng (extra `voice`), or the server at voice_url",
+        (
+            _option("text", nargs="+", help="what to say"),
+            _option("--out", type=Path, default=Path("speech.wav"), metavar="FILE", help="default: speech.wav"),
+            _option("--voice", type=_voice, default="", metavar="NAME", help="for instance en-us+f2"),
+            _option("--speed", type=_pace, default=WORDS_A_MINUTE, metavar="N", help="words a minute, 80 to 450"),
+            _option("--timeout", type=_above_zero, default=30.0, metavar="S", help="seconds to wait for it"),
+        ),
+    ),
+    "hear": Described(
+        f"{_SPEECH}:hear",
+        "print what is said in a WAV file: by pocketsphinx (extra `ears`), or the server at ears_url",
+        (
+            _option("file", type=Path, help="a WAV file, 16-bit PCM, at most 15 s"),
+            _option("--answer", action="store_true", help="it is meant for the organism: what is said may be kept"),
+            _option("--timeout", type=_above_zero, default=60.0, metavar="S", help="seconds to wait for it"),
         ),
     ),
     "pub": Described(

@@ -36,7 +36,7 @@ BUILT_IN = (
     "organs.memory",
     "organs.cognition",
 )
-#: Ours too, but run only where they are asked for (`up --part`): they need settings, or a body, of their own.
+#: Ours too, but run only where they are asked for (`up --part`): they need settings, extras, or a body, of their own.
 ON_REQUEST = (
     "organs.signer",
     "organs.witness",
@@ -49,6 +49,9 @@ ON_REQUEST = (
     "nerves.charging",
     "organs.motors",
     "organs.vision",
+    "organs.voice",
+    "organs.ears",
+    "nerves.conversation",
 )
 ENTRY_POINTS = "nimmerverse.parts"
 

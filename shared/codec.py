@@ -54,8 +54,7 @@ def encode(message: msgspec.Struct) -> bytes:
         raise Refused(Refusal("B002", f"{name}: {str(error)[:MAX_REASON_CHARS]}")) from None
     if not finite:
         raise Refused(Refusal("B002", f"{name}: floats must be finite"))
-    if len(raw) > MAX_MESSAGE_BYTES:
-        raise Refused(Refusal("B003", f"{name} has {len(raw)} bytes, at most {MAX_MESSAGE_BYTES} are allowed"))
+    _check_size(type(message), raw, f"{name} has")
     return raw
 
 
@@ -66,8 +65,7 @@ def encode_json(message: msgspec.Struct) -> bytes:
 
 def decode(cls: type[M], raw: bytes) -> M:
     """Return the message in canonical MessagePack bytes, or raise Refused (B002, B003)."""
-    if len(raw) > MAX_MESSAGE_BYTES:
-        raise Refused(Refusal("B003", f"found {len(raw)} bytes, at most {MAX_MESSAGE_BYTES} are allowed"))
+    _check_size(cls, raw, "found")
     try:
         message = _decoder(cls).decode(raw)
         canonical = _pack(message) == raw
@@ -88,8 +86,7 @@ def decode_any(cls: type[M], raw: bytes) -> tuple[M, bool]:
     """
     if raw[:1] != b"{" or issubclass(cls, Decision):
         return decode(cls, raw), False
-    if len(raw) > MAX_MESSAGE_BYTES:
-        raise Refused(Refusal("B003", f"found {len(raw)} bytes, at most {MAX_MESSAGE_BYTES} are allowed"))
+    _check_size(cls, raw, "found")
     try:
         message = cast("M", _json_decoder(cls).decode(raw))
     except _UNREADABLE as error:
@@ -103,8 +100,7 @@ def decode_loosely(cls: type[M], raw: bytes) -> M:
 
     The bytes must be canonical as everywhere: Refused B002, B003. JSON is read as `decode_any` does.
     """
-    if len(raw) > MAX_MESSAGE_BYTES:
-        raise Refused(Refusal("B003", f"found {len(raw)} bytes, at most {MAX_MESSAGE_BYTES} are allowed"))
+    _check_size(cls, raw, "found")
     try:
         if raw[:1] == b"{":
             return cast("M", _json_decoder(cls).decode(raw))
@@ -115,6 +111,12 @@ def decode_loosely(cls: type[M], raw: bytes) -> M:
     if not canonical:
         raise Refused(Refusal("B002", f"{cls.__name__}: the bytes are readable but not canonical"))
     return cast("M", found)
+
+
+def _check_size(cls: type[Any], raw: bytes, what: str) -> None:
+    most = cls.max_bytes if issubclass(cls, Message) else MAX_MESSAGE_BYTES
+    if len(raw) > most:
+        raise Refused(Refusal("B003", f"{what} {len(raw)} bytes, at most {most} are allowed"))
 
 
 def _has_float(cls: type[Any]) -> bool:

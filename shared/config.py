@@ -218,6 +218,23 @@ class Settings(BaseModel):
         None, repr=False, description="Server of a vision model that the eyes see with, instead of a detector."
     )
     vision_model: ModelName = Field(None, description="Name of the model at vision_url.")
+    voice_url: ModelServer = Field(
+        None,
+        repr=False,
+        description="OpenAI-compatible server that speaks, to /v1; empty: espeak-ng (extra `voice`).",
+    )
+    voice_model: ModelName = Field(None, description="Name of the model at voice_url.")
+    voice_key: File = Field(None, description="File with the API key for voice_url, mode 0600.")
+    ears_url: ModelServer = Field(
+        None,
+        repr=False,
+        description="OpenAI-compatible server that transcribes, to /v1; empty: pocketsphinx (extra `ears`).",
+    )
+    ears_model: ModelName = Field(None, description="Name of the model at ears_url.")
+    ears_key: File = Field(None, description="File with the API key for ears_url, mode 0600.")
+    ears_commands: File = Field(
+        None, description="File with the sentences that pocketsphinx may hear, one a line; empty is the built-in list."
+    )
     color: Color = Field("auto", description="Coloured output; auto colours a terminal only.")
 
     @property
@@ -243,7 +260,7 @@ _PATHS = frozenset(
         *("home", "nats_creds", "nats_nkey", "passphrase_file", "passphrase_credential"),
         *("anchor_tsa_ca", "anchor_headers", "artifact_credentials", "language_key"),
         *("pkcs11_module", "pkcs11_pin_file", "signing_keys", "signing_rules", "root_keys"),
-        "meaning_catalogue",
+        *("meaning_catalogue", "voice_key", "ears_key", "ears_commands"),
     }
 )
 #: What is of use with the address of a server only.
@@ -254,7 +271,12 @@ _FOR = {
     "language_key": "language_url",
     "language_model": "language_url",
     "vision_model": "vision_url",
+    "voice_key": "voice_url",
+    "voice_model": "voice_url",
+    "ears_key": "ears_url",
+    "ears_model": "ears_url",
 }
+_SERVERS = ("language", "vision", "voice", "ears")  #: a server of each takes a model's name
 _TOKEN = ("pkcs11_module", "pkcs11_token", "pkcs11_pin_file", "pkcs11_keys")  #: all of them, or none
 
 
@@ -423,9 +445,10 @@ def _refuse_contradictions(found: Mapping[str, _Found]) -> None:
         raise ConfigFault(
             f"artifact_url ({given['artifact_url'].origin}) has no account: set artifact_credentials too."
         )
-    for server, model in (("language_url", "language_model"), ("vision_url", "vision_model")):
-        if server in given and model not in given:
-            raise ConfigFault(f"{server} ({given[server].origin}) names no model: set {model} too.")
+    for what in _SERVERS:
+        url, model = f"{what}_url", f"{what}_model"
+        if url in given and model not in given:
+            raise ConfigFault(f"{url} ({given[url].origin}) names no model: set {model} too.")
     missing = [name for name in _TOKEN if name not in given]
     if 0 < len(missing) < len(_TOKEN):
         name = next(name for name in _TOKEN if name in given)

@@ -59,7 +59,7 @@ def _codes(*rows: tuple[str, str, str]) -> dict[str, Code]:
 
 #: Refusals in the order admission judges them (R005 leads when bytes cannot be read at all), then the bus's own (B…),
 #: the anchors' (A…), the artifact store's (S…), the motors' (M…), the function boundary's (F…), those of
-#: memory and language (L…), the eyes' (E…), and those about personal data (P…).
+#: memory and language (L…), the eyes' (E…), of hearing and speaking (H…), and those about personal data (P…).
 CODES = _codes(
     (
         "R001",
@@ -152,6 +152,12 @@ CODES = _codes(
     ("L005", "NO_SUCH_PASSAGE", "Memory holds no passage with this id."),
     ("E001", "NOT_A_PICTURE", "The bytes are not one whole PNG or JPEG picture that can be decoded."),
     ("E002", "PICTURE_TOO_LARGE", "The picture has more bytes or more pixels than are read."),
+    ("H001", "NOT_AUDIO", "The bytes are no WAV file with 16-bit PCM samples; what was found is named."),
+    ("H002", "TOO_LONG", "What is to be spoken or heard takes longer than one message may."),
+    ("H003", "SILENCE", "There is nothing to hear in the sound, or nothing to speak in the text."),
+    ("H004", "NOT_UNDERSTOOD", "Something was heard, and it is none of the sentences that can be understood here."),
+    ("H005", "NO_SUCH_VOICE", "The engine has no voice of this name."),
+    ("H006", "SPEECH_FAILED", "The engine that speaks or hears ended, hung, or its server failed."),
     ("P001", "ERASED", "The person's key was destroyed; the detail names where the log says so."),
     ("P002", "UNKNOWN_PERSON", "The vault knows neither a key nor an erasure of this person."),
     ("P003", "UNOPENABLE", "The sealed bytes were not sealed under this person's key, or were altered since."),

@@ -20,6 +20,7 @@ from msgspec import inspect as schema
 from shared.constant import constant
 
 MAX_MESSAGE_BYTES = constant(60_000, "bytes", "X-12")
+MAX_LARGE_BYTES = constant(700_000, "bytes", "X-12")  # in base64 too within the 1 MiB that a NATS server takes
 MAX_ENTITY_CHARS = constant(128, "characters", "X-01")
 EVENT_TOKEN = constant("event", "token", "X-01")
 EVENT_TOKENS = constant(5, "tokens", "X-01")
@@ -58,6 +59,7 @@ class _MessageMeta(msgspec.StructMeta):
         ttl_ms: int | None = None,
         confidential: bool = False,
         urgent: bool = False,
+        max_bytes: int | None = None,
         **options: Any,  # noqa: ANN401 - msgspec's own keywords
     ) -> type:
         options.setdefault("frozen", True)
@@ -71,6 +73,8 @@ class _MessageMeta(msgspec.StructMeta):
             declared.confidential, declared.urgent = confidential, urgent
             if ttl_ms is not None:
                 declared.ttl_ms = ttl_ms
+            if max_bytes is not None:
+                declared.max_bytes = max_bytes
             _register(declared)
         return cls
 
@@ -86,6 +90,7 @@ class Message(msgspec.Struct, metaclass=_MessageMeta):
     requires_scores: ClassVar[bool] = False
     owners: ClassVar[int] = 1
     ttl_ms: ClassVar[int] = constant(60_000, "ms", "BIZ-01")
+    max_bytes: ClassVar[int] = MAX_MESSAGE_BYTES  #: only what is asked and answered may be larger, and is never kept
     has_float: ClassVar[bool] = False
     confidential: ClassVar[bool] = False  #: carries personal data in the open: never kept, quoted or dead-lettered
     urgent: ClassVar[bool] = False  #: a signal that a nerve sends before what it decides is logged
@@ -299,6 +304,10 @@ def _check_place(cls: type[Message], name: str) -> None:
     if cls.confidential and (cls.kind not in ("request", "reply") or "{" in cls.template):
         raise DeclarationError(
             f"{name}: only a request or reply on a fixed subject may carry personal data in the open; seal it"
+        )
+    if cls.max_bytes > MAX_MESSAGE_BYTES and (cls.kind not in ("request", "reply") or cls.max_bytes > MAX_LARGE_BYTES):
+        raise DeclarationError(
+            f"{name}: only a request or reply may be larger than {MAX_MESSAGE_BYTES} bytes, and up to {MAX_LARGE_BYTES}"
         )
     if cls.urgent and cls.kind != "signal":
         raise DeclarationError(f"{name}: only a signal goes out before the log has what it rests on")

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
 from deploy.body.arena import AREA_MM, CAPACITY_UJ, Arena, Contact
-from nerves.collision.state import BEGIN_PPM, habit_of
 from organs.motors.organ import STOPPING
 from shared.constant import constant
+from shared.habit import BEGIN_PPM, habit_of
 from shared.message import Decision, Wave
 from shared.subjects.body import BoxedInWave, ChargingDecided, CollisionDecided, ExplorationDecided, Habit, MotorWave
 from shared.subjects.gates import ReflexGranted, WeightChanged

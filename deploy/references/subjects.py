@@ -22,7 +22,7 @@ from organs.steward.ports import (
 )
 from shared.bus.wire import Kept, stream_name
 from shared.codec import encode_json
-from shared.message import Decision, Message, Request
+from shared.message import MAX_MESSAGE_BYTES, Decision, Message, Request
 from shared.subjects.nervous import MathRequest, MathResponse
 
 TRY_ENV = "dev"
@@ -54,6 +54,8 @@ def kind_of(cls: type[Message]) -> str:
         words.append(
             "confidential: it carries personal data in the open, so nothing keeps it, not even as a dead letter"
         )
+    if cls.max_bytes > MAX_MESSAGE_BYTES:
+        words.append(f"up to {cls.max_bytes} bytes")
     if cls.reply is not None:
         words.append(f"answered by {_link(cls.reply)}")
     if issubclass(cls, Decision):

@@ -5,12 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from cells.distance_cell.sight import Sight
-from shared.constant import constant
+from shared.habit import BEGIN_PPM
 from shared.subjects.body import CollisionDecided, CollisionReason, CollisionState, Habit
-
-HYBRID_PPM = constant(300_000, "ppm", "NIM-13")
-AT_ONCE_PPM = constant(800_000, "ppm", "NIM-06")  # above it
-BEGIN_PPM = constant(100_000, "ppm", "NIM-06")
 
 
 class Avoiding(msgspec.Struct, frozen=True):
@@ -41,13 +37,6 @@ class CollisionWindow(msgspec.Struct, frozen=True):
     motor: bool = False  #: there is one that can move
     stalled: bool = False
     reflex_ms: int = 0  #: when a reflex last stopped the body
-
-
-def habit_of(weight_ppm: int) -> Habit:
-    """Return how evasions are gone about at this weight: the more were verified, the less is deliberated."""
-    if weight_ppm > AT_ONCE_PPM:
-        return "reflex"
-    return "hybrid" if weight_ppm >= HYBRID_PPM else "deliberate"
 
 
 def evolved(state: Avoiding, decision: CollisionDecided) -> Avoiding:

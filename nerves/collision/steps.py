@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from cells.distance_cell.sight import Ahead, ahead
-from nerves.collision.state import Avoiding, CollisionWindow, habit_of
+from nerves.collision.state import Avoiding, CollisionWindow
 from shared.constant import constant
+from shared.habit import DELIBERATION, WEIGHT_DELTA_PPM, habit_of
 from shared.subjects.body import (
     EVIDENCE_MS,
     STOPPING_MM,
@@ -35,13 +36,6 @@ RESUME_ULF = constant(1_000_000, "micro-lifeforce", "NIM-13")
 COST_ULF: dict[CollisionState, int] = {
     "DETECT": DETECT_ULF, "EVALUATE": EVALUATE_ULF, "EVADE": EVADE_ULF, "RESUME": RESUME_ULF,
 }  # fmt: skip
-#: (how long it deliberates, what that costs on top of the transitions)
-DELIBERATION: dict[Habit, tuple[int, int]] = {
-    "deliberate": (constant(1_000, "ms", "NIM-13"), constant(7_500_000, "micro-lifeforce", "NIM-13")),
-    "hybrid": (constant(500, "ms", "NIM-13"), constant(2_500_000, "micro-lifeforce", "NIM-13")),
-    "reflex": (0, 0),
-}
-WEIGHT_DELTA_PPM = constant(20_000, "ppm", "NIM-06")
 AVOIDED_ULF = constant(5_000_000, "micro-lifeforce", "NIM-10")
 OCCURRED_ULF = constant(-10_000_000, "micro-lifeforce", "NIM-10")
 COMPILED_ULF = constant(50_000_000, "micro-lifeforce", "NIM-10")

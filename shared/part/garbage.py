@@ -9,7 +9,7 @@ from shared.bus.wire import stream_name
 from shared.codec import encode
 from shared.errors import CODES, Fault, Refused
 from shared.keys import LocalSigner
-from shared.message import MAX_MESSAGE_BYTES, Message, Request, Signal
+from shared.message import Message, Request, Signal
 from shared.part.declare import Part
 from shared.part.runner import Runner
 from shared.part.samples import Sampler
@@ -47,7 +47,7 @@ async def _thrown_at(runner: Runner, stranger: Bus, cls: type[Message], sampler:
     if good is None:
         return []
     subject, found = good.subject(stranger.env), list[str]()
-    for name, data in _kinds(encode(good)):
+    for name, data in _kinds(encode(good), cls.max_bytes):
         before = runner.work.refused
         try:
             if issubclass(cls, Request):
@@ -67,7 +67,7 @@ async def _thrown_at(runner: Runner, stranger: Bus, cls: type[Message], sampler:
     return found if runner.work.handled > handled else [*found, f"after garbage nothing is heard on {subject}"]
 
 
-def _kinds(good: bytes) -> list[tuple[str, bytes]]:
+def _kinds(good: bytes, most: int) -> list[tuple[str, bytes]]:
     """Return garbage by name: what is wrong with it, and its bytes."""
     return [
         ("nothing", b""),
@@ -79,5 +79,5 @@ def _kinds(good: bytes) -> list[tuple[str, bytes]]:
         ("a long-winded map", b"\xdf\x00\x00\x00" + bytes([good[0] & 0x0F]) + good[1:]),
         ("JSON of another shape", b'{"nothing": 1}'),
         ("half of a JSON text", b'{"'),
-        ("too much of it", bytes(MAX_MESSAGE_BYTES + 1)),
+        ("too much of it", bytes(most + 1)),
     ]

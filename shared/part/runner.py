@@ -19,7 +19,7 @@ from shared.constant import constant
 from shared.envelope import Verdict, derive_event_id
 from shared.errors import Fault, Refusal, Refused
 from shared.journal import record
-from shared.message import Request
+from shared.message import MAX_MESSAGE_BYTES, Reply, Request
 from shared.part.declare import TIERS, Part, declaration
 from shared.part.discovery import Discovery
 from shared.part.handover import Answer, Handover, Work
@@ -238,7 +238,7 @@ class Runner:
             self.work.repeated += 1
         else:
             answer, final = await self._answer_to(received)
-            if not final:  # the same message may succeed later
+            if not final or _is_large(answer):  # a repeat may succeed later; many large answers are too much to hold
                 await self._reply(received, answer)
                 return
             self._answers[identity] = answer
@@ -364,6 +364,10 @@ class Runner:
                 await self._unfollow_log()
             elif not self._following and self._subscriptions:
                 await self._follow_log()
+
+
+def _is_large(answer: Answer) -> bool:
+    return isinstance(answer, Reply) and answer.max_bytes > MAX_MESSAGE_BYTES
 
 
 def stamp(part: Part) -> dict[str, str]:

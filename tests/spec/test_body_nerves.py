@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from nerves.charging import ChargingNerve
 from nerves.collision import CollisionNerve
-from nerves.collision.state import habit_of
 from nerves.collision.steps import CLEAR_MM, COMPILED_ULF, RESCAN_MS, judged
 from nerves.exploration import ExplorationNerve
+from shared.habit import habit_of
 from shared.message import Message
 from shared.part import Nerve
 from shared.subjects.body import (

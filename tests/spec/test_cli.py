@@ -170,6 +170,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "eyes install": ("HOME/no.onnx",),
     "look": ("HOME/no.png",),
     "ask": ("1", "+", "1"),
+    "say": ("hello", "--out", "HOME/hello.wav"),
+    "hear": ("README.md",),
     "pub": ("nervous.cells.math.request", '{"text": "1"}'),
     "request": ("nervous.cells.math.request", '{"text": "1"}'),
     "watch": ("--count", "2"),
@@ -232,6 +234,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
 STAY = {"up", "part", "tour", "audit witness", "models serve"}
 #: What `alive` has none of: a database, a notary, a boundary.
 OBJECTIONS = {
+    "say": Exit.REFUSED,  # this organism has neither voice nor ears
+    "hear": Exit.REFUSED,
     "doctor": Exit.FAILED,
     "train boundary": Exit.CONFIG,  # nothing was trained there
     "boundary install": Exit.CONFIG,  # there is no file

@@ -24,7 +24,7 @@ from organs.cognition.deciding import DECIDE_ULF, state_in
 from organs.cognition.organ import MODEL_PATIENCE_S
 from organs.cognition.port import Turn
 from organs.cognition.quoting import NEAR_PPM, NOTHING, QUOTE_ULF, QUOTES
-from organs.cognition.servers import read_key, speaker_of
+from organs.cognition.servers import speaker_of
 from organs.cognition.speaking import SPEAK_ATTEMPTS, SPEAK_ULF
 from organs.memory import MemoryOrgan, PlainPassages
 from shared.codec import decode
@@ -32,6 +32,7 @@ from shared.config import load
 from shared.errors import ConfigFault, Fault, KeyFault, Refusal, Refused, Unreachable
 from shared.message import MAX_MESSAGE_BYTES, Decision, Reply
 from shared.ollama import BadAnswer, Busy, ModelFailed, ModelMissing, NotAccepted
+from shared.openai import OpenAIServer, read_key
 from shared.part import Organ, Part
 from shared.personal import Personal
 from shared.subjects.cognition import (
@@ -560,7 +561,7 @@ def test_the_settings_choose_the_server(tmp_path: Path) -> None:
     chosen = home | {"language_url": "openai+http://127.0.0.1:9/v1", "language_model": "tiny"}
     speaker = speaker_of(load({}, chosen, "here").settings)
     assert isinstance(speaker, OpenAISpeaker)
-    assert ("http://127.0.0.1:9/v1", "tiny") == (speaker.url, speaker.model)
+    assert ("http://127.0.0.1:9/v1", "tiny") == (speaker.server.url, speaker.model)
     ollama = speaker_of(load({}, chosen | {"language_url": "ollama+http://127.0.0.1:9"}, "here").settings)
     assert ollama is not None
     assert "ollama" == ollama.engine
@@ -599,7 +600,7 @@ def test_whatever_a_server_answers_has_a_name(status: int, body: bytes, fault: t
 
     async def whole() -> None:
         async with serving(status, body) as url:
-            speaker = OpenAISpeaker(url, "tiny", "key")
+            speaker = OpenAISpeaker(OpenAIServer(url, "key"), "tiny")
             try:
                 with pytest.raises(fault):
                     await speaker.say([("user", "hi")], None)
@@ -615,7 +616,7 @@ def test_a_server_that_is_away_or_cuts_off_is_unreachable() -> None:
 
     async def whole() -> None:
         async with serving(200, b"half", cut=True) as url:
-            speaker = OpenAISpeaker(url, "tiny")
+            speaker = OpenAISpeaker(OpenAIServer(url), "tiny")
             with pytest.raises(Unreachable):
                 await speaker.say([("user", "hi")], None)
         with pytest.raises(Unreachable):

@@ -13,6 +13,7 @@ import pytest
 
 from organs.cognition import Asked, OpenAISpeaker, Quoting, Speaking
 from shared.errors import Refused, Unreachable
+from shared.openai import OpenAIServer
 from tests.gguf_models import write_gemma
 
 pytestmark = pytest.mark.spec("NIM-17")
@@ -43,7 +44,7 @@ async def llama(model: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, 
     )
     assert server.stdout is not None
     url = (await server.stdout.readline()).decode().strip()
-    language = Speaking(OpenAISpeaker(f"{url}/v1", "tiny"), Quoting())
+    language = Speaking(OpenAISpeaker(OpenAIServer(f"{url}/v1"), "tiny"), Quoting())
     try:
         yield server, language
     finally:

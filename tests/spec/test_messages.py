@@ -25,6 +25,7 @@ from shared.envelope import covers
 from shared.errors import Refusal, Refused
 from shared.message import (
     MAX_ENTITY_CHARS,
+    MAX_LARGE_BYTES,
     MAX_MESSAGE_BYTES,
     Decision,
     DeclarationError,
@@ -485,6 +486,30 @@ def test_oversize_is_refused() -> None:
     with pytest.raises(Refused) as caught:
         decode_any(Asked, b"{" + b" " * MAX_MESSAGE_BYTES + b"}")
     assert "B003" == caught.value.refusal.code
+
+
+class Heavy(Reply, subject="spec.messages.heavy", max_bytes=MAX_LARGE_BYTES):
+    """An answer that may be as large as any."""
+
+    data: bytes
+
+
+@pytest.mark.spec("X-12")
+def test_a_class_may_say_that_it_is_larger() -> None:
+    """Up to what it declares, written and read; what asks nobody and answers nobody may not declare it."""
+    head = len(encode(Heavy(bytes(100_000)))) - 100_000
+    largest = Heavy(bytes(MAX_LARGE_BYTES - head))
+    assert largest == decode(Heavy, encode(largest))
+    assert "B003" == unwritable(Heavy(bytes(MAX_LARGE_BYTES - head + 1)))
+    assert "B003" == refusal(Heavy, encode(largest) + b"\0")
+    assert len(encode_json(largest)) < 2**20
+    for base, subject, most in (
+        (Signal, "spec.messages.odd", MAX_MESSAGE_BYTES + 1),
+        (Decision, "spec.messages.event.{who}.odd", MAX_MESSAGE_BYTES + 1),
+        (Reply, "spec.messages.odd", MAX_LARGE_BYTES + 1),
+    ):
+        sentence = wrong("Odd", base, subject, {"who": str}, max_bytes=most)
+        assert "only a request or reply may be larger" in sentence
 
 
 FIELDS: dict[str, object] = {"who": "ada", "count": 7}

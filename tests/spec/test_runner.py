@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from shared.codec import decode, encode
 from shared.envelope import rfc3339
 from shared.errors import LogFault, Refusal, Refused, Unreachable
 from shared.keys import LocalSigner
-from shared.message import MAX_MESSAGE_BYTES, DeclarationError
+from shared.message import MAX_LARGE_BYTES, MAX_MESSAGE_BYTES, DeclarationError, Reply, Request
 from shared.part import Cell, Organ, Runner, declaration
 from shared.part import runner as runner_module
 from shared.part.handshake import claims
@@ -132,6 +132,49 @@ def test_a_repeated_message_is_answered_from_memory(play: Play) -> None:
             again = await raw(asker, ASK, Ask("hello"), ID)
             assert first.data == again.data == encode(Said("hello", 1.0))
             assert (["hello"], 1) == (cell.calls, runner.work.repeated)
+
+    play(body)
+
+
+class Heavy(Reply, subject="trial.heavy.reply", max_bytes=MAX_LARGE_BYTES):
+    """An answer too large to be held for repeats."""
+
+    data: bytes
+
+
+class Weigh(Request, subject="trial.heavy.request", reply=Heavy):
+    """Ask for so many bytes."""
+
+    size: int
+
+
+class HeavyCell(Cell):
+    """Answers with many bytes, and counts."""
+
+    name, version = "heavy", "1.0.0"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def on_weigh(self, weigh: Weigh) -> Iterator[Heavy]:
+        self.calls += 1
+        yield Heavy(bytes(weigh.size))
+
+
+@pytest.mark.spec("X-12")
+def test_a_large_answer_is_made_again_for_a_repeat(play: Play) -> None:
+    """It arrives whole, on a real server too; and thousands of them are not held in memory."""
+
+    async def body(ground: Ground) -> None:
+        async with stage(ground) as here:
+            cell = HeavyCell()
+            await here.carry(cell)
+            asker = await here.asker()
+            size = MAX_LARGE_BYTES - 100
+            for _ in range(2):
+                answer = await raw(asker, Weigh(size).subject(ENV), Weigh(size), ID)
+                assert Heavy(bytes(size)) == decode(Heavy, answer.data)
+            assert 2 == cell.calls
 
     play(body)
 

@@ -1,0 +1,169 @@
+"""The side of an engine that asks: it starts the process when first needed, keeps it warm, and replaces it.
+
+Both ways go frames: a line of JSON, then as many bytes as its `bytes` says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from shared.constant import constant
+from shared.errors import Fault
+from shared.world import within
+
+START_S = constant(30.0, "s", "NIM-16")
+ATTEMPTS = constant(2, "processes", "NIM-16")
+LAST_WORDS_BYTES = constant(2_000, "bytes", "X-12")
+SENTENCE_CHARS = constant(200, "characters", "X-12")
+_PROGRAM = Path(__file__).with_name("program.py")
+_ENVIRONMENT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "TMPDIR", "VIRTUAL_ENV")
+
+Answer = tuple[dict[str, Any], bytes]
+
+
+class EngineMissing(Fault):
+    """What the engine is made of is not installed here."""
+
+
+class EngineFailed(Fault):
+    """The engine answered with an error, or nothing in time; the next request finds a new process where it must."""
+
+    retry = True
+
+
+class EngineDied(EngineFailed):
+    """The engine's process ended while it was asked, and so did the one that took its place."""
+
+
+class Engine:
+    """One engine. Owns its process, of which there is one at most."""
+
+    def __init__(self, program: Path, options: Mapping[str, Any] | None = None) -> None:
+        self.program, self.options = program, dict(options or {})
+        self._child: asyncio.subprocess.Process | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._words = bytearray()
+        self._asking = asyncio.Lock()
+
+    @property
+    def pid(self) -> int | None:
+        """The process, None where there is none."""
+        return None if self._child is None else self._child.pid
+
+    async def ask(self, header: Mapping[str, Any], data: bytes, patience_s: float) -> Answer:
+        """Return the answer to one request; where the process ends meanwhile, a new one is asked, once.
+
+        Raises EngineMissing, EngineFailed, EngineDied.
+        """
+        ending = ""
+        async with self._asking:
+            for _ in range(ATTEMPTS):
+                try:
+                    return await self._ask(header, data, patience_s)
+                except (EOFError, ConnectionError):
+                    ending = await self._ended()
+            raise EngineDied(f"{self.program.stem} ended while it was asked, {ATTEMPTS} times ({ending})")
+
+    async def close(self) -> None:
+        """End the process."""
+        async with self._asking:
+            await self._end()
+
+    async def _ask(self, header: Mapping[str, Any], data: bytes, patience_s: float) -> Answer:
+        child = self._child or await self._start()
+        async with contextlib.AsyncExitStack() as undo:
+            undo.push_async_callback(self._end)  # half an answer would be taken for the next one's
+            try:
+                answer = await within(patience_s, _exchange(child, header, data))
+            except TimeoutError:
+                raise EngineFailed(f"{self.program.stem} said nothing within {patience_s:g} s; it was ended") from None
+            except (EOFError, ConnectionError):
+                undo.pop_all()  # `ask` asks it how it ended
+                raise
+            undo.pop_all()
+        if "error" in answer[0]:
+            raise EngineFailed(f"{self.program.stem}: {answer[0]['error']}")
+        return answer
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            str(_PROGRAM),
+            str(self.program),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+        )
+        self._child = child
+        self._words.clear()
+        self._listening = asyncio.get_running_loop().create_task(self._listen(child))
+        async with contextlib.AsyncExitStack() as undo:
+            undo.push_async_callback(self._end)
+            said = await self._begun(child)
+            if "missing" in said:
+                raise EngineMissing(said["missing"])
+            if "error" in said:
+                raise EngineFailed(f"{self.program.stem} does not begin: {said['error']}")
+            undo.pop_all()
+        return child
+
+    async def _begun(self, child: asyncio.subprocess.Process) -> dict[str, Any]:
+        try:
+            said, _ = await within(START_S, _exchange(child, {"parent": os.getpid(), **self.options}, b""))
+        except TimeoutError:
+            raise EngineFailed(f"{self.program.stem} did not begin within {START_S:g} s") from None
+        except (EOFError, ConnectionError):
+            raise EngineFailed(f"{self.program.stem} ended as it began ({await self._ended()})") from None
+        return said
+
+    async def _ended(self) -> str:
+        """Wait for the end of the process, and return how it ended and its last words."""
+        code = await self._end()
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"status {code}"
+        lines = self._words.decode(errors="replace").strip().splitlines()
+        return f"{how}: {lines[-1][:SENTENCE_CHARS]}" if lines else how
+
+    async def _end(self) -> int:
+        child, self._child = self._child, None
+        if child is None:
+            return 0
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)  # Popen.kill polls, and takes the status from asyncio's watcher
+        code = await child.wait()
+        assert child.stdin is not None
+        child.stdin.close()
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            await listening
+        return code
+
+    async def _listen(self, child: asyncio.subprocess.Process) -> None:
+        """Keep the last words of the process."""
+        assert child.stderr is not None
+        while chunk := await child.stderr.read(4_096):
+            self._words += chunk
+            del self._words[:-LAST_WORDS_BYTES]
+
+
+async def _exchange(child: asyncio.subprocess.Process, header: Mapping[str, Any], data: bytes) -> Answer:
+    """Send one frame and return the next. Raises EOFError where there is none, ConnectionError."""
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.write(json.dumps({**header, "bytes": len(data)}).encode() + b"\n" + data)
+    await child.stdin.drain()
+    line = await child.stdout.readline()
+    if not line.endswith(b"\n"):
+        raise EOFError
+    answer: dict[str, Any] = json.loads(line)
+    return answer, await child.stdout.readexactly(answer.pop("bytes"))
