@@ -623,7 +623,7 @@ COMMANDS: dict[str, Described | Group] = {
         },
     ),
     "memory": Group(
-        "what is remembered: add, search, list, forget and verify it",
+        "what is remembered: add, search, list, forget, verify and rebuild it",
         {
             "add": Described(
                 f"{_MEMORY}:add",
@@ -661,6 +661,9 @@ COMMANDS: dict[str, Described | Group] = {
             ),
             "verify": Described(
                 f"{_MEMORY}:verify", "read memory from the log again and compare the digests; 11 unless they are equal"
+            ),
+            "rebuild": Described(
+                f"{_MEMORY}:rebuild", "have memory read from the log again, in the place of what it keeps"
             ),
         },
     ),

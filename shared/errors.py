@@ -149,6 +149,11 @@ CODES = _codes(
     ),
     ("L004", "MODEL_FAILED", "The language model's server is away, full, or failed while it answered."),
     ("L005", "NO_SUCH_PASSAGE", "Memory holds no passage with this id."),
+    (
+        "L006",
+        "NOT_AS_LOGGED",
+        "What memory keeps of a passage is not what the log says: it is named, and not told.",
+    ),
     ("P001", "ERASED", "The person's key was destroyed; the detail names where the log says so."),
     ("P002", "UNKNOWN_PERSON", "The vault knows neither a key nor an erasure of this person."),
     ("P003", "UNOPENABLE", "The sealed bytes were not sealed under this person's key, or were altered since."),

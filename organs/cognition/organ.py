@@ -43,8 +43,8 @@ MODEL_PATIENCE_S = constant(20.0, "s", "NIM-17")
 RECALL_S = constant(10.0, "s", "NIM-07")
 REASON_CHARS = constant(500, "characters", "X-12")
 QUESTION_ID_BYTES = constant(16, "bytes", "NIM-17")
-#: What may be over in a moment: nobody listens yet, or the queue is full.
-PASSING = frozenset({"B006", "B008", "B011"})
+#: What may be over in a moment: nobody listens yet, the queue is full, or memory is read from the log again.
+PASSING = frozenset({"B006", "B008", "B011", "L006"})
 
 
 @dataclass(frozen=True, slots=True)
