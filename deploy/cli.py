@@ -81,9 +81,25 @@ class Group:
     commands: dict[str, Described]
 
 
+def _number(text: str) -> float:
+    """Read a number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+
+
+def _whole(text: str) -> int:
+    """Read a whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+
+
 def _above_zero(text: str) -> float:
     """Read a finite number above zero."""
-    number = float(text)
+    number = _number(text)
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a finite number above 0")
     return number
@@ -91,7 +107,7 @@ def _above_zero(text: str) -> float:
 
 def _share(text: str) -> float:
     """Read a share, from 0 to below 1."""
-    number = float(text)
+    number = _number(text)
     if not 0 <= number < 1:
         raise argparse.ArgumentTypeError(f"{text} is no share from 0 to below 1")
     return number
@@ -106,7 +122,7 @@ def _fingerprint(text: str) -> str:
 
 def _natural(text: str, least: int = 0) -> int:
     """Read a whole number that is not negative."""
-    number = int(text)
+    number = _whole(text)
     if number < least:
         raise argparse.ArgumentTypeError(f"{text} is below {least}")
     return number
@@ -715,7 +731,7 @@ COMMANDS: dict[str, Described | Group] = {
         f"{_RUN}:sim",
         "simulate the organism under virtual time",
         (
-            _option("--seed", type=int, required=True, help="the same seed gives the same log, byte for byte"),
+            _option("--seed", type=_whole, required=True, help="the same seed gives the same log, byte for byte"),
             _option("--minutes", type=_above_zero, default=2.0, help="simulated minutes"),
             _option(
                 "--faults",
