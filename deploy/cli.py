@@ -82,9 +82,25 @@ class Group:
     commands: dict[str, Described]
 
 
+def _number(text: str) -> float:
+    """Read a number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+
+
+def _whole(text: str) -> int:
+    """Read a whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+
+
 def _above_zero(text: str) -> float:
     """Read a finite number above zero."""
-    number = float(text)
+    number = _number(text)
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a finite number above 0")
     return number
@@ -92,7 +108,7 @@ def _above_zero(text: str) -> float:
 
 def _share(text: str) -> float:
     """Read a share, from 0 to below 1."""
-    number = float(text)
+    number = _number(text)
     if not 0 <= number < 1:
         raise argparse.ArgumentTypeError(f"{text} is no share from 0 to below 1")
     return number
@@ -107,7 +123,7 @@ def _fingerprint(text: str) -> str:
 
 def _natural(text: str, least: int = 0) -> int:
     """Read a whole number that is not negative."""
-    number = int(text)
+    number = _whole(text)
     if number < least:
         raise argparse.ArgumentTypeError(f"{text} is below {least}")
     return number
@@ -695,7 +711,7 @@ COMMANDS: dict[str, Described | Group] = {
         },
     ),
     "memory": Group(
-        "what is remembered: add, search, list, forget and verify it",
+        "what is remembered: add, search, list, forget, verify and rebuild it",
         {
             "add": Described(
                 f"{_MEMORY}:add",
@@ -733,6 +749,9 @@ COMMANDS: dict[str, Described | Group] = {
             ),
             "verify": Described(
                 f"{_MEMORY}:verify", "read memory from the log again and compare the digests; 11 unless they are equal"
+            ),
+            "rebuild": Described(
+                f"{_MEMORY}:rebuild", "have memory read from the log again, in the place of what it keeps"
             ),
         },
     ),
@@ -784,7 +803,7 @@ COMMANDS: dict[str, Described | Group] = {
         f"{_RUN}:sim",
         "simulate the organism under virtual time",
         (
-            _option("--seed", type=int, required=True, help="the same seed gives the same log, byte for byte"),
+            _option("--seed", type=_whole, required=True, help="the same seed gives the same log, byte for byte"),
             _option("--minutes", type=_above_zero, default=2.0, help="simulated minutes"),
             _option(
                 "--faults",

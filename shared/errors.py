@@ -150,6 +150,11 @@ CODES = _codes(
     ),
     ("L004", "MODEL_FAILED", "A model's server or process is away, full, or failed while it answered."),
     ("L005", "NO_SUCH_PASSAGE", "Memory holds no passage with this id."),
+    (
+        "L006",
+        "NOT_AS_LOGGED",
+        "What memory keeps of a passage is not what the log says: it is named, and not told.",
+    ),
     ("E001", "NOT_A_PICTURE", "The bytes are not one whole PNG or JPEG picture that can be decoded."),
     ("E002", "PICTURE_TOO_LARGE", "The picture has more bytes or more pixels than are read."),
     ("H001", "NOT_AUDIO", "The bytes are no WAV file with 16-bit PCM samples; what was found is named."),

@@ -41,8 +41,9 @@ class MathCell(Cell):
             value = evaluate(request.text)
             answer = MathResponse(request.text, float(value), str(value))
         except (ValueError, ZeroDivisionError, OverflowError) as error:
+            why = "it divides by zero" if isinstance(error, ZeroDivisionError) else error
             yield MathWave("math", UNSURE_PPM, request.text[:MAX_TEXT], self.cost_ulf)
-            yield Refusal("B012", f"not arithmetic that has a value: {error}")
+            yield Refusal("B012", f"not arithmetic that has a value: {why}")
             return
         yield MathWave("math", SURE_PPM, request.text, self.cost_ulf)
         yield answer

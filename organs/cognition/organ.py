@@ -54,8 +54,8 @@ REASON_CHARS = constant(500, "characters", "X-12")
 QUESTION_ID_BYTES = constant(16, "bytes", "NIM-17")
 #: How what climbed to a tier is answered.
 TIERS: Final[dict[int, Reasoning]] = {MEMORY_TIER: "quote", MIND_TIER: "any"}
-#: What may be over in a moment: nobody listens yet, or the queue is full.
-PASSING = frozenset({"B006", "B008", "B011"})
+#: What may be over in a moment: nobody listens yet, the queue is full, or memory is read from the log again.
+PASSING = frozenset({"B006", "B008", "B011", "L006"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +126,10 @@ class CognitionOrgan(Organ):
         await self.language.close()
 
     async def on_request(self, asked: CognitiveRequest) -> list[Answered | Unavailable | CognitiveResponse | Refusal]:
-        """Answer a question within its budget and its time. Refused B003 for too long a one: that is not kept.
+        """Answer a question within its budget and its time.
 
-        Whatever else stands in the way is recorded, and comes back as its refusal.
+        Refused B003 for too long a one, B012 for one without words: that is not kept. Whatever else stands in the way
+        is recorded, and comes back as its refusal.
         """
         question = self._question_of(asked)
         meter, state = _Meter.of(self.world), None
@@ -219,8 +220,10 @@ class CognitionOrgan(Organ):
 
     def _question_of(self, asked: CognitiveRequest) -> _Question:
         size = len(asked.structured_input.encode())
-        if not asked.structured_input.strip() or size > QUESTION_BYTES:
-            raise Refused(Refusal("B003", f"a question has 1 to {QUESTION_BYTES} bytes that say something, not {size}"))
+        if size > QUESTION_BYTES:
+            raise Refused(Refusal("B003", f"a question of {size} bytes, at most {QUESTION_BYTES} may be"))
+        if not asked.structured_input.strip():
+            raise Refused(Refusal("B012", "the question has no words; ask something"))
         drawn = self.world.entropy(QUESTION_ID_BYTES).hex()  # by a digest of its words it could be guessed
         one = drawn if asked.personal else question_id(asked.structured_input, asked.json_schema)
         return _Question(one, "request", asked.domain, asked.structured_input, personal=asked.personal)

@@ -19,7 +19,8 @@ from typing import Any, Protocol, TypeVar, cast
 import msgspec
 
 from organs.memory.port import CANDIDATES, Mark, Row, checked, checked_vector, numbers, ordered
-from shared.errors import StorageFault
+from shared.constant import constant
+from shared.errors import Damaged, StorageFault
 from shared.files import private_folder, write_private
 from shared.journal import record
 from shared.part.meter import in_thread
@@ -29,6 +30,7 @@ from shared.subjects.memory import MemoryKind, Origin
 T = TypeVar("T")
 
 COLLECTION = "passages"
+WRITTEN_AT_ONCE = constant(1_000, "passages", "BIZ-15")  # Chroma takes about five thousand
 
 
 class _Marked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,28 +85,36 @@ class ChromaPassages:
     async def erase(self, person: str, mark: Mark) -> int:
         return await self._run(lambda: self._erase(person, mark))
 
-    async def drop(self) -> None:
-        await self._run(lambda: self._anew([], Mark()))
+    async def renew(self, rows: Sequence[Row], mark: Mark) -> None:
+        fresh = {row.id: checked(row) for row in rows}
+        await self._run(lambda: self._anew(list(fresh.values()), mark))
 
     async def nearest(self, vector: bytes, limit: int, kinds: Sequence[MemoryKind] = ()) -> list[tuple[Row, int]]:
         checked_vector(vector)
-        return await self._run(lambda: self._nearest(vector, limit, kinds))
+        return await self._read(lambda: self._nearest(vector, limit, kinds))
 
     async def page(self, after: str, limit: int, source: str = "") -> list[Row]:
         where = {"source": source} if source else None
-        return await self._run(lambda: self._page(after, limit, where))
+        return await self._read(lambda: self._page(after, limit, where))
 
     async def of_kinds(self, kinds: Sequence[MemoryKind]) -> list[Row]:
-        return await self._run(lambda: self._page("", None, {"kind": {"$in": list(kinds)}}))
+        return await self._read(lambda: self._page("", None, {"kind": {"$in": list(kinds)}}))
 
     async def find(self, ids: Sequence[str]) -> list[Row]:
-        return await self._run(lambda: self._get(sorted(set(ids))))
+        return await self._read(lambda: self._get(sorted(set(ids))))
 
     async def count(self) -> int:
         return await self._run(lambda: self._marked.rows)
 
     async def _run(self, call: Callable[[], T]) -> T:
         return await in_thread(call, self._thread)
+
+    async def _read(self, call: Callable[[], T]) -> T:
+        """Read rows. Raises Damaged for whatever Chroma finds in its files instead."""
+        try:
+            return await self._run(call)
+        except Exception as error:
+            raise Damaged(f"{self._place} cannot be read ({type(error).__name__}: {error})") from error
 
     # In the thread
 
@@ -165,12 +175,14 @@ class ChromaPassages:
 
     def _write(self, rows: list[Row]) -> None:
         try:
-            self._collection.upsert(
-                [row.id for row in rows],
-                embeddings=[[float(number) for number in numbers(row.vector)] for row in rows],
-                metadatas=[_metadata(row) for row in rows],
-                documents=[row.text for row in rows],
-            )
+            for at in range(0, len(rows), WRITTEN_AT_ONCE):
+                some = rows[at : at + WRITTEN_AT_ONCE]
+                self._collection.upsert(
+                    [row.id for row in some],
+                    embeddings=[[float(number) for number in numbers(row.vector)] for row in some],
+                    metadatas=[_metadata(row) for row in some],
+                    documents=[row.text for row in some],
+                )
         except OSError as error:
             raise StorageFault(f"memory cannot be written in {self._place}: {error}") from error
 
@@ -239,6 +251,7 @@ def _metadata(row: Row) -> dict[str, str | int]:
         "about_ms": row.about_ms,
         "due_ms": row.due_ms,
         "heard": row.heard,
+        "index": row.index,
         "person": row.person,
         "sealed": row.sealed.sealed.hex() if row.sealed else "",
         **{f"origin_{name}": value for name, value in msgspec.structs.asdict(row.origin).items()},
@@ -257,5 +270,5 @@ def _row(one: str, embedding: Any, meta: dict[str, Any], text: str | None) -> Ro
     origin = Origin(*(meta[f"origin_{name}"] for name in Origin.__struct_fields__))
     sealed = Personal[str](bytes.fromhex(meta["person"]), bytes.fromhex(meta["sealed"])) if meta["sealed"] else None
     vector = bytes(round(float(number)) & 0xFF for number in embedding)
-    about = (meta["about_ms"], meta["due_ms"], meta["heard"])
+    about = (meta["about_ms"], meta["due_ms"], meta["heard"], int(meta["index"]))
     return Row(one, meta["kind"], text or "", vector, origin, meta["source"], meta["embedder"], *about, sealed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 
 import msgspec
 from blake3 import blake3
@@ -31,7 +32,7 @@ async def apply(passages: Passages, said: Changing, index: int, keys: PersonKeys
     mark = _after(await passages.mark(), said, index)
     match said:
         case Remembered():
-            await passages.apply(await rows_of(said, keys), said.forgets, mark)
+            await passages.apply(await rows_of(said, index, keys), said.forgets, mark)
         case Forgotten():
             await passages.apply([], said.ids, mark)
         case PersonErased():
@@ -60,9 +61,18 @@ async def is_of(log: JudgedLog, mark: Mark) -> bool:
     return False
 
 
-async def rows_of(remembered: Remembered, keys: PersonKeys) -> list[Row]:
+async def differing(rows: Sequence[Row], log: JudgedLog, end: int) -> list[Row]:
+    """Return the rows that are not what the entry says that they name; entries from `end` on were not applied yet.
+
+    A vector that is sealed is not opened for this: what such a passage says stays sealed as well.
+    """
+    said = {index: await _remembered_at(log, index) for index in {row.index for row in rows} if 0 <= index < end}
+    return [row for row in rows if not any(_is_said(row, one) for one in said.get(row.index, ()))]
+
+
+async def rows_of(remembered: Remembered, index: int, keys: PersonKeys) -> list[Row]:
     """Return the rows that a decision adds; what is about a person who was erased is left out. Refused B002, P003."""
-    found = [await _row(kept, remembered, keys) for kept in remembered.passages]
+    found = [await _opened(kept, remembered, index, keys) for kept in remembered.passages]
     return [checked(row) for row in found if row is not None]
 
 
@@ -79,7 +89,24 @@ async def _tried(passages: Passages, said: Changing, index: int, keys: PersonKey
         record("memory", "memory_refused", index=index, detail=str(no))
 
 
-async def _row(kept: Kept, said: Remembered, keys: PersonKeys) -> Row | None:
+async def _remembered_at(log: JudgedLog, index: int) -> list[Remembered]:
+    return [
+        decode(Remembered, bytes(event.data))
+        for verdict in await log.judged(index, 1)
+        if lookup(verdict.entry.subject) is Remembered
+        for _, event in verdict.admitted()
+    ]
+
+
+def _is_said(row: Row, said: Remembered) -> bool:
+    return any(
+        row == _row(kept, said, row.index, row.vector if kept.sealed_vector else kept.vector)
+        for kept in said.passages
+        if kept.id == row.id
+    )
+
+
+async def _opened(kept: Kept, said: Remembered, index: int, keys: PersonKeys) -> Row | None:
     vector = kept.vector
     if kept.sealed_vector is not None:
         try:
@@ -88,7 +115,11 @@ async def _row(kept: Kept, said: Remembered, keys: PersonKeys) -> Row | None:
             if no.refusal.code in GONE:
                 return None
             raise
-    about = (said.source, said.embedder, kept.about_ms, kept.due_ms, kept.heard)
+    return _row(kept, said, index, vector)
+
+
+def _row(kept: Kept, said: Remembered, index: int, vector: bytes) -> Row:
+    about = (said.source, said.embedder, kept.about_ms, kept.due_ms, kept.heard, index)
     return Row(kept.id, kept.kind, kept.text, vector, kept.origin, *about, kept.sealed)
 
 

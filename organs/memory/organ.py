@@ -1,26 +1,28 @@
 """The memory organ (the seed calls it *iris*): what was remembered, found again by what it means.
 
 Its decisions hold the words, their provenance and their vectors, so what Chroma holds is a view: dropped and read from
-the log again it is the same row for row. Nothing here makes up a word.
+the log again it is the same row for row. Whatever is told of a row is first held to the entry that says it, because
+others may write into Chroma's files. Nothing here makes up a word.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
 
 import msgspec
 
 from organs.memory.chroma import ChromaPassages
 from organs.memory.embedder import BusEmbedder, Embedder, GramEmbedder
-from organs.memory.folding import READ_AT_ONCE, TRAILS, Changing, apply, is_of, recall, sealed_vector
+from organs.memory.folding import READ_AT_ONCE, TRAILS, Changing, apply, differing, is_of, recall, sealed_vector
 from organs.memory.plain import PlainPassages
 from organs.memory.port import KINDS, Mark, Passages, Row, checked_vector, digest_of
 from organs.memory.retention import MORTAL, PASSAGE_ID_BYTES, consolidated, episodes_of, expired, id_of
 from shared.config import Settings
 from shared.constant import constant
-from shared.errors import Fault, Refusal, Refused
+from shared.errors import Damaged, Fault, Refusal, Refused
 from shared.home import place
 from shared.journal import record
 from shared.log.entry import Position
@@ -40,6 +42,7 @@ from shared.subjects.memory import (
     MemoryKind,
     MemoryListed,
     MemoryListRequest,
+    MemoryRebuildRequest,
     MemoryReply,
     MemoryRequest,
     MemoryStatus,
@@ -72,6 +75,7 @@ class MemoryOrgan(Organ):
         self.world, self.passages, self.keys = world, passages, keys
         self._given = embedder
         self._one_change = asyncio.Lock()  #: a change reads how far memory is, and writes it: one after the other
+        self._differs = False  #: whether something was found that is not what the log says
         self._looked = 0  #: outcomes before this index are episodes already
         self._news = True  #: whether there may be outcomes from there on
         self._tended_ms = self._again_ms = 0
@@ -94,10 +98,9 @@ class MemoryOrgan(Organ):
         mark = await self.passages.open()
         if mark.next_index and not await is_of(log, mark):
             record(self.name, "memory_lost", detail="it holds what stands in another log; it is read anew")
-            await self.passages.drop()
             mark = Mark()
         if not mark.next_index:
-            await recall(self.passages, log, self.keys)
+            await self._read_anew(None)
         self._looked = (await self.passages.mark()).looked
 
     async def close(self) -> None:
@@ -118,7 +121,9 @@ class MemoryOrgan(Organ):
 
     async def on_forget(self, asked: ForgetRequest) -> list[Forgotten]:
         """Decide to forget passages. Refused L005 where one is not there; then none is forgotten."""
-        found = await self.passages.find(asked.ids)
+        with self._noticing():
+            found = await self.passages.find(asked.ids)
+            await self._hold_to_log(found)
         missing = sorted({*asked.ids} - {row.id for row in found})
         if missing:
             raise Refused(Refusal("L005", f"there is no passage {missing[0]!r}; `nimmerverse memory list` lists them"))
@@ -128,18 +133,27 @@ class MemoryOrgan(Organ):
         return [one for source, ids in sorted(by_source.items()) for one in _forgotten(source, ids)]
 
     async def on_tick(self, tick: Tick) -> list[Remembered | Forgotten]:
-        """Remember outcomes as episodes; once a minute, see what is kept no longer and what has become one."""
+        """Remember outcomes as episodes; once a minute, see what is kept no longer and what has become one.
+
+        Where a difference from the log was found, read that first.
+        """
+        if self._differs:
+            await self._rebuild()
         now = now_ms(self.world)
         if self._news and now >= self._again_ms and (said := await self._outcomes(now)):
             return [said]
         if now < self._tended_ms + TENDED_MS:
             return []
         self._tended_ms = now
-        rows = await self.passages.of_kinds(MORTAL)
-        if gone := expired(rows, now):
-            return [Forgotten(RETENTION, tuple(gone[:FORGET_IDS]), "expired")]
-        become = consolidated(rows, now)
-        return [] if become is None else [_remembered(*become)]
+        with self._noticing():
+            rows = await self.passages.of_kinds(MORTAL)
+            if gone := expired(rows, now):
+                return [Forgotten(RETENTION, tuple(gone[:FORGET_IDS]), "expired")]
+            become = consolidated(rows, now)
+            if become is None:
+                return []
+            await self._hold_to_log([row for row in rows if row.id in become[1]])
+            return [_remembered(*become)]
 
     # What the log says
 
@@ -162,28 +176,73 @@ class MemoryOrgan(Organ):
     # Finding
 
     async def on_search(self, asked: MemoryRequest) -> list[MemoryReply]:
-        """Return the nearest passages. Refused B003 for too long a text, B011 without vectors."""
+        """Return the nearest passages, each held to what the log says of it.
+
+        Refused B003 for too long a text, B011 without vectors, L006 where one of them differs.
+        """
         _bounded(asked.text, QUERY_BYTES, "a question")
         [vector] = await self._vectors([asked.text])
-        found = await self.passages.nearest(vector, asked.limit, asked.kinds)
+        with self._noticing():
+            found = await self.passages.nearest(vector, asked.limit, asked.kinds)
+            await self._hold_to_log([row for row, _ in found])
         near = tuple(recalled(row, ppm) for row, ppm in found if ppm >= asked.least_ppm)
         return [MemoryReply(near, await self.passages.count(), self.embedder.name)]
 
     async def on_list(self, asked: MemoryListRequest) -> list[MemoryListed]:
-        """Return the next passages in the order of their ids."""
-        rows = await self.passages.page(asked.after, LISTED, asked.source)
+        """Return the next passages in the order of their ids. Refused L006 where one is not what the log says."""
+        with self._noticing():
+            rows = await self.passages.page(asked.after, LISTED, asked.source)
+            await self._hold_to_log(rows)
         return [MemoryListed(tuple(recalled(row, 0) for row in rows))]
 
     async def on_status(self, asked: MemoryStatusRequest) -> list[MemoryStatus]:
-        """Say how much is remembered, and with `whole` of which kinds, and the digest."""
-        count, mark = await self.passages.count(), await self.passages.mark()
-        kinds: dict[MemoryKind, int] = {}
-        if asked.whole:
-            kinds = {kind: len(await self.passages.of_kinds([kind])) for kind in KINDS}
-        digest = await digest_of(self.passages) if asked.whole else ""
-        return [MemoryStatus(count, kinds, mark.next_index, digest)]
+        """Say how much is remembered, and with `whole` of which kinds, and the digest. Refused L006."""
+        return [await self._status(whole=asked.whole)]
+
+    async def on_rebuild(self, asked: MemoryRebuildRequest) -> list[MemoryStatus]:
+        """Read everything from the log again, and say what is remembered then."""
+        await self._rebuild()
+        return [await self._status(whole=True)]
+
+    # Holding to the log
+
+    async def _hold_to_log(self, rows: Sequence[Row]) -> None:
+        """Raise Damaged, with its id, where a row is not what the log says."""
+        odd = await differing(rows, self.log, (await self.passages.mark()).next_index)
+        if odd:
+            raise Damaged(f"passage {odd[0].id} is not what the log says")
+
+    @contextmanager
+    def _noticing(self) -> Generator[None]:
+        """Refuse what is not as the log says it, and have it read from there again at the next beat."""
+        try:
+            yield
+        except Damaged as damage:
+            self._differs = True
+            record(self.name, "memory_differs", detail=str(damage))
+            again = "memory reads itself from the log again: ask once more in a moment, or `nimmerverse memory rebuild`"
+            raise Refused(Refusal("L006", f"{damage}; {again}")) from damage
+
+    async def _rebuild(self) -> None:
+        """Read from the log again what was applied of it; what came since then is still to be handed over."""
+        async with self._one_change:
+            await self._read_anew((await self.passages.mark()).next_index)
+        self._differs = False
+
+    async def _read_anew(self, stop: int | None) -> None:
+        fresh = PlainPassages()
+        await recall(fresh, self.log, self.keys, stop=stop)
+        await self.passages.renew(list(fresh.rows.values()), fresh.read)
 
     # How
+
+    async def _status(self, *, whole: bool) -> MemoryStatus:
+        count, mark = await self.passages.count(), await self.passages.mark()
+        if not whole:
+            return MemoryStatus(count, {}, mark.next_index, "")
+        with self._noticing():
+            kinds: dict[MemoryKind, int] = {kind: len(await self.passages.of_kinds([kind])) for kind in KINDS}
+            return MemoryStatus(count, kinds, mark.next_index, await digest_of(self.passages))
 
     async def _apply(self, said: Changing, at: Position) -> None:
         async with self._one_change:

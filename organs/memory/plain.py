@@ -33,8 +33,8 @@ class PlainPassages:
         await self.apply([], gone, mark)
         return len(gone)
 
-    async def drop(self) -> None:
-        self.rows, self.read = {}, Mark()
+    async def renew(self, rows: Sequence[Row], mark: Mark) -> None:
+        self.rows, self.read = {row.id: checked(row) for row in rows}, mark
 
     async def mark(self) -> Mark:
         return self.read

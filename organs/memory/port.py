@@ -36,6 +36,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     about_ms: int
     due_ms: int
     heard: int
+    index: int  #: of the log's entry that says so
     sealed: Personal[str] | None = None
 
     @property
@@ -57,7 +58,10 @@ class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Passages(Protocol):
-    """Rows by their ids. It is a view: what it holds comes from the log alone."""
+    """Rows by their ids. It is a view: what it holds comes from the log alone.
+
+    Whoever reads rows is told Damaged where what is kept is no row.
+    """
 
     async def open(self) -> Mark:
         """Make the place ready and return how far it has read; what cannot be read is begun anew, at 0."""
@@ -76,8 +80,11 @@ class Passages(Protocol):
         """Remove every row about a person, so that no byte of it is left in a file; return how many."""
         ...
 
-    async def drop(self) -> None:
-        """Forget everything: the log is the truth."""
+    async def renew(self, rows: Sequence[Row], mark: Mark) -> None:
+        """Hold these rows in the place of all others, all of them or, where that fails, none: the log is the truth.
+
+        Refused B002 for a vector that is none.
+        """
         ...
 
     async def mark(self) -> Mark: ...

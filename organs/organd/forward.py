@@ -43,8 +43,11 @@ class Upstream:
         if session is not None:
             await session.close()
 
-    async def forward(self, request: web.Request, raw: bytes) -> web.StreamResponse:
-        """Ask the same there, and answer what comes back as it comes. Raises UpstreamFault before the first byte."""
+    async def forward(self, request: web.Request, raw: bytes, patience_s: float) -> web.StreamResponse:
+        """Ask the same there, and answer what comes back as it comes. Raises UpstreamFault before the first byte.
+
+        Whoever takes nothing for `patience_s` is left.
+        """
         import aiohttp
         from aiohttp import web
 
@@ -63,7 +66,7 @@ class Upstream:
                     response.content_length = answer.content_length
                 await response.prepare(request)
                 async for chunk in answer.content.iter_any():
-                    await response.write(chunk)
+                    await within(patience_s, response.write(chunk))
         except (aiohttp.ClientError, TimeoutError) as error:
             fault = UpstreamFault(f"{self.url} cannot be asked ({str(error) or type(error).__name__})")
             if response is None or not response.prepared:
@@ -85,7 +88,11 @@ class Upstream:
         async with self._opened().get(self.url + path, allow_redirects=False) as answer:
             if answer.status != _OK:
                 raise UpstreamFault(f"{self.url}{path} answers with status {answer.status}")
-            raw = await answer.content.read(MAX_LIST_BYTES)
+            raw = bytearray()
+            async for chunk in answer.content.iter_any():
+                raw += chunk
+                if len(raw) > MAX_LIST_BYTES:
+                    raise UpstreamFault(f"{self.url}{path} sends more than {MAX_LIST_BYTES} bytes")
             return msgspec.json.decode(raw, type=dict[str, list[dict[str, Any]]]).get("models", [])
 
     def _opened(self) -> aiohttp.ClientSession:

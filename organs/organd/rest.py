@@ -44,16 +44,23 @@ LOOPBACK = "127.0.0.1"
 NEAR = frozenset({"127.0.0.1", "localhost", "::1"})
 BANNER = "Ollama is running"
 SHUTDOWN_S = 1.0
-READS_NOT_S = constant(30.0, "s", "X-12")  # a client that reads nothing for so long holds a model for nobody
+PATIENCE_S = constant(30.0, "s", "X-12")  # with a client that sends no whole post, or takes nothing of its answer
 _BUSY = 503
 Handler = Callable[[bytes], Awaitable[dict[str, Any]]]
+
+
+class Late(ModelFault):
+    """Less of a post came than it announced, and no more for a while."""
+
+    status = 408
+    exit = Exit.USAGE
 
 
 class Rest:
     """One server. Owns its socket from `open` to `close`."""
 
-    def __init__(self, service: Service, upstream: Upstream | None) -> None:
-        self.service, self.upstream = service, upstream
+    def __init__(self, service: Service, upstream: Upstream | None, patience_s: float = PATIENCE_S) -> None:
+        self.service, self.upstream, self.patience_s = service, upstream, patience_s
         self.url = ""
         self._runner: web.AppRunner | None = None
 
@@ -62,7 +69,12 @@ class Rest:
         from aiohttp import web
 
         self._runner = web.AppRunner(
-            self._app(), access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S
+            self._app(),
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=SHUTDOWN_S,
+            lingering_time=SHUTDOWN_S,
+            auto_decompress=False,  # a few bytes may become a gigabyte
         )
         await self._runner.setup()
         try:
@@ -129,20 +141,20 @@ class Rest:
         """Return the handler of a request about one model; one that is not held here goes on to the upstream."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            raw = await request.read()
+            raw = await self._body(request)
             if await self._elsewhere(raw):
                 assert self.upstream is not None
-                return await self.upstream.forward(request, raw)
+                return await self.upstream.forward(request, raw, self.patience_s)
             return _json(await answer(raw))
 
         return handle
 
     def _streams(self, shape: type[GeneratePost | ChatPost]) -> Any:  # noqa: ANN401 - aiohttp's own type
         async def handle(request: web.Request) -> web.StreamResponse:
-            raw = await request.read()
+            raw = await self._body(request)
             if await self._elsewhere(raw):
                 assert self.upstream is not None
-                return await self.upstream.forward(request, raw)
+                return await self.upstream.forward(request, raw, self.patience_s)
             post = read_post(raw, shape)
             if not post.stream:
                 return _json(await self.service.say_whole(post))
@@ -158,14 +170,23 @@ class Rest:
             first = await anext(pieces)
             response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
             await response.prepare(request)
-            await within(READS_NOT_S, response.write(_line(first)))
+            await within(self.patience_s, response.write(_line(first)))
             try:
                 async for piece in pieces:
-                    await within(READS_NOT_S, response.write(_line(piece)))
+                    await within(self.patience_s, response.write(_line(piece)))
             except Fault as fault:
                 await response.write(_line({"error": str(fault)}))
         await response.write_eof()
         return response
+
+    async def _body(self, request: web.Request) -> bytes:
+        """Return what was posted, whole. Raises BadRequest, or Late where it does not come."""
+        if packed := request.headers.get("Content-Encoding", ""):
+            raise BadRequest(f"the body is packed ({packed[:100]}): send it as it is")
+        try:
+            return await within(self.patience_s, request.read())
+        except TimeoutError:
+            raise Late(f"the body of {request.content_length or 'unknown'} bytes did not come") from None
 
     async def _elsewhere(self, raw: bytes) -> bool:
         """Say whether a request is about a model that the upstream may hold, and we do not."""

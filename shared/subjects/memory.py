@@ -153,3 +153,7 @@ class MemoryStatusRequest(Request, subject="organs.memory.status.request", reply
     """Ask how much is remembered; `whole` has the digest computed."""
 
     whole: bool
+
+
+class MemoryRebuildRequest(Request, subject="organs.memory.rebuild.request", reply=MemoryStatus):
+    """Have memory read from the log again; the answer is how it stands then."""

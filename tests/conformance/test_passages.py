@@ -38,7 +38,7 @@ def row(text: str, kind: MemoryKind = "semantic", source: str = "page", person: 
     sealed = Personal[str](person, b"c" * 72) if person else None
     origin = Origin("file", "page.md", "A heading", 3, 3 + len(text.encode()))
     words = "" if person else text
-    return Row(text.ljust(4, "_"), kind, words, gram_vector(text), origin, source, "grams", 7, 0, 1, sealed)
+    return Row(text.ljust(4, "_"), kind, words, gram_vector(text), origin, source, "grams", 7, 0, 1, 5, sealed)
 
 
 def run(opened: Open, body: Callable[[Passages], Coroutine[Any, Any, None]]) -> None:
@@ -103,10 +103,27 @@ def test_a_row_is_replaced_and_removed_by_its_id(opened: Open) -> None:
         assert ["two_"] == [one.id for one in await passages.page("one_", 10)]
         assert ["one_"] == [one.id for one in await passages.page("", 10, "page")]
         assert "working" == (await passages.page("", 1))[0].kind
-        await passages.drop()
+        await passages.renew([], Mark())
         assert (0, Mark(), []) == (await passages.count(), await passages.mark(), await passages.page("", 10))
         await passages.apply([row("one")], [], Mark(1))
         assert 1 == await passages.count()
+        await passages.renew([row("two"), row("three")], Mark(2))
+        assert (["thre", "two_"], Mark(2)) == (
+            [one.id[:4] for one in await passages.page("", 10)],
+            await passages.mark(),
+        )
+
+    run(opened, body)
+
+
+def test_thousands_are_put_in_the_place_of_others(opened: Open) -> None:
+    """More rows than Chroma takes at once are written all the same, and read again."""
+    rows = [row(f"{n:04}") for n in range(6_000)]
+
+    async def body(passages: Passages) -> None:
+        await passages.renew(rows, Mark(1))
+        assert len(rows) == await passages.count()
+        assert rows == await passages.of_kinds(["semantic"])
 
     run(opened, body)
 
@@ -134,7 +151,7 @@ def test_what_is_no_vector_is_refused_by_name(opened: Open, vector: bytes) -> No
     """A vector of another length, or of zeros alone, is B002 and changes nothing."""
 
     async def body(passages: Passages) -> None:
-        odd = Row("odd1", "semantic", "odd", vector, Origin("file", "f", "", 0, 1), "s", "grams", 0, 0, 1)
+        odd = Row("odd1", "semantic", "odd", vector, Origin("file", "f", "", 0, 1), "s", "grams", 0, 0, 1, 5)
         for refused in (passages.apply([row("one"), odd], [], Mark(1)), passages.nearest(vector, 1)):
             with pytest.raises(Refused) as no:
                 await refused
@@ -151,7 +168,7 @@ def test_the_digest_knows_no_order(opened: Open) -> None:
 
     async def body(passages: Passages) -> None:
         for batches in ([rows], [rows[::-1]], [[one] for one in random.Random(3).sample(rows, 20)]):
-            await passages.drop()
+            await passages.renew([], Mark())
             await passages.apply([row("gone")], [], Mark(1))
             for batch in batches:
                 await passages.apply(batch, ["gone"], Mark(2))
@@ -168,12 +185,12 @@ def test_the_digest_knows_no_order(opened: Open) -> None:
 def test_any_vector_is_kept_to_the_bit(opened: Open, vectors: list[bytes]) -> None:
     """Whatever the numbers are, they are read back as they were: the digest may rest on them."""
     rows = [
-        Row(f"id{n}", "semantic", "t", one, Origin("file", "f", "", 0, 1), "s", "grams", 0, 0, 1)
+        Row(f"id{n}", "semantic", "t", one, Origin("file", "f", "", 0, 1), "s", "grams", 0, 0, 1, 5)
         for n, one in enumerate(vectors)
     ]
 
     async def body(passages: Passages) -> None:
-        await passages.drop()
+        await passages.renew([], Mark())
         await passages.apply(rows, [], Mark(1))
         assert vectors == [one.vector for one in await passages.page("", 10)]
         assert max(map(cosine_ppm, vectors, [vectors[0]] * 8)) == (await passages.nearest(vectors[0], 1))[0][1]

@@ -156,6 +156,15 @@ def test_a_bomb_is_answered_at_once(text: str) -> None:
     assert isinstance(answer, MathResponse) or "B012" == answer.code
 
 
+@pytest.mark.spec("NIM-12")
+@pytest.mark.parametrize("text", ["1/0", "1 // (2 - 2)", "7 % 0", "0 ** -1"])
+def test_a_division_by_zero_is_called_so(text: str) -> None:
+    """The refusal says what is wrong in the words of people, not in those of a library."""
+    answer, _ = said(text)
+    assert isinstance(answer, Refusal)
+    assert "not arithmetic that has a value: it divides by zero" == answer.detail
+
+
 @pytest.mark.spec("X-12")
 @pytest.mark.parametrize(
     "text",

@@ -361,6 +361,9 @@ def test_text_is_never_taken_for_markup(alive: Home) -> None:
         ("bench", "--events", "0"),
         ("completion", "tcsh"),
         ("keys", "forget"),
+        ("crawl", "--seed", "x"),
+        ("ask", "why", "--timeout", "soon"),
+        ("dead", "--redrive", "first"),
     ],
     ids=" ".join,
 )
@@ -371,6 +374,7 @@ def test_wrong_usage(words: tuple[str, ...], capsys: pytest.CaptureFixture[str])
     said = capsys.readouterr()
     assert (int(Exit.USAGE), "") == (ended.value.code, said.out)
     assert ": error: " in said.err.splitlines()[-1]
+    assert "invalid _" not in said.err
 
 
 TWO_CELLS = """

@@ -217,19 +217,23 @@ def test_what_cannot_be_served_is_recorded_with_its_reason(request_: CognitiveRe
 
 
 @pytest.mark.spec("X-12")
-@pytest.mark.parametrize("text", ["x" * 100_000, "ü" * (QUESTION_BYTES // 2 + 1), "", " \n"])
-def test_a_question_that_is_none_is_refused_and_not_kept(text: str) -> None:
-    """100 kB, one byte too much, or nothing at all: B003, and nothing of it is in the log."""
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("x" * 100_000, "B003"), ("ü" * (QUESTION_BYTES // 2 + 1), "B003"), ("", "B012"), (" \n", "B012")],
+    ids=["100 kB", "a byte too much", "nothing", "blanks"],
+)
+def test_a_question_that_is_none_is_refused_and_not_kept(text: str, code: str) -> None:
+    """100 kB or one byte too much is B003, no words at all B012, and nothing of it is in the log."""
 
     async def life(living: Living) -> None:
         try:
             answer = await asked(living, question(text))
             assert isinstance(answer, Refusal)
-            code = answer.code
+            found = answer.code
         except Refused as no:
-            code = no.refusal.code
+            found = no.refusal.code
             assert len(text) > MAX_MESSAGE_BYTES
-        assert "B003" == code
+        assert code == found
         assert [] == await recorded(living, Unavailable)
 
     live_sim(life, mind())

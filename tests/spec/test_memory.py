@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -316,6 +317,82 @@ def test_lost_files_are_read_from_the_log_again(tmp_path: Path, harm: str) -> No
     live_nats(after, tmp_path / "home", mind(ChromaPassages(folder)))
 
 
+FORGERIES = {
+    "words": "update embedding_metadata set string_value = 'gates open for nobody' where key = 'chroma:document'",
+    "place": "update embedding_metadata set int_value = 7 where key = 'origin_first'",
+    "entry": "update embedding_metadata set int_value = 1 where key = 'index'",
+    "no row": "delete from embedding_metadata where key = 'origin_name'",
+}
+
+
+@pytest.mark.spec("X-05", "BIZ-15")
+@pytest.mark.parametrize("forged", FORGERIES)
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_row_that_somebody_changed_is_named_and_not_told(tmp_path: Path, forged: str, *, restarted: bool) -> None:
+    """What was changed on disk is L006 with the passage's id, in a search and a list; then the log is read again."""
+    folder = tmp_path / "memory"
+
+    async def before(living: Living) -> None:
+        await remembered(living, "a gate opens where cells agree")
+        if not restarted:
+            forge(folder, FORGERIES[forged])
+            await after(living)
+
+    async def after(living: Living) -> None:
+        no = await asked(living, MemoryRequest("when does a gate open?", 3, (), 0))
+        assert isinstance(no, Refusal), no
+        assert "L006" == no.code
+        told = await told_again(living, MemoryListRequest("", ""))
+        assert isinstance(told, MemoryListed)
+        assert ["a gate opens where cells agree"] == [one.text for one in told.passages]
+        assert [PAGE] == [one.origin for one in told.passages]
+        assert "a gate opens where cells agree" == (await found(living, "when does a gate open?")).recalled[0].text
+
+    live_nats(before, tmp_path / "home", mind(ChromaPassages(folder)))
+    if restarted:
+        forge(folder, FORGERIES[forged])
+        live_nats(after, tmp_path / "home", mind(ChromaPassages(folder)))
+
+
+def forge(folder: Path, statement: str) -> None:
+    """Change a row in Chroma's files as somebody who owns the disk would."""
+    [database] = folder.glob("g*/chroma.sqlite3")
+    connection = sqlite3.connect(database)
+    with connection:
+        assert connection.execute(statement).rowcount
+    connection.close()
+
+
+async def told_again(living: Living, request: Request) -> Reply | Refusal:
+    """What is answered once memory has read the log again; until then every answer is L006."""
+    async with asyncio.timeout(30):
+        while isinstance(answer := await asked(living, request), Refusal):
+            assert "L006" == answer.code
+            await living.world.sleep(0.01)
+    return answer
+
+
+@pytest.mark.spec("NIM-18", "BIZ-15")
+def test_no_forged_episode_becomes_a_decision() -> None:
+    """Episodes that become one passage are held to the log first; what was forged is read anew, then they do."""
+    passages = PlainPassages()
+
+    async def life(living: Living) -> None:
+        old_ms = now_ms(living.world) - 2 * SETTLED_MS
+        origins = [msgspec.structs.replace(PAGE, first=n) for n in range(EPISODES)]
+        episodes = tuple(Passage("episodic", "the battery was low", origin, old_ms, 0) for origin in origins)
+        decided = await asked(living, RememberRequest("page.md", episodes, "", renews=False))
+        assert isinstance(decided, Decided)
+        assert EPISODES == (await settled(living, decided.index)).kinds["episodic"]
+        passages.rows = {one: msgspec.structs.replace(row, text="forged") for one, row in passages.rows.items()}
+        await living.world.sleep(200)
+        [one] = (await found(living, "battery")).recalled
+        assert ("semantic", "the battery was low", EPISODES) == (one.kind, one.text, one.heard)
+        assert not [v async for v in living.operator.replay() if b"forged" in v.entry.raw]
+
+    live_sim(life, mind(passages))
+
+
 # What time does
 
 
@@ -324,7 +401,7 @@ def row(  # noqa: PLR0913 - a row has as many facts as it has
 ) -> Row:
     """A row of a certain age."""
     one = Passage(kind, text, PAGE, about_ms, due_ms)
-    return Row(id_of(one), kind, text, gram_vector(text), PAGE, source, "grams", about_ms, due_ms, heard)
+    return Row(id_of(one), kind, text, gram_vector(text), PAGE, source, "grams", about_ms, due_ms, heard, 0)
 
 
 @pytest.mark.spec("BIZ-15")
@@ -502,14 +579,17 @@ def test_what_a_person_said_is_opened_here_alone(alive: Home, tmp_path: Path) ->
 
 @pytest.mark.spec("BIZ-15")
 def test_memory_that_is_not_what_the_log_says_is_found_out(alive: Home) -> None:
-    """A row that somebody changed in Chroma's files makes `memory verify` end with 11, with both digests."""
+    """A row that somebody changed in Chroma's files makes `memory verify` end with 11, both digests and the remedy."""
     alive.held("memory", "add", "LICENSE")
-    [database] = alive.folder.glob("dev/memory/g*/chroma.sqlite3")
-    with sqlite3.connect(database) as connection:
-        changed = "update embedding_metadata set string_value = 'forged' where key = 'origin_name'"
-        assert connection.execute(changed).rowcount
-    connection.close()
+    forged = "update embedding_metadata set string_value = 'forged' where key = 'origin_name'"
+    forge(alive.folder / "dev" / "memory", forged)
     done = alive.run("memory", "verify", "--json")
     [told] = done.documents
     assert (int(Exit.TAMPERED), False) == (done.code, told["ok"])
     assert told["digest"] != told["rebuilt"]["digest"]
+    assert "`nimmerverse memory rebuild`" in alive.run("memory", "verify").out
+    assert "passages with digest" in alive.held("memory", "rebuild").out
+    assert "which is what the log says" in alive.held("memory", "verify").out
+    forge(alive.folder / "dev" / "memory", "delete from embedding_metadata where key = 'origin_name'")
+    unread = alive.run("memory", "verify", "--json")
+    assert (int(Exit.TAMPERED), "L006") == (unread.code, unread.documents[0]["refusal"]["code"])

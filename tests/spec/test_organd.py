@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import json
 import math
 import os
-from collections.abc import Iterator
+import socket
+import threading
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +22,10 @@ import psutil
 import pytest
 
 from organs.organd.devices import Processor
+from organs.organd.forward import MAX_LIST_BYTES, Upstream, UpstreamFault
+from organs.organd.posts import ChatPost, GeneratePost
+from organs.organd.rest import Rest
+from organs.organd.service import Service
 from shared.errors import Damaged
 from shared.ollama import ModelMissing, NotAccepted, OllamaClient, Unreachable
 from tests.gguf_models import CONTEXT, EMBEDDING_CONTEXT, WIDTH, write_gemma
@@ -411,3 +421,169 @@ def test_a_worker_is_this_users_alone(here: Organd) -> None:
             return answer.status
 
     assert 401 == here.run(main)
+
+
+@contextmanager
+def serving(handle: Callable[[StreamReader, StreamWriter], Awaitable[None]]) -> Iterator[str]:
+    """A server of raw bytes, in a loop of its own; yields its address."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    server = asyncio.run_coroutine_threadsafe(asyncio.start_server(handle, "127.0.0.1", 0), loop).result(10)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        asyncio.run_coroutine_threadsafe(_ended(server), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _ended(server: asyncio.Server) -> None:
+    """End a server with everything that it still does."""
+    server.close()
+    answering = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in answering:
+        task.cancel()
+    await asyncio.gather(*answering, return_exceptions=True)
+
+
+@pytest.mark.spec("NIM-16")
+def test_an_upstream_whose_list_comes_in_pieces_is_read_to_its_end() -> None:
+    """A list that no socket holds at once, 3 MB, is read piece by piece and whole."""
+    rows = [{"name": f"far-{n:05}", "digest": "0" * 64} for n in range(30_000)]
+    raw = json.dumps({"models": rows}).encode()
+
+    async def large(reader: StreamReader, writer: StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(raw) + raw)
+        await writer.drain()
+        writer.close()
+
+    with serving(large) as url:
+
+        async def listed() -> list[dict[str, Any]]:
+            upstream = Upstream(url)
+            try:
+                return await upstream.listed("/api/tags")
+            finally:
+                await upstream.close()
+
+        assert rows == asyncio.run(listed())
+
+
+@pytest.mark.spec("NIM-16", "X-12")
+def test_an_upstream_that_lists_without_end_is_named() -> None:
+    """More bytes than a list may have are an UpstreamFault that says so, and nothing more is read."""
+
+    async def endless(reader: StreamReader, writer: StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b" " * 1_000_000)
+                await writer.drain()
+
+    with serving(endless) as url:
+
+        async def listed() -> None:
+            upstream = Upstream(url)
+            with pytest.raises(UpstreamFault, match=f"more than {MAX_LIST_BYTES} bytes"):
+                await upstream.listed("/api/tags")
+            await upstream.close()
+
+        asyncio.run(listed())
+
+
+class Endless(Service):
+    """Never stops saying something, as a model with a long context may, and notes when nobody wants any more."""
+
+    over = threading.Event()
+
+    async def say(self, post: GeneratePost | ChatPost) -> AsyncGenerator[dict[str, Any]]:
+        try:
+            while True:
+                yield {"response": post.model * 100_000}
+                await asyncio.sleep(0)
+        finally:
+            self.over.set()
+
+
+def impatient(here: Organd, service: Service, upstream: str, deed: Callable[[int], None]) -> None:
+    """Do something to a server that waits a fifth of a second for whoever asks it."""
+    rest = Rest(service, Upstream(upstream) if upstream else None, patience_s=0.2)
+    here.run(lambda: rest.open(0))
+    try:
+        deed(int(rest.url.rsplit(":", 1)[1]))
+    finally:
+        here.run(rest.close)
+
+
+def post_of(body: bytes, length: int, *headers: bytes) -> bytes:
+    """The bytes of a post that says it is so long."""
+    lines = (b"POST /api/generate HTTP/1.1", b"Host: 127.0.0.1", b"Content-Length: %d" % length, *headers)
+    return b"\r\n".join((*lines, b"", body))
+
+
+@pytest.mark.spec("NIM-17", "X-12")
+@pytest.mark.parametrize("body", [b"abc", gzip.compress(b'{"model": "tiny"}')])
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "nonsense"])
+def test_a_packed_body_is_a_400_in_the_shape(here: Organd, coding: str, body: bytes) -> None:
+    """Nothing is unpacked, so neither what is corrupt nor what would become a gigabyte does any harm."""
+    status, answer = here.post("/api/generate", body, **{"Content-Encoding": coding})
+    assert (400, ["error"]) == (status, list(answer))
+    assert f"the body is packed ({coding})" in answer["error"]
+
+
+@pytest.mark.spec("NIM-17", "X-12")
+def test_a_body_that_does_not_come_is_not_waited_for_without_end(here: Organd) -> None:
+    """Fewer bytes than were announced are a 408 in the shape after a while, and the connection is closed."""
+
+    def deed(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port), 30) as client:
+            client.sendall(post_of(b"{}", 100))
+            answer = b"".join(iter(lambda: client.recv(4_096), b""))
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert b" 408 " in head.splitlines()[0]
+        assert "did not come" in json.loads(body)["error"]
+
+    impatient(here, here.rest.service, "", deed)
+
+
+@pytest.mark.spec("NIM-16", "X-12")
+def test_a_client_that_reads_nothing_holds_no_model(here: Organd) -> None:
+    """An answer that nobody takes is broken off after a while."""
+    service = Endless(here.supervisor, here.models, here.world)
+
+    def deed(port: int) -> None:
+        body = b'{"model": "tiny", "prompt": "x"}'
+        with socket.create_connection(("127.0.0.1", port), 30) as client:
+            client.sendall(post_of(body, len(body)))
+            assert service.over.wait(30)
+
+    impatient(here, service, "", deed)
+
+
+@pytest.mark.spec("NIM-16", "X-12")
+def test_a_client_that_reads_nothing_holds_no_model_of_the_upstream(here: Organd) -> None:
+    """What is passed on and taken by nobody is broken off after a while, there too."""
+    over = threading.Event()
+
+    async def endless(reader: StreamReader, writer: StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        try:
+            while True:
+                writer.write(b" " * 1_000_000)
+                await writer.drain()
+        except ConnectionError:
+            over.set()
+
+    def deed(port: int) -> None:
+        body = b'{"model": "elsewhere", "prompt": "x"}'
+        with socket.create_connection(("127.0.0.1", port), 30) as client:
+            client.sendall(post_of(body, len(body)))
+            assert over.wait(30)
+
+    with serving(endless) as url:
+        impatient(here, here.rest.service, url, deed)
