@@ -14,6 +14,7 @@ from shared.subjects.cognition import DownstreamCommand
 
 DECIDE_ULF = constant(300_000, "micro-lifeforce", "NIM-07")
 DECIDE_S = constant(10.0, "s", "NIM-07")
+LARGEST = constant(2**53, "of a state's numbers", "X-12")
 
 
 class Called(msgspec.Struct, frozen=True):
@@ -40,6 +41,8 @@ async def decide(bus: Asking, asked: Asked, state: dict[str, int]) -> Said:
     was asked for that its call does not have.
     """
     shape = Shape.parse(asked.json_schema) if asked.json_schema else None
+    if any(not -LARGEST <= number <= LARGEST for number in state.values()):
+        raise Refused(Refusal("F001", f"a number of a state lies between {-LARGEST} and {LARGEST}"))
     answer = await bus.request(TransformRequest(state), DECIDE_S)
     if isinstance(answer, Refusal):
         raise Refused(Refusal(answer.code, f"the boundary does not decide: {answer.detail or answer.name}"))

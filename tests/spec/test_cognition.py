@@ -292,6 +292,7 @@ def test_a_state_is_decided_by_the_boundary(tmp_path: Path, where: str) -> None:
     [
         (question(json.dumps(LOW | {"battery": 101})), True, "F001"),
         (question('{"battery": 5}'), True, "F001"),
+        (question('{"battery": 99999999999999999999}'), True, "F001"),
         (question("which cell is low?", reasoning_mode="decide"), True, "F001"),
         (question(json.dumps(LOW), reasoning_mode="decide", personal=True), True, "F001"),
         (question(json.dumps(LOW), json_schema=SCHEMA), True, "L003"),
@@ -336,9 +337,9 @@ def test_whatever_is_asked_is_a_state_or_words(text: str) -> None:
         read = json.loads(text)
     except ValueError:
         read = None
-    whole = isinstance(read, dict) and bool(read) and all(type(value) is int for value in read.values())
-    fits = whole and all(-(2**63) <= value < 2**64 for value in read.values())
-    assert (read if fits else None) == state_in(text)
+    values = list(read.values()) if isinstance(read, dict) else []
+    whole = values and all(type(value) is int for value in values)
+    assert (read if whole else None) == state_in(text)
 
 
 # Escalations
