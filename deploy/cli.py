@@ -21,7 +21,7 @@ from shared.config import Loaded, load
 from shared.errors import ConfigFault, Exit, Fault, Refused
 from shared.message import DeclarationError
 from shared.subjects.memory import MAX_RECALLED
-from shared.subjects.speech import FASTEST, SLOWEST, VOICE_NAME, WORDS_A_MINUTE
+from shared.subjects.speech import FASTEST_SPEECH, SLOWEST, VOICE_NAME, WORDS_A_MINUTE
 from shared.version import VERSION
 
 Command = Callable[[argparse.Namespace, Loaded, Terminal], Exit]
@@ -144,8 +144,8 @@ def _voice(text: str) -> str:
 def _pace(text: str) -> int:
     """Read words a minute."""
     number = int(text)
-    if not SLOWEST <= number <= FASTEST:
-        raise argparse.ArgumentTypeError(f"{text} is not {SLOWEST} to {FASTEST}")
+    if not SLOWEST <= number <= FASTEST_SPEECH:
+        raise argparse.ArgumentTypeError(f"{text} is not {SLOWEST} to {FASTEST_SPEECH}")
     return number
 
 

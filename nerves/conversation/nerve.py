@@ -25,7 +25,7 @@ from shared.subjects.system import Tick
 from shared.world import SimWorld, World
 
 THINKING_ULF = constant(20_000_000, "micro-lifeforce", "NIM-07")
-LATE_MS = constant(10_000, "ms", "NIM-13")  # words older than this are no turn any more
+LATE_WORDS_MS = constant(10_000, "ms", "NIM-13")  # words older than this are no turn any more
 
 Heard: TypeAlias = HeardWave | Answered | Unavailable | SpokenWave | Tick
 Said: TypeAlias = TurnTaken | CognitiveRequest | SpeakRequest | Hushed
@@ -92,7 +92,7 @@ class ConversationNerve(Nerve[Talking, ConversationWindow]):
 
 def _is_new(state: Talking, window: ConversationWindow, heard: HeardWave, now_ms: int) -> bool:
     """Say whether these are words for this conversation that came in time, and the first time."""
-    in_time = -CLOCK_SKEW_MS <= now_ms - heard.taken_ms <= LATE_MS
+    in_time = -CLOCK_SKEW_MS <= now_ms - heard.taken_ms <= LATE_WORDS_MS
     return bool(heard.words) and in_time and heard.utterance not in (window.utterance, state.utterance)
 
 

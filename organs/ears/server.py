@@ -16,7 +16,7 @@ from shared.subjects.speech import WORDS_CHARS
 from shared.wav import Sound, write_wav
 from shared.world import within
 
-SERVER_S = constant(60.0, "s", "NIM-17")
+TRANSCRIBED_S = constant(60.0, "s", "NIM-17")
 MAX_TRANSCRIPT_BYTES = constant(1_000_000, "bytes", "X-12")
 NO_SPEECH = 0.6  #: Whisper's own bound: what it makes of a sound that is less likely speech is made up
 
@@ -41,10 +41,10 @@ class ServerHearing:
 
     async def hear(self, heard: Samples) -> Understood:
         try:
-            raw = await within(SERVER_S, self._post(write_wav(Sound(pcm_of(heard), EAR_HERTZ))))
+            raw = await within(TRANSCRIBED_S, self._post(write_wav(Sound(pcm_of(heard), EAR_HERTZ))))
             said = msgspec.json.decode(raw, type=_Transcript)
         except TimeoutError:
-            raise Refused(Refusal("H006", f"{self.server.url} said nothing within {SERVER_S:g} s")) from None
+            raise Refused(Refusal("H006", f"{self.server.url} said nothing within {TRANSCRIBED_S:g} s")) from None
         except ModelMissing as missing:
             raise Refused(Refusal("B011", str(missing))) from None
         except Fault as fault:

@@ -10,7 +10,7 @@ from shared.errors import Refusal, Refused
 
 BYTE_SAMPLES = 320
 STEP = 100
-SURE_PPM = 900_000
+HEARD_SURE_PPM = 900_000
 
 
 class SimHearing:
@@ -26,7 +26,7 @@ class SimHearing:
         text = said.decode(errors="replace").lower()
         if text not in self.commands:
             raise Refused(Refusal("H004", "no listed sentence was heard"))
-        return Understood(text, SURE_PPM, "simulated", "sim", command=True)
+        return Understood(text, HEARD_SURE_PPM, "simulated", "sim", command=True)
 
     async def close(self) -> None:
         return

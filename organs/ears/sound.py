@@ -12,7 +12,9 @@ EAR_HERTZ = constant(16_000, "Hz", "NIM-17")
 FRAME_S = 0.025
 SILENT = constant(50, "units of 16 bits", "NIM-17")  # -56 dB: what no moment of a sound exceeds is silence
 PEAK = constant(12_000, "units of 16 bits", "NIM-17")
-FLOOR = constant(30, "units of 16 bits", "NIM-17")  # pocketsphinx mishears every fifth sentence between true zeros
+NOISE_FLOOR = constant(
+    30, "units of 16 bits", "NIM-17"
+)  # pocketsphinx mishears every fifth sentence between true zeros
 PAUSE_S = 0.25
 NOISE_SEED = constant(1, "seed", "NIM-17")
 
@@ -46,7 +48,7 @@ def levelled(heard: Samples) -> bytes:
     """
     pause = np.zeros(int(PAUSE_S * EAR_HERTZ))
     padded = np.concatenate((pause, heard * (PEAK / np.abs(heard).max()), pause))
-    noise = np.random.default_rng(NOISE_SEED).normal(0, FLOOR, len(padded))
+    noise = np.random.default_rng(NOISE_SEED).normal(0, NOISE_FLOOR, len(padded))
     return pcm_of(padded + noise)
 
 

@@ -21,7 +21,7 @@ from shared.errors import ConfigFault, Refusal, Refused
 HEARING_S = constant(30.0, "s", "NIM-17")
 MAX_COMMANDS = constant(500, "sentences", "X-12")
 COMMAND_CHARS = constant(100, "characters", "X-12")
-SURE_PPM = constant(500_000, "ppm", "NIM-17")  # more likely said than not
+HEARD_SURE_PPM = constant(500_000, "ppm", "NIM-17")  # more likely said than not
 WHOLE, WEAKEST, APART, BIAS = 0.232, 0.082, -3.91, 3.98  #: weights of the three numbers, by logistic regression
 BUILT_IN = Path(__file__).with_name("commands.txt")
 PROGRAM = Path(__file__).with_name("sphinx_child.py")
@@ -48,8 +48,8 @@ class SphinxHearing:
             raise Refused(Refusal("H006", str(failed))) from None
         text = str(said["text"])
         sure_ppm = confidence_ppm(said["whole"], said["weakest"], said["apart"]) if text else 0
-        if sure_ppm < SURE_PPM:
-            detail = f"no listed sentence was heard (the likeliest by {sure_ppm} ppm, {SURE_PPM} are needed)"
+        if sure_ppm < HEARD_SURE_PPM:
+            detail = f"no listed sentence was heard (the likeliest by {sure_ppm} ppm, {HEARD_SURE_PPM} are needed)"
             raise Refused(Refusal("H004", f"{detail}; speak one of ears_commands, or set ears_url for free speech"))
         return Understood(text, sure_ppm, "pocketsphinx", "en-us", cost_ulf=int(said["cpu_us"]), command=True)
 

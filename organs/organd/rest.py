@@ -44,7 +44,7 @@ LOOPBACK = "127.0.0.1"
 NEAR = frozenset({"127.0.0.1", "localhost", "::1"})
 BANNER = "Ollama is running"
 SHUTDOWN_S = 1.0
-PATIENCE_S = constant(30.0, "s", "X-12")  # with a client that sends no whole post, or takes nothing of its answer
+READ_PATIENCE_S = constant(30.0, "s", "X-12")  # with a client that sends no whole post, or takes nothing of its answer
 _BUSY = 503
 Handler = Callable[[bytes], Awaitable[dict[str, Any]]]
 
@@ -59,7 +59,7 @@ class Late(ModelFault):
 class Rest:
     """One server. Owns its socket from `open` to `close`."""
 
-    def __init__(self, service: Service, upstream: Upstream | None, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, service: Service, upstream: Upstream | None, patience_s: float = READ_PATIENCE_S) -> None:
         self.service, self.upstream, self.patience_s = service, upstream, patience_s
         self.url = ""
         self._runner: web.AppRunner | None = None

@@ -17,7 +17,7 @@ from shared.subjects.speech import SPEECH, TEXT_BYTES, SpeakReply, SpeakRequest,
 from shared.wav import write_wav
 from shared.world import SimWorld, World, now_ms
 
-SPEAK_ULF = constant(4_000_000, "micro-lifeforce", "NIM-10")
+VOICE_ULF = constant(4_000_000, "micro-lifeforce", "NIM-10")
 OWN_VOICE_PPM = constant(1_000_000, "ppm", "NIM-12")  # it knows that it speaks
 
 
@@ -26,7 +26,7 @@ class VoiceOrgan(Organ):
 
     name: ClassVar[str] = "voice"
     version: ClassVar[str] = "1.0.0"
-    cost_ulf: ClassVar[int] = SPEAK_ULF
+    cost_ulf: ClassVar[int] = VOICE_ULF
 
     def __init__(self, speech: Speech, site: str, world: World) -> None:
         self.speech, self.site, self.world = speech, site, world

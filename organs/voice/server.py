@@ -13,9 +13,9 @@ from shared.subjects.speech import SPOKEN_BYTES, WORDS_A_MINUTE
 from shared.wav import read_wav
 from shared.world import within
 
-SERVER_S = constant(30.0, "s", "NIM-17")
+SPOKEN_S = constant(30.0, "s", "NIM-17")
 DEFAULT_SPEAKER = constant("alloy", "voice", "NIM-17")  # the name that such servers take for their own
-HEADER_BYTES = constant(10_000, "bytes", "X-12")
+WAV_HEADER_BYTES = constant(10_000, "bytes", "X-12")
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -37,11 +37,11 @@ class ServerSpeech:
             "response_format": "wav",
             "speed": round(words_per_minute / WORDS_A_MINUTE, 2),
         }
-        most = SPOKEN_BYTES + HEADER_BYTES
+        most = SPOKEN_BYTES + WAV_HEADER_BYTES
         try:
-            raw = await within(SERVER_S, self.server.post("/audio/speech", msgspec.json.encode(body), most, _JSON))
+            raw = await within(SPOKEN_S, self.server.post("/audio/speech", msgspec.json.encode(body), most, _JSON))
         except TimeoutError:
-            raise Refused(Refusal("H006", f"{self.server.url} said nothing within {SERVER_S:g} s")) from None
+            raise Refused(Refusal("H006", f"{self.server.url} said nothing within {SPOKEN_S:g} s")) from None
         except ModelMissing as missing:
             raise Refused(Refusal("B011", str(missing))) from None
         except Fault as fault:

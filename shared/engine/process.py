@@ -20,9 +20,9 @@ from shared.errors import Fault
 from shared.world import within
 
 START_S = constant(30.0, "s", "NIM-16")
-ATTEMPTS = constant(2, "processes", "NIM-16")
+ENGINE_TRIES = constant(2, "processes", "NIM-16")
 LAST_WORDS_BYTES = constant(2_000, "bytes", "X-12")
-SENTENCE_CHARS = constant(200, "characters", "X-12")
+SAID_CHARS = constant(200, "characters", "X-12")
 _PROGRAM = Path(__file__).with_name("program.py")
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "TMPDIR", "VIRTUAL_ENV")
 
@@ -65,12 +65,12 @@ class Engine:
         """
         ending = ""
         async with self._asking:
-            for _ in range(ATTEMPTS):
+            for _ in range(ENGINE_TRIES):
                 try:
                     return await self._ask(header, data, patience_s)
                 except (EOFError, ConnectionError):
                     ending = await self._ended()
-            raise EngineDied(f"{self.program.stem} ended while it was asked, {ATTEMPTS} times ({ending})")
+            raise EngineDied(f"{self.program.stem} ended while it was asked, {ENGINE_TRIES} times ({ending})")
 
     async def close(self) -> None:
         """End the process."""
@@ -131,7 +131,7 @@ class Engine:
         code = await self._end()
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"status {code}"
         lines = self._words.decode(errors="replace").strip().splitlines()
-        return f"{how}: {lines[-1][:SENTENCE_CHARS]}" if lines else how
+        return f"{how}: {lines[-1][:SAID_CHARS]}" if lines else how
 
     async def _end(self) -> int:
         child, self._child = self._child, None

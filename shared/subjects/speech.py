@@ -24,11 +24,11 @@ SOUND_BYTES = constant(690_000, "bytes", "X-12")  # of a WAV file to hear
 HEARD_MS = constant(15_000, "ms", "X-12")
 WORDS_A_MINUTE = constant(160, "words/min", "NIM-17")
 SLOWEST = constant(80, "words/min", "NIM-17")
-FASTEST = constant(450, "words/min", "NIM-17")
+FASTEST_SPEECH = constant(450, "words/min", "NIM-17")
 VOICE_NAME = r"^([A-Za-z0-9]+([-_][A-Za-z0-9]+)*(\+[A-Za-z0-9]+)?)?$"  #: no path: an engine may look for it as a file
 
 VoiceName = Annotated[str, msgspec.Meta(pattern=VOICE_NAME, max_length=64)]
-Pace = Annotated[int, msgspec.Meta(ge=SLOWEST, le=FASTEST)]
+Pace = Annotated[int, msgspec.Meta(ge=SLOWEST, le=FASTEST_SPEECH)]
 
 
 class SpeakReply(Reply, subject="organs.voice.speak.reply", confidential=True, max_bytes=MAX_LARGE_BYTES):

@@ -12,7 +12,7 @@ import pytest
 from organs.ears import Hearing, SimHearing, SphinxHearing, Understood
 from organs.ears.organ import listen
 from organs.ears.sound import EAR_HERTZ, levelled, resampled
-from organs.ears.sphinx import SURE_PPM, read_commands
+from organs.ears.sphinx import HEARD_SURE_PPM, read_commands
 from organs.voice import EspeakSpeech, SimSpeech, Speech, Spoken
 from shared.errors import Refused
 from shared.subjects.speech import SPOKEN_BYTES, WORDS_A_MINUTE
@@ -147,7 +147,7 @@ def test_what_is_said_is_heard_word_for_word(pair: Pair, command: str) -> None:
     """Every sentence of the list, as the voice says it, is understood, and more likely said than not."""
     understood = pair.hear(pair.speak(command).sound)
     assert (command, True) == (understood.text, understood.command)
-    assert SURE_PPM <= understood.confidence_ppm <= 1_000_000
+    assert HEARD_SURE_PPM <= understood.confidence_ppm <= 1_000_000
     assert understood.engine
     assert understood.cost_ulf >= 0
 
