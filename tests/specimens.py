@@ -16,6 +16,7 @@ import shared.subjects
 from shared.message import Message, registered
 
 TEXTS = ("", "a", "one two", "math", "ü≥🙂", "\0", "{", "a.b.*.>", "=3D", "x" * 200)
+PATTERNED = ("", "a", "en-us+f2", "../x", "7")  #: of them the generator takes what a pattern takes
 INTEGERS = (
     0,
     1,
@@ -63,7 +64,10 @@ def value(node: schema.Type, random: Random, left: int = 4) -> Any:  # noqa: PLR
         case schema.FloatType():
             return random.choice(FLOATS)
         case schema.StrType():
-            assert node.pattern is None, "teach this generator patterns"
+            if node.pattern is not None:
+                fitting = [text for text in PATTERNED if re.search(node.pattern, text)]
+                assert fitting, f"teach this generator what {node.pattern} means"
+                return random.choice(fitting)
             return _sized(random.choice(TEXTS), node.min_length, node.max_length, "a")
         case schema.BytesType():
             return _sized(random.choice(TEXTS).encode(), node.min_length, node.max_length, b"\0")
