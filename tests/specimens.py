@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from random import Random
 from typing import Any
 
@@ -52,6 +53,12 @@ def specimen(cls: type[Message], random: Random) -> Message:
     return value(schema.type_info(cls), random)
 
 
+def _patterned(pattern: str, random: Random) -> str:
+    fitting = [text for text in PATTERNED if re.search(pattern, text)]
+    assert fitting, f"teach this generator what {pattern} means"
+    return random.choice(fitting)
+
+
 def value(node: schema.Type, random: Random, left: int = 4) -> Any:  # noqa: PLR0911 - one return for each type
     """A value of a type, nested about `left` levels deep at most."""
     match node:
@@ -64,11 +71,11 @@ def value(node: schema.Type, random: Random, left: int = 4) -> Any:  # noqa: PLR
         case schema.FloatType():
             return random.choice(FLOATS)
         case schema.StrType():
-            if node.pattern is not None:
-                fitting = [text for text in PATTERNED if re.search(node.pattern, text)]
-                assert fitting, f"teach this generator what {node.pattern} means"
-                return random.choice(fitting)
-            return _sized(random.choice(TEXTS), node.min_length, node.max_length, "a")
+            return (
+                _patterned(node.pattern, random)
+                if node.pattern
+                else _sized(random.choice(TEXTS), node.min_length, node.max_length, "a")
+            )
         case schema.BytesType():
             return _sized(random.choice(TEXTS).encode(), node.min_length, node.max_length, b"\0")
         case schema.LiteralType():

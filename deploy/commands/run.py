@@ -120,9 +120,10 @@ def bench(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         from deploy import bench_attention
 
         terminal.note("measuring an organism of its own under load …")
-        tiers, per_s = finish(bench_attention.measure_attention(min(args.events, bench_attention.PROBES)))
-        terminal.give([asdict(tier) for tier in tiers], bench_attention.table(tiers, per_s))
-        return Exit.OK
+        found = finish(bench_attention.measure_attention(min(args.events, bench_attention.PROBES)))
+        missed = found.missed()
+        terminal.give(asdict(found) | {"ok": not missed, "missed": missed}, bench_attention.table(found))
+        return Exit.FAILED if missed else Exit.OK
     from deploy.bench import bench, table
 
     terminal.note("measuring on a server of its own with `sync: always` …")

@@ -81,6 +81,9 @@ def test_an_organ_hears_any_wave(play: Play) -> None:
     play(body)
 
 
+ODD_NUMBERS = (b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-1e999", b"0.5", b"-1", b"1000001")
+
+
 @pytest.mark.spec("X-12", "NIM-03")
 @pytest.mark.parametrize(
     ("data", "headers"),
@@ -88,7 +91,8 @@ def test_an_organ_hears_any_wave(play: Play) -> None:
         (msgspec.msgpack.encode(Unheard(confidence_ppm=1_000_001)), {}),
         (msgspec.msgpack.encode(Unheard(confidence_ppm=-1)), {}),
         (msgspec.msgpack.encode({"domain": "d", "confidence_ppm": float("nan"), "content": "", "cost_ulf": 1}), {}),
-        (b'{"domain":"d","confidence_ppm":NaN,"content":"","cost_ulf":1}', {}),
+        (msgspec.msgpack.encode({"domain": "d", "confidence_ppm": float("inf"), "content": "", "cost_ulf": 1}), {}),
+        *((b'{"domain":"d","confidence_ppm":%s,"content":"","cost_ulf":1}' % odd, {}) for odd in ODD_NUMBERS),
         (msgspec.msgpack.encode({"domain": "pressure"}), {}),
         (msgspec.msgpack.encode(Unheard()) + b"\0", {}),
         (b"\x82\xa6domain\xa1a\xa6domain\xa1b", {}),

@@ -255,7 +255,7 @@ def test_clocks_may_differ_a_little(organ: MeaningOrgan) -> None:
 
 
 @pytest.mark.spec("NIM-04", "X-12")
-@pytest.mark.parametrize("confidence", [-1, 1_000_001, float("nan"), 0.5, "sure"])
+@pytest.mark.parametrize("confidence", [-1, 1_000_001, 2**63, float("nan"), float("inf"), -float("inf"), 0.5, "sure"])
 def test_a_confidence_out_of_bounds_is_refused_at_reading(confidence: object) -> None:
     """A confidence that is no share in millionths never reaches the organ: the bytes are Refused B002."""
     raw = msgspec.msgpack.encode(
