@@ -163,10 +163,24 @@ def test_late_and_future_waves_are_refused_by_name() -> None:
     """A wave felt longer ago than the window, or in the future, is refused with R001; a second late still counts."""
     gate = Gate()
     [late] = gate.hear(felt(1, "a", taken_ms=START_MS - WINDOW_MS - 1))
-    [early] = gate.hear(felt(2, "a", taken_ms=START_MS + 3_600_000))
+    [early] = gate.hear(felt(2, "a", taken_ms=START_MS + WINDOW_MS + 1))
     assert ["R001", "R001"] == [late.code, early.code]
     gate.hear(felt(3, "a"))
     gate.hear(felt(4, "b", taken_ms=START_MS - 1_000))
+    assert 1 == len(gate.all_of(SignalVerified))
+
+
+@given(st.integers(-WINDOW_MS, 30_000), st.integers(WINDOW_MS + 1, 3 * WINDOW_MS), st.sampled_from([-1, 1]))
+@pytest.mark.spec("NIM-05")
+def test_nothing_counts_for_longer_than_the_window(ahead_ms: int, after_ms: int, polarity: int) -> None:
+    """However a wave is stamped, a window after it was heard it is forgotten, and neither supports nor denies."""
+    gate = Gate()
+    gate.hear(felt(1, "a", 900_000, polarity=polarity, taken_ms=START_MS + ahead_ms))
+    gate.tick(after_ms)
+    assert () == gate.window.waves
+    gate.hear(felt(2, "b", 700_000, taken_ms=gate.now_ms))
+    assert [] == gate.all_of(SignalVerified)
+    gate.hear(felt(3, "c", 700_000, taken_ms=gate.now_ms))
     assert 1 == len(gate.all_of(SignalVerified))
 
 
@@ -358,7 +372,7 @@ WAVES = st.lists(
         st.integers(0, FULL),
         st.integers(0, FULL),
         st.sampled_from([-1, 1]),
-        st.integers(-2_000, 200),
+        st.integers(-2_000, 2_000),
         st.integers(0, 2_000),
         st.sampled_from(["confirmed", "failed", "partial", None]),
     ),
