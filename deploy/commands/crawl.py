@@ -96,6 +96,9 @@ def _page(told: Crawl, summaries: list[dict[str, Any]], document: dict[str, Any]
             f"  {s['earned_ulf'] / 1e6:7.1f} LF"
         )
     newest = summaries[-1]
+    for domain, gate in newest["gates"].items():
+        grant = "acts at once" if gate["granted"] else "no reflex"
+        lines.append(f"     gate of {domain}: weight {gate['weight_ppm'] / 1e6:.2f}, {grant}")
     spent = f"{newest['feeling_ulf'] / 1e6:.1f} LF to feel, {newest['deciding_ulf'] / 1e6:.1f} to decide"
     lines += ["", f"the last run spent {spent}, {newest['moving_ulf'] / 1e6:.1f} to move"]
     lines += [f"  {reason:<32} {count}" for reason, count in newest["reasons"].items()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,25 +16,24 @@ from deploy.body import alive, direct
 from deploy.body.arena import CAPACITY_UJ, Arena, Contact
 from deploy.body.layout import BODY_MM, DOCK_MM, GAP_MM, Disc, Layout, boxed, drawn
 from deploy.body.picture import ascii_map, svg
-from deploy.body.record import Record, Weights
+from deploy.body.record import Gate, Record, Weights
 from deploy.body.trig import ONE, cosine, sine
 from deploy.cli import main
+from deploy.load import find_part
 from deploy.references.samples import sample
 from deploy.simulation import Trouble
 from organs.motors import Authority, Motion
 from shared.errors import Exit
-from shared.part import Organ
 from shared.subjects.body import (
     CRUISE_MM_S,
     HOLD_MS,
     STOPPING_MM,
     ChargingDecided,
     CollisionDecided,
-    DistanceWave,
     ExplorationDecided,
     MotorRequest,
 )
-from shared.subjects.gates import OutcomeRequest, ReflexActed, ReflexGranted, WeightChanged
+from shared.subjects.gates import ReflexGranted, WeightChanged
 
 HARSH = Trouble(drop=0.1, duplicate=0.1, delay=0.05, lose_ack=0.05, lose_append=0.05, crash=20.0, skew=0.0)
 #: Of their arenas each throws something before the body that it cannot avoid.
@@ -194,68 +193,59 @@ def weighed(domain: str, after_ppm: int, signal: bytes = bytes(16), before_ppm: 
     return replace(sample(WeightChanged), domain=domain, signal=signal, before_ppm=before_ppm, after_ppm=after_ppm)
 
 
-made: list[StandInGate] = []  #: every one that a crawl made
-
-
-class StandInGate(Organ):
-    """Stands in for the gates: it grants itself a reflex, acts on every near thing, and weighs what came of it."""
-
-    name: ClassVar[str] = "stand_in_gate"
-    version: ClassVar[str] = "1.0.0"
-
-    def __init__(self) -> None:
-        self.weight_ppm = 900_000
-        self.acted: set[bytes] = set()
-        self.told: list[OutcomeRequest] = []
-        made.append(self)
-
-    async def on_wave(self, wave: DistanceWave) -> list[ReflexGranted | ReflexActed]:
-        """Act at once; the first time, say by which grant."""
-        if wave.polarity != 1 or wave.domain == "distance":
-            return []
-        wave_id = wave.taken_ms.to_bytes(16, "big")
-        granted = [] if self.acted else [ReflexGranted(wave.domain, granted=True, weight_ppm=900_000, reason="seed")]
-        self.acted.add(wave_id)
-        content, taken_ms = wave.content, wave.taken_ms
-        return [
-            *granted,
-            ReflexActed(wave.domain, wave_id, wave.confidence_ppm, 1, 0, content, taken_ms, "nervous.cells.distance"),
-        ]
-
-    async def on_outcome(self, request: OutcomeRequest) -> list[WeightChanged]:
-        """Trust the gate more."""
-        self.told.append(request)
-        before, self.weight_ppm = self.weight_ppm, min(1_000_000, self.weight_ppm + 1_000)
-        return [weighed(request.domain, self.weight_ppm, request.signal, before)]
+GATES = tuple(find_part(name) for name in ("organs.meaning", "nerves.gate", "nerves.outcome", "nerves.thalamus"))
 
 
 @pytest.mark.spec("NIM-05", "NIM-06", "NIM-13")
 def test_with_gates_the_reflex_acts_and_its_outcome_is_reported() -> None:
-    """A gate's reflex stops the body and its evasion costs 2.5 from the first on; what it found goes to the gate."""
-    told = alive.crawl([drawn(3, 1.0)], 3, 1.0, more=[StandInGate])
-    gate = made[-1]
-    [record] = told.records
+    """The gates that ship: danger's reflex stops the body, its evasion costs 2.5 from the first on and is confirmed,
+    which makes the gate more trusted; one cell alone that sees an obstacle opens no gate. All decisions come out again.
+    """
+    layout = drawn(3, 1.0)
+    [record] = alive.crawl([layout], 3, 1.0, more=GATES).records
+    [alone] = alive.crawl([layout], 3, 1.0).records
     reflexes = [evasion for evasion in record.evasions if evasion.habit == "reflex"]
-    assert 3 < len(reflexes)
-    assert {2_500_000} == {evasion.cost_ulf for evasion in reflexes if evasion.outcome == "confirmed"}
-    assert 3 < len(gate.told)
-    assert {request.signal for request in gate.told} <= gate.acted
-    assert len(gate.told) == len({request.signal for request in gate.told})
-    assert (gate.weight_ppm, True) == (record.weights.weight_ppm, record.weights.reflex)
+    assert [(2_500_000, "confirmed")] * 2 == [(evasion.cost_ulf, evasion.outcome) for evasion in reflexes]
+    assert {"deliberate"} == {evasion.habit for evasion in alone.evasions}
+    assert len(reflexes) == record.reasons["gate of danger: confirmed"] < record.reasons["gate of danger: reflex"]
+    assert {"gate of danger: reflex", "gate of danger: confirmed"} == {
+        what for what in record.reasons if what.startswith("gate")
+    }
+    [(domain, gate)] = record.weights.gates.items()
+    assert ("danger", True) == (domain, gate.granted)
+    assert 920_000 < gate.weight_ppm
     assert 0 == record.avoidable
 
 
 @pytest.mark.spec("NIM-06")
-def test_whose_weight_counts() -> None:
-    """Without gates the nerve's own count is the weight; where the gates weigh, theirs is, and a grant can be taken."""
+def test_each_weight_stands_for_itself() -> None:
+    """The nerve's own count and what each gate earned are told apart, whoever spoke last; a grant can be taken back."""
     weights = Weights()
     weights.take(weighed("joy", 1))
-    assert (100_000, False) == (weights.weight_ppm, weights.reflex)
+    assert (100_000, False, {}) == (weights.own_ppm, weights.reflex, weights.gates)
     weights.take(ReflexGranted("danger", granted=True, weight_ppm=900_000, reason=""))
-    assert (900_000, True) == (weights.weight_ppm, weights.reflex)
-    weights.take(weighed("obstacle", 780_000))
+    weights.take(weighed("obstacle", 120_000))
+    weights.take(weighed("danger", 880_000))
+    both = {"danger": Gate(880_000, granted=True), "obstacle": Gate(120_000)}
+    assert (100_000, False, both) == (weights.own_ppm, weights.reflex, weights.gates)
     weights.take(ReflexGranted("danger", granted=False, weight_ppm=780_000, reason=""))
-    assert (780_000, False) == (weights.weight_ppm, weights.reflex)
+    assert {"danger": Gate(780_000), "obstacle": Gate(120_000)} == weights.gates
+
+
+@pytest.mark.spec("NIM-06", "X-10")
+def test_what_the_gates_earned_is_shown_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    """With gates the page has a line for each that earned something, beside the nerve's own weight; so has the JSON."""
+    words = ["crawl", "--seed", "3", "--minutes", "0.5"]
+    for name in ("organs.meaning", "nerves.gate", "nerves.outcome"):
+        words += ["--part", name]
+    assert Exit.OK == main(words)
+    shown = capsys.readouterr().out
+    assert "gate of danger: weight 0.9" in shown
+    assert ", acts at once" in shown
+    assert Exit.OK == main([*words, "--json"])
+    [run] = json.loads(capsys.readouterr().out)["runs"]
+    assert (["danger"], False) == ([*run["gates"]], run["reflex"])
+    assert run["weight_ppm"] < 300_000 < run["gates"]["danger"]["weight_ppm"]
 
 
 # The arena
