@@ -10,7 +10,15 @@ from organs.motors.organ import STOPPING
 from shared.constant import constant
 from shared.habit import BEGIN_PPM, habit_of
 from shared.message import Decision, Wave
-from shared.subjects.body import BoxedInWave, ChargingDecided, CollisionDecided, ExplorationDecided, Habit, MotorWave
+from shared.subjects.body import (
+    EVIDENCE_MS,
+    BoxedInWave,
+    ChargingDecided,
+    CollisionDecided,
+    ExplorationDecided,
+    Habit,
+    MotorWave,
+)
 from shared.subjects.gates import OutcomeJudged, ReflexFired, ReflexGranted, SignalVerified, WeightChanged
 
 SURVIVED_ULF = constant(5_000_000, "micro-lifeforce", "NIM-10")  # for every minute
@@ -101,6 +109,9 @@ class Record:
     travelled_mm: int = 0
     squares: int = 0
     energy_mj: int = 0
+    absent: list[str] = field(default_factory=list[str])  #: parts of the body that could not start, and why
+    refusals: dict[str, int] = field(default_factory=dict[str, int])  #: by part, how many messages it refused by name
+    refusal: str = ""  #: the last of them
     _cost_ulf: int = 0  #: of the evasion under way
 
     def wave(self, wave: Wave) -> None:
@@ -110,6 +121,11 @@ class Record:
         if isinstance(wave, MotorWave):
             self.moving_ulf = wave.spent_ulf
         self.calls_for_help += isinstance(wave, BoxedInWave)
+
+    def refused(self, part: str, why: str) -> None:
+        """Count a message that a part refused."""
+        self.refusals[part] = self.refusals.get(part, 0) + 1
+        self.refusal = f"{part}: {why}"
 
     def decided(self, decision: Decision, at_ms: int) -> None:
         """Count a decision of the body's nerves, and what the gates that stop it made of them."""
@@ -182,6 +198,19 @@ class Record:
         """Whether the battery ran empty without a decision before it that said so."""
         return self.empty_ms is not None and (self.noticed_ms is None or self.noticed_ms > self.empty_ms)
 
+    @property
+    def lifeless(self) -> str:
+        """Why this was no life, and so shows nothing; empty where the whole body was there, decided and moved."""
+        if self.absent:
+            return "; ".join(self.absent)
+        lacks = [what for what, there in (("moved", self.moving_ulf), ("decided", self.decisions)) if not there]
+        if not lacks:
+            return ""
+        why = f"what its nerves heard was no evidence, which lasts {EVIDENCE_MS} ms"
+        if self.refusals:
+            why = f"{sum(self.refusals.values())} messages were refused, the last by {self.refusal}"
+        return f"nothing was {' and nothing was '.join(lacks)}: {why}"
+
     def summary(self) -> dict[str, Any]:
         """Return the counts as plain data."""
         costs = [evasion.cost_ulf for evasion in self.evasions]
@@ -205,6 +234,7 @@ class Record:
             "energy_ppm": self.energy_mj * 1_000_000 // (CAPACITY_UJ // 1_000),
             "empty": self.empty_ms is not None,
             "empty_unnoticed": self.unnoticed,
+            "lifeless": self.lifeless,
             "waves": self.waves,
             "decisions": len(self.decisions),
             "feeling_ulf": self.feeling_ulf,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,33 @@ def test_trouble_on_the_bus_hurts_nobody(seed: int) -> None:
     assert (0, False) == (first.records[0].avoidable, first.records[0].unnoticed)
     assert (first.digest, first.crashes) == (again.digest, again.crashes)
     assert 3 < first.crashes
+
+
+@pytest.mark.spec("NIM-13", "X-12")
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--seed", "2", "--faults", "skew=8"), "nothing was moved and nothing was decided: [0-9]+ messages .* R001 taken "),
+        (("--seed", "3", "--faults", "skew=20"), "charging could not start: R001 .* in the future"),
+        (("--seed", "3", "--direct", "--minutes", "0.0001"), "nothing was moved and nothing was decided: "),
+    ],
+)
+def test_a_body_that_did_not_live_shows_nothing(
+    words: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nothing was moved or decided, or a part was not let in, there is no ✓: it says why, and ends with 1."""
+    assert Exit.FAILED == main(["crawl", "--minutes", "0.1", *words])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(f"✗ the body did not live, so nothing is shown: .*{why}.*", last), last
+
+
+@pytest.mark.spec("NIM-13")
+def test_many_bodies_of_which_some_did_not_live(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of many seeds each that showed nothing is named, and the whole does not hold."""
+    assert Exit.FAILED == main(["crawl", "--seed", "1", "--seeds", "2", "--minutes", "0.1", "--faults", "skew=8"])
+    captured = capsys.readouterr()
+    assert "seed 1 did not hold: ✗ the body did not live" in captured.err
+    assert "✗ the body did not live in " in captured.out
 
 
 # What it does where it can go no further
