@@ -82,8 +82,10 @@ def _many(args: Namespace, terminal: Terminal) -> Exit:
 
 def _verdict(summaries: list[dict[str, Any]]) -> str:
     """Return the sentence that a reader takes along; of what does not hold, the worst."""
-    if any(summary["collisions_avoidable"] or summary["empty_unnoticed"] for summary in summaries):
-        return "✗ the body collided although it was warned in time, or its battery ran empty unnoticed"
+    if avoidable := sum(summary["collisions_avoidable"] for summary in summaries):
+        return f"✗ the body collided although it was warned in time, {avoidable} times"
+    if any(summary["empty_unnoticed"] for summary in summaries):
+        return "✗ the body's battery ran empty, and no decision before had said so"
     if lifeless := [summary["lifeless"] for summary in summaries if summary["lifeless"]]:
         several = f" in {len(lifeless)} of {len(summaries)} runs" if len(summaries) > 1 else ""
         return f"✗ the body did not live{several}, so nothing is shown: {lifeless[0]}"

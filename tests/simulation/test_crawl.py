@@ -106,6 +106,19 @@ def test_a_body_that_obeys_nobody_is_found_out(
     told = json.loads(capsys.readouterr().out)
     assert (False, 1) == (told["held"], min(1, told["runs"][0]["collisions_avoidable"]))
     assert Exit.FAILED == main(["crawl", "--seed", "3", "--seeds", "2", "--minutes", "0.5", "--direct"])
+    assert "✗ the body collided although it was warned in time" in capsys.readouterr().out
+
+
+@pytest.mark.spec("NIM-13")
+def test_a_battery_that_nobody_watches_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A body whose nerve never says that its battery is low runs empty unnoticed; the crawl says so, and fails."""
+    words = ["crawl", "--seed", "37", "--minutes", "1.7", "--direct"]
+    assert Exit.OK == main(words)
+    monkeypatch.setattr("nerves.charging.nerve.next_step", lambda *_: None)
+    assert Exit.FAILED == main(words)
+    assert "✗ the body's battery ran empty" in capsys.readouterr().out
 
 
 @pytest.mark.spec("NIM-13")
@@ -157,6 +170,25 @@ def test_many_bodies_of_which_some_did_not_live(capsys: pytest.CaptureFixture[st
 # What it does where it can go no further
 
 
+@pytest.mark.spec("NIM-13", "X-10")
+def test_an_arena_with_no_exit_by_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """`crawl --boxed` shows a body that found no way out: it says so, called for help, and went nowhere."""
+    assert Exit.OK == main(["crawl", "--boxed", "--seed", "7", "--minutes", "0.25", "--direct", "--json"])
+    [run] = json.loads(capsys.readouterr().out)["runs"]
+    assert (1, 1, 0, 0) == (run["boxed_in"], run["calls_for_help"], run["distance_mm"], run["collisions"])
+    assert Exit.OK == main(["crawl", "--boxed", "--seed", "7", "--minutes", "0.25", "--direct"])
+    assert "collision: boxed_in " in capsys.readouterr().out
+
+
+@pytest.mark.spec("NIM-13")
+def test_sensors_that_contradict_each_other_in_an_arena() -> None:
+    """Before glass, which sound sees and light does not, the body stops, names the contradiction, and turns away."""
+    record, _ = crawled(hall(discs=(Disc(1_800, 600, 300, glass=True),)), 0.25)
+    first = next(d for d in record.decisions if isinstance(d, CollisionDecided) and "DETECT" in d.path)
+    assert "contradiction" == first.reason
+    assert (0, "confirmed") == (len(record.contacts), record.evasions[0].outcome)
+
+
 @pytest.mark.spec("NIM-13")
 def test_boxed_in_it_stops() -> None:
     """In a pen with no way out it turns once around, calls for help, then stands still, and goes nowhere."""
@@ -205,15 +237,17 @@ def test_an_empty_battery_was_announced() -> None:
 
 
 @pytest.mark.spec("NIM-13")
-def test_evasions_become_cheaper() -> None:
-    """From arena to arena the body keeps what it learned: an evasion costs 10 lifeforce at first and 2.5 at last."""
-    told = direct.crawl([drawn(seed, 2.0) for seed in range(6)], 0, 2.0)
-    summaries = [record.summary() for record in told.records]
-    assert {"deliberate"} <= set(summaries[0]["habits"])
-    assert {"reflex"} == set(summaries[-1]["habits"])
-    assert 2_500_000 == summaries[-1]["mean_evasion_ulf"] < summaries[0]["mean_evasion_ulf"] // 3
-    assert summaries[-1]["mean_evasion_ms"] < summaries[0]["mean_evasion_ms"]
-    assert (False, True) == (summaries[0]["reflex"], summaries[-1]["reflex"])
+def test_evasions_become_cheaper(capsys: pytest.CaptureFixture[str]) -> None:
+    """The page prints how it learns, a line for each arena: an evasion costs 10 lifeforce at first and 2.5 at last."""
+    assert Exit.OK == main(["crawl", "--seed", "0", "--runs", "6", "--minutes", "2", "--direct"])
+    row = re.compile(r" +\d+ .* ([01]\.\d\d)  (\w+) +(\d+\.\d\d) LF +(\d+) ms .*")
+    curve = [found.groups() for line in capsys.readouterr().out.splitlines() if (found := row.fullmatch(line))]
+    weights, habits = [float(weight) for weight, *_ in curve], [habit for _, habit, *_ in curve]
+    costs, took = [float(cost) for *_, cost, _ in curve], [int(ms) for *_, ms in curve]
+    assert (6, "deliberate", "reflex") == (len(curve), habits[0], habits[-1])
+    assert (sorted(weights), sorted(costs[:4], reverse=True)) == (weights, costs[:4])
+    assert 2.5 == costs[-1] < costs[0] / 3
+    assert took[-1] < took[0]
 
 
 def weighed(domain: str, after_ppm: int, signal: bytes = bytes(16), before_ppm: int = 0) -> WeightChanged:
