@@ -72,6 +72,11 @@ class Trouble:
                 raise ConfigFault(f"--faults {item!r} is unknown or negative; known are {', '.join(sorted(known))}")
         return replace(cls(), **given)
 
+    @property
+    def voids(self) -> frozenset[str]:
+        """The refusals that it may bring about in the log."""
+        return frozenset({"R001"} if self.skew * 1000 > CLOCK_SKEW_MS else ())
+
     def __str__(self) -> str:
         return ",".join(
             f"{f.name}={getattr(self, f.name):g}" for f in fields(self) if getattr(self, f.name) != f.default
@@ -221,7 +226,7 @@ def run(seed: int, minutes: float = 2.0, trouble: Trouble | None = None) -> Outc
 async def _life(seed: int, minutes: float, trouble: Trouble) -> Outcome:
     world = SimWorld("dev", seed)
     host = SimHost(world, trouble)
-    judge = Judge(Prefix("dev"), frozenset({"R001"} if trouble.skew * 1000 > CLOCK_SKEW_MS else ()))
+    judge = Judge(Prefix("dev"), trouble.voids)
     host.server.witness = judge.witness
     organism = Organism(host, load({}, {"env": "dev", "site": SITE, "home": "/nonexistent"}, SITE))
     calm = host.server.faults

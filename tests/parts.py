@@ -155,7 +155,7 @@ class TallyNerve(Nerve[Tally, Seen]):
         self, state: Tally, window: Seen, message: Add | Hint | Tick, now_ms: int
     ) -> tuple[Seen, list[Added | Sum] | Refusal]:
         if not isinstance(message, Add):
-            return window, []
+            return window, Refusal("B012", "13 is no hint") if isinstance(message, Hint) and message.n == 13 else []
         after = Seen((*window.newest, message.n)[-5:], window.note)
         if message.n == 13:
             return after, Refusal("B012", "13 is not added")

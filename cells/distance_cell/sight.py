@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from shared.constant import constant
-from shared.envelope.admission import CLOCK_SKEW_MS
+from shared.errors import Refusal
 from shared.subjects.body import EVIDENCE_MS, OBSTACLE_MM, DistanceWave
 
 SENSORS = constant(4, "sensors", "X-12")
@@ -51,16 +51,26 @@ class Ahead(msgspec.Struct, frozen=True):
         return self.front_mm is not None and self.front_mm >= OBSTACLE_MM and self.sure
 
 
+def too_early(taken_ms: int, now_ms: int) -> Refusal | None:
+    """Refuse what a clock further ahead than evidence lasts has stamped: how old it is, nobody can say."""
+    if taken_ms - now_ms <= EVIDENCE_MS:
+        return None
+    found = f"taken {taken_ms - now_ms} ms in the future"
+    return Refusal("R001", f"{found}; a body's clocks may differ by {EVIDENCE_MS} ms, set them right")
+
+
 def see(sight: Sight, wave: DistanceWave, now_ms: int) -> Sight:
-    """Return the sight with one more wave. One from the future, and one older than what is known, says nothing new."""
-    if wave.taken_ms > now_ms + CLOCK_SKEW_MS:
-        return sight
+    """Return the sight with one more wave; one older than what is known says nothing new.
+
+    Whatever its clock says, a reading was taken when it was heard at the latest, or it would hide those that follow.
+    """
+    taken_ms = min(wave.taken_ms, now_ms)
     others = [g for g in sight.glimpses if g.sensor != wave.sensor and now_ms - g.taken_ms <= FORGOTTEN_MS]
     before = next((glimpse for glimpse in sight.glimpses if glimpse.sensor == wave.sensor), None)
-    if wave.front.quality == "LOST" or (before is not None and before.taken_ms >= wave.taken_ms):
+    if wave.front.quality == "LOST" or (before is not None and before.taken_ms >= taken_ms):
         return sight
     sure = wave.front.quality in ("NORMAL", "STABLE")
-    new = Glimpse(wave.sensor, wave.taken_ms, wave.front.mm, wave.left.mm, wave.right.mm, sure)
+    new = Glimpse(wave.sensor, taken_ms, wave.front.mm, wave.left.mm, wave.right.mm, sure)
     kept = sorted([*others, new], key=lambda glimpse: glimpse.taken_ms)[-SENSORS:]
     return Sight(tuple(sorted(kept, key=lambda glimpse: glimpse.sensor)))
 

@@ -22,6 +22,7 @@ from shared.errors import Refused
 from shared.log.entry import Entry
 from shared.message import AnyWave, Decision, Wave, lookup
 from shared.part import Part
+from shared.subjects.system import DeadLetter
 from shared.world import SIM_EPOCH_NS, SimWorld, now_ms, simulate
 
 CALM = Trouble(delay=0.0)
@@ -43,12 +44,13 @@ class _Life:
     def __init__(self, seed: int, trouble: Trouble) -> None:
         self.seed, self.world = seed, SimWorld("dev", seed)
         self.host = SimHost(self.world, trouble)
-        self.judge = Judge(Prefix("dev"))
+        self.judge = Judge(Prefix("dev"), trouble.voids)
         self.host.server.witness = self.judge.witness
         settings = {"env": "dev", "site": SITE, "home": "/nonexistent", "beat_ms": str(BEAT_MS)}
         self.organism = Organism(self.host, load({}, settings, SITE))
         self.trouble = trouble
         self.record = Record()
+        self.absent: list[str] = []  #: parts that were not let in, and why
         self.read = 0  #: how many entries of the log are in a record
 
     async def live(self, layouts: Sequence[Layout], minutes: float, more: Sequence[type[Part]]) -> Crawl:
@@ -57,6 +59,7 @@ class _Life:
         await self.organism.start([])
         spectator = await self.host.wire("spectator")
         await spectator.subscribe(AnyWave.pattern("dev"), self._felt)
+        await spectator.subscribe(DeadLetter.pattern("dev"), self._refused)
         await self._until(START_MS)
         self.arena = Arena(layouts[0], lambda: now_ms(self.world))
         crew = crew_of(self.arena, SimWorld("dev", self.seed), self.world)
@@ -64,7 +67,10 @@ class _Life:
         parts += [part.simulate(self.world.fork(f"more/{part.name}")) for part in more]
         for place, part in enumerate(parts):
             await self._until(START_MS + place * APART_MS)
-            await self.organism.add(part)
+            try:
+                await self.organism.add(part)
+            except Refused as no:  # its clock is wrong, for instance; the others live without it
+                self.absent.append(f"{part.name} could not start: {no}")
         self.host.server.faults = calm
         chaos = Chaos(self.host, self.organism, self.world.fork("chaos"), self.trouble)
         troubling = asyncio.get_running_loop().create_task(chaos.live())
@@ -91,6 +97,7 @@ class _Life:
             self._decided(verdict.entry, [bytes(event.data) for _, event in verdict.admitted()])
         self.read = len(self.judge.verdicts)
         done, self.record = self.record, Record(copy(self.record.weights))
+        done.absent = list(self.absent)
         done.finish(self.arena)
         return done
 
@@ -117,6 +124,10 @@ class _Life:
             self.record.wave(decode(cls, delivery.data))
         except Refused as no:
             raise BrokenInvariant(f"a wave on {delivery.subject} cannot be read: {no}") from no
+
+    def _refused(self, delivery: Delivery) -> None:
+        letter = decode(DeadLetter, delivery.data)
+        self.record.refused(letter.part, f"{letter.code} {letter.detail}")
 
     async def _until(self, after_ms: int) -> None:
         """Sleep until so long after the simulation's beginning."""

@@ -10,8 +10,16 @@ from organs.motors.organ import STOPPING
 from shared.constant import constant
 from shared.habit import BEGIN_PPM, habit_of
 from shared.message import Decision, Wave
-from shared.subjects.body import BoxedInWave, ChargingDecided, CollisionDecided, ExplorationDecided, Habit, MotorWave
-from shared.subjects.gates import ReflexGranted, WeightChanged
+from shared.subjects.body import (
+    EVIDENCE_MS,
+    BoxedInWave,
+    ChargingDecided,
+    CollisionDecided,
+    ExplorationDecided,
+    Habit,
+    MotorWave,
+)
+from shared.subjects.gates import OutcomeJudged, ReflexFired, ReflexGranted, SignalVerified, WeightChanged
 
 SURVIVED_ULF = constant(5_000_000, "micro-lifeforce", "NIM-10")  # for every minute
 HABITS: tuple[Habit, ...] = get_args(Habit)
@@ -41,13 +49,20 @@ class Crawl:
     crashes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What one gate earned: how far it is trusted, and whether the log holds its grant to act at once."""
+
+    weight_ppm: int
+    granted: bool = False
+
+
 @dataclass
 class Weights:
-    """How much evasions are trusted: by the gates where they weigh them, else by the collision nerve's own count."""
+    """How much evasions are trusted: by the collision nerve's own count, and by each gate that stops the body."""
 
     own_ppm: int = BEGIN_PPM
-    gate_ppm: int | None = None
-    granted: bool = False  #: a gate holds a standing grant to act at once
+    gates: dict[str, Gate] = field(default_factory=dict[str, Gate])  #: by domain; replaced, never changed
 
     def take(self, decision: Decision) -> None:
         """Fold one decision of the log."""
@@ -55,21 +70,20 @@ class Weights:
             case CollisionDecided():
                 self.own_ppm = decision.weight_ppm
             case WeightChanged() if decision.domain in STOPPING:
-                self.gate_ppm = decision.after_ppm
+                before = self.gates.get(decision.domain)
+                self._put(decision.domain, Gate(decision.after_ppm, before is not None and before.granted))
             case ReflexGranted() if decision.domain in STOPPING:
-                self.granted, self.gate_ppm = decision.granted, decision.weight_ppm
+                self._put(decision.domain, Gate(decision.weight_ppm, decision.granted))
             case _:
                 pass
 
-    @property
-    def weight_ppm(self) -> int:
-        """The weight that counts."""
-        return self.own_ppm if self.gate_ppm is None else self.gate_ppm
+    def _put(self, domain: str, gate: Gate) -> None:
+        self.gates = dict(sorted({**self.gates, domain: gate}.items()))
 
     @property
     def reflex(self) -> bool:
-        """Whether an obstacle is evaded at once."""
-        return self.granted or habit_of(self.own_ppm) == "reflex"
+        """Whether the nerve itself evades an obstacle at once."""
+        return habit_of(self.own_ppm) == "reflex"
 
 
 @dataclass
@@ -95,6 +109,9 @@ class Record:
     travelled_mm: int = 0
     squares: int = 0
     energy_mj: int = 0
+    absent: list[str] = field(default_factory=list[str])  #: parts of the body that could not start, and why
+    refusals: dict[str, int] = field(default_factory=dict[str, int])  #: by part, how many messages it refused by name
+    refusal: str = ""  #: the last of them
     _cost_ulf: int = 0  #: of the evasion under way
 
     def wave(self, wave: Wave) -> None:
@@ -105,14 +122,32 @@ class Record:
             self.moving_ulf = wave.spent_ulf
         self.calls_for_help += isinstance(wave, BoxedInWave)
 
+    def refused(self, part: str, why: str) -> None:
+        """Count a message that a part refused."""
+        self.refusals[part] = self.refusals.get(part, 0) + 1
+        self.refusal = f"{part}: {why}"
+
     def decided(self, decision: Decision, at_ms: int) -> None:
-        """Count a decision of the body's nerves; others say what the gates make of them."""
+        """Count a decision of the body's nerves, and what the gates that stop it made of them."""
         self.weights.take(decision)
-        if not isinstance(decision, CollisionDecided | ExplorationDecided | ChargingDecided):
-            return
-        self.decisions.append(decision)
-        what = f"{type(decision).__name__.removesuffix('Decided').lower()}: {decision.reason}"
+        match decision:
+            case SignalVerified() if decision.domain in STOPPING:
+                self._count(f"gate of {decision.domain}: opened")
+            case ReflexFired() if decision.domain in STOPPING:
+                self._count(f"gate of {decision.domain}: reflex")
+            case OutcomeJudged() if decision.domain in STOPPING:
+                self._count(f"gate of {decision.domain}: {decision.outcome}")
+            case CollisionDecided() | ExplorationDecided() | ChargingDecided():
+                self._body(decision, at_ms)
+            case _:
+                pass
+
+    def _count(self, what: str) -> None:
         self.reasons[what] = self.reasons.get(what, 0) + 1
+
+    def _body(self, decision: CollisionDecided | ExplorationDecided | ChargingDecided, at_ms: int) -> None:
+        self.decisions.append(decision)
+        self._count(f"{type(decision).__name__.removesuffix('Decided').lower()}: {decision.reason}")
         self.deciding_ulf += decision.cost_ulf
         if isinstance(decision, CollisionDecided):
             self._evasion(decision, at_ms)
@@ -163,6 +198,19 @@ class Record:
         """Whether the battery ran empty without a decision before it that said so."""
         return self.empty_ms is not None and (self.noticed_ms is None or self.noticed_ms > self.empty_ms)
 
+    @property
+    def lifeless(self) -> str:
+        """Why this was no life, and so shows nothing; empty where the whole body was there, decided and moved."""
+        if self.absent:
+            return "; ".join(self.absent)
+        lacks = [what for what, there in (("moved", self.moving_ulf), ("decided", self.decisions)) if not there]
+        if not lacks:
+            return ""
+        why = f"what its nerves heard was no evidence, which lasts {EVIDENCE_MS} ms"
+        if self.refusals:
+            why = f"{sum(self.refusals.values())} messages were refused, the last by {self.refusal}"
+        return f"nothing was {' and nothing was '.join(lacks)}: {why}"
+
     def summary(self) -> dict[str, Any]:
         """Return the counts as plain data."""
         costs = [evasion.cost_ulf for evasion in self.evasions]
@@ -171,8 +219,9 @@ class Record:
             "explored_cm2": self.squares * AREA_MM * AREA_MM // 100,
             "evasions": len(self.evasions),
             "habits": {habit: count for habit in HABITS if (count := self._counted(habit))},
-            "weight_ppm": self.weights.weight_ppm,
+            "weight_ppm": self.weights.own_ppm,
             "reflex": self.weights.reflex,
+            "gates": {domain: asdict(gate) for domain, gate in self.weights.gates.items()},
             "confirmed": sum(evasion.outcome == "confirmed" for evasion in self.evasions),
             "mean_evasion_ulf": sum(costs) // max(len(costs), 1),
             "mean_evasion_ms": sum(evasion.took_ms for evasion in self.evasions) // max(len(costs), 1),
@@ -185,6 +234,7 @@ class Record:
             "energy_ppm": self.energy_mj * 1_000_000 // (CAPACITY_UJ // 1_000),
             "empty": self.empty_ms is not None,
             "empty_unnoticed": self.unnoticed,
+            "lifeless": self.lifeless,
             "waves": self.waves,
             "decisions": len(self.decisions),
             "feeling_ulf": self.feeling_ulf,

@@ -17,7 +17,10 @@ TOTALS = ("distance_mm", "evasions", "confirmed", "false_alarms", "contradiction
 
 
 def crawl(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
-    """Let a body crawl and show what happened; a collision that could be avoided, or an unnoticed end, is a failure."""
+    """Let a body crawl and show what happened.
+
+    A collision that could be avoided and an unnoticed end are a failure, and so is a body that did not live at all.
+    """
     if args.seeds > 1:
         if args.plot or args.runs > 1:
             raise ConfigFault("--plot and --runs belong to one seed; leave --seeds away")
@@ -36,8 +39,8 @@ def crawl(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 
 def held(summary: dict[str, Any]) -> bool:
-    """Say whether nothing happened that must not: see `Record.avoidable` and `Record.unnoticed`."""
-    return not summary["collisions_avoidable"] and not summary["empty_unnoticed"]
+    """Say whether a body lived, and nothing happened that must not: see `Record`'s properties of these names."""
+    return not (summary["collisions_avoidable"] or summary["empty_unnoticed"] or summary["lifeless"])
 
 
 def _crawl(args: Namespace, layouts: list[Layout], seed: int) -> Crawl:
@@ -59,25 +62,34 @@ def _layout(args: Namespace, seed: int) -> Layout:
 def _many(args: Namespace, terminal: Terminal) -> Exit:
     """Crawl once for every seed, and add up."""
     totals, broken = dict.fromkeys(TOTALS, 0), list[dict[str, Any]]()
+    summaries = list[dict[str, Any]]()
     for seed in range(args.seed, args.seed + args.seeds):
         [summary] = [record.summary() for record in _crawl(args, [_layout(args, seed)], seed).records]
+        summaries.append(summary)
         for name in TOTALS:
             totals[name] += summary[name]
         if not held(summary):
             broken.append({"seed": seed, **summary})
-            terminal.note(f"seed {seed} did not hold: {summary['contacts']}")
+            terminal.note(f"seed {seed} did not hold: {_verdict([summary])}")
     first, last = args.seed, args.seed + args.seeds - 1
     lines = [f"seeds {first} to {last}, {args.minutes:g} simulated minutes each:"]
     lines += [f"  {name.replace('_', ' '):<22} {count}" for name, count in totals.items()]
-    lines.append(_verdict(not broken, totals["collisions"]))
+    lines.append(_verdict(summaries))
     document = {"seed": first, "seeds": args.seeds, "minutes": args.minutes, "totals": totals, "broken": broken}
     terminal.give(document, "\n".join(lines))
     return Exit.FAILED if broken else Exit.OK
 
 
-def _verdict(ok: bool, collisions: int) -> str:  # noqa: FBT001 - read once, beside its calls
-    if not ok:
-        return "✗ the body collided although it was warned in time, or its battery ran empty unnoticed"
+def _verdict(summaries: list[dict[str, Any]]) -> str:
+    """Return the sentence that a reader takes along; of what does not hold, the worst."""
+    if avoidable := sum(summary["collisions_avoidable"] for summary in summaries):
+        return f"✗ the body collided although it was warned in time, {avoidable} times"
+    if any(summary["empty_unnoticed"] for summary in summaries):
+        return "✗ the body's battery ran empty, and no decision before had said so"
+    if lifeless := [summary["lifeless"] for summary in summaries if summary["lifeless"]]:
+        several = f" in {len(lifeless)} of {len(summaries)} runs" if len(summaries) > 1 else ""
+        return f"✗ the body did not live{several}, so nothing is shown: {lifeless[0]}"
+    collisions = sum(summary["collisions"] for summary in summaries)
     unavoidable = f"; {collisions} unavoidable ones" if collisions else ""
     return f"✓ no collision where the first sure reading left the stopping distance{unavoidable}; no end unnoticed"
 
@@ -96,12 +108,15 @@ def _page(told: Crawl, summaries: list[dict[str, Any]], document: dict[str, Any]
             f"  {s['earned_ulf'] / 1e6:7.1f} LF"
         )
     newest = summaries[-1]
+    for domain, gate in newest["gates"].items():
+        grant = "acts at once" if gate["granted"] else "no reflex"
+        lines.append(f"     gate of {domain}: weight {gate['weight_ppm'] / 1e6:.2f}, {grant}")
     spent = f"{newest['feeling_ulf'] / 1e6:.1f} LF to feel, {newest['deciding_ulf'] / 1e6:.1f} to decide"
     lines += ["", f"the last run spent {spent}, {newest['moving_ulf'] / 1e6:.1f} to move"]
     lines += [f"  {reason:<32} {count}" for reason, count in newest["reasons"].items()]
     if told.digest:
         lines.append(f"log of {told.entries} entries, digest {told.digest}, {told.crashes} crashes")
-    lines.append(_verdict(document["held"], sum(s["collisions"] for s in summaries)))
+    lines.append(_verdict(summaries))
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -12,20 +13,21 @@ import msgspec
 from deploy.commands.audit import source_of
 from deploy.commands.show import full_subject, print_verdict
 from deploy.commands.task import finish
-from deploy.load import BUILT_IN, find_part
+from deploy.load import BUILT_IN, ON_REQUEST, find_part
 from deploy.recheck import Rerun
 from deploy.terminal import Terminal
 from shared.audit import Options, Report
 from shared.audit import verify as verify_log
 from shared.audit.report import Judged
-from shared.config import Loaded
+from shared.config import Loaded, Settings
 from shared.envelope import Verdict, covers
 from shared.errors import ConfigFault, Exit
 from shared.log.entry import Position
 from shared.message import decode_token, lane_of
-from shared.part import Nerve, declaration
+from shared.part import Nerve, Part, declaration
 from shared.personal import persons
 from shared.vault.erasures import erased_by
+from shared.world import RealWorld
 
 SHOWN_PLACES = 5  #: of one person's values, where a person reads them
 
@@ -34,9 +36,9 @@ def replay(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Print what matches; then say whether the log holds, and whether its decisions come out the same."""
     wanted = Wanted(full_subject(args.subject, "*" if args.source else loaded.settings.env), args.entity)
     wanted.since_ms, wanted.until_ms = _moment(args.since), _moment(args.until)
-    known = [name for name in BUILT_IN if issubclass(find_part(name), Nerve)]
-    again = Again([_nerve(name, "--part") for name in (*known, *args.part)], "came out differently")
-    policy = Again([_nerve(path, "--policy") for path in args.policy], "would differ")
+    ours = [name for name in (*BUILT_IN, *ON_REQUEST) if issubclass(find_part(name), Nerve)]
+    again = Again(_nerves([*ours, *args.part], "--part", loaded.settings), "came out differently")
+    policy = Again(_nerves(args.policy, "--policy", loaded.settings), "would differ")
 
     erased = ErasedAt()
 
@@ -122,7 +124,8 @@ class Again:
 
     nerves: list[Nerve[Any, Any]]
     otherwise: str
-    count: int = 0
+    counts: dict[str, int] = field(default_factory=dict[str, int])  #: by part, how many it ran again
+    left: dict[str, int] = field(default_factory=dict[str, int])  #: by part and version, how many it could not
     differing: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     other_versions: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -130,10 +133,12 @@ class Again:
         self._reruns = [Rerun(nerve) for nerve in self.nerves]
 
     def take(self, verdict: Verdict) -> None:
-        """Run the decisions of one entry again."""
+        """Run the decisions of one entry again; what carries evidence and is none of these nerves' is counted."""
+        evident = {offset for offset, event in verdict.admitted() if event.evidence}
         for rerun in self._reruns:
             for offset, same in rerun.take(verdict):
-                self.count += 1
+                self.counts[rerun.nerve.name] = self.counts.get(rerun.nerve.name, 0) + 1
+                evident.discard(offset)
                 version = verdict.sealed.attributes.version if verdict.sealed is not None else ""
                 if version != rerun.nerve.version:
                     key = f"{rerun.nerve.name} {version}"
@@ -141,6 +146,14 @@ class Again:
                 if not same:
                     place = {"index": verdict.entry.index, "offset": offset, "subject": verdict.entry.subject}
                     self.differing.append(place | {"part": rerun.nerve.name, "version": version})
+        if evident and verdict.sealed is not None:
+            key = f"{verdict.sealed.attributes.source} {verdict.sealed.attributes.version}"
+            self.left[key] = self.left.get(key, 0) + len(evident)
+
+    @property
+    def count(self) -> int:
+        """How many decisions were run again."""
+        return sum(self.counts.values())
 
 
 def _conclude(report: Report, again: Again, policy: Again, asked: list[Judged], terminal: Terminal) -> Exit:
@@ -148,6 +161,10 @@ def _conclude(report: Report, again: Again, policy: Again, asked: list[Judged], 
         f"{report.entries} entries with {report.events} events read from {report.source}; {report.voids} void; "
         f"{again.count} decisions run again, {len(again.differing)} {again.otherwise}"
     )
+    if again.counts:
+        terminal.note(f"  run again: {', '.join(f'{count} of {part}' for part, count in sorted(again.counts.items()))}")
+    for part, count in sorted(again.left.items()):
+        terminal.note(f"  {count} decisions of {part} were NOT run again: name that nerve with --part")
     for version, count in again.other_versions.items():
         terminal.note(f"  {count} decisions were made by {version}: that version repeats them for certain")
     for found in again.differing:
@@ -164,12 +181,17 @@ def _conclude(report: Report, again: Again, policy: Again, asked: list[Judged], 
     return Exit.FAILED if again.differing else Exit.OK
 
 
-def _nerve(name: str, option: str) -> Nerve[Any, Any]:
-    """Return a nerve by its module or file; for --policy it has the name of one that decided, and other rules."""
-    cls = find_part(name)
+def _nerves(names: Sequence[str], option: str, settings: Settings) -> list[Nerve[Any, Any]]:
+    """Return each nerve once, whoever names it twice."""
+    classes = {find_part(name): name for name in reversed(names)}
+    return [_nerve(cls, name, option, settings) for cls, name in reversed(classes.items())]
+
+
+def _nerve(cls: type[Part], name: str, option: str, settings: Settings) -> Nerve[Any, Any]:
+    """Return a nerve as its process builds it; for --policy it has the name of one that decided, and other rules."""
     if not issubclass(cls, Nerve):
         raise ConfigFault(f"{option} {name} holds {cls.__name__}, a {cls.kind}; what decides is a nerve")
-    nerve = cast("Nerve[Any, Any]", cls())
+    nerve = cast("Nerve[Any, Any]", cls.build(settings, RealWorld(settings.env)))
     if not declaration(nerve).decides():
         raise ConfigFault(f"{option} {name}: {cls.__name__} says no decision; annotate what its `decide` returns")
     return nerve

@@ -7,9 +7,8 @@ from typing import ClassVar, Literal
 import msgspec
 from msgspec.structs import replace
 
-from cells.distance_cell.sight import Ahead, Sight, ahead, see
+from cells.distance_cell.sight import Ahead, Sight, ahead, see, too_early
 from shared.constant import constant
-from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import Refusal
 from shared.part import Garden, Nerve
 from shared.subjects.body import (
@@ -81,6 +80,8 @@ class ChargingNerve(Nerve[Charging, ChargingWindow]):
     def decide(
         self, state: Charging, window: ChargingWindow, message: Heard, now_ms: int
     ) -> tuple[ChargingWindow, list[Said] | Refusal]:
+        if isinstance(message, DistanceWave | LightWave) and (no := too_early(message.taken_ms, now_ms)) is not None:
+            return window, no
         window = remember(window, message, now_ms)
         if isinstance(message, BatteryWave):
             return window, _about_battery(state, message, now_ms)
@@ -101,11 +102,12 @@ def remember(window: ChargingWindow, message: Heard, now_ms: int) -> ChargingWin
             new = now_ms - window.blocked_ms > DETOUR_MS
             return replace(window, blocked_ms=now_ms, detours=(window.detours + new) % DETOURS)
         case LightWave():
-            if not window.light_ms < message.taken_ms <= now_ms + CLOCK_SKEW_MS:
+            taken_ms = min(message.taken_ms, now_ms)
+            if taken_ms < window.light_ms:
                 return window
             bearing = None if message.direction_cdeg is None else message.direction_cdeg % FULL_CIRCLE_CDEG
             bright = message.quality != "ABSENT" and message.level_mlux > 0
-            return replace(window, site=message.site, light_ms=message.taken_ms, bearing_cdeg=bearing, bright=bright)
+            return replace(window, site=message.site, light_ms=taken_ms, bearing_cdeg=bearing, bright=bright)
         case BatteryWave():
             return replace(window, site=message.site, battery_ms=min(now_ms, max(window.battery_ms, message.taken_ms)))
         case Tick():

@@ -10,12 +10,11 @@ from typing import ClassVar
 
 from msgspec.structs import replace
 
-from cells.distance_cell.sight import ahead, see
+from cells.distance_cell.sight import ahead, see, too_early
 from nerves.collision.state import Avoiding, CollisionWindow, evolved
 from nerves.collision.steps import CLEAR_MM, Step, next_step
 from shared.config import Settings
 from shared.constant import constant
-from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import Refusal
 from shared.part import Garden, Nerve
 from shared.subjects.body import (
@@ -75,6 +74,8 @@ class CollisionNerve(Nerve[Avoiding, CollisionWindow]):
     def decide(
         self, state: Avoiding, window: CollisionWindow, message: Heard, now_ms: int
     ) -> tuple[CollisionWindow, list[Said] | Refusal]:
+        if isinstance(message, DistanceWave | MotorWave) and (no := too_early(message.taken_ms, now_ms)) is not None:
+            return window, no
         window = remember(window, message, now_ms)
         if not window.site:
             return window, []
@@ -101,11 +102,12 @@ def remember(window: CollisionWindow, message: Heard, now_ms: int) -> CollisionW
             count = min(window.clear + 1, 2) if clear and fresh else window.clear if clear else 0
             return replace(window, site=message.site, sight=sight, clear=count)
         case MotorWave():
-            if not window.motor_ms < message.taken_ms <= now_ms + CLOCK_SKEW_MS:
+            taken_ms = min(message.taken_ms, now_ms)
+            if taken_ms < window.motor_ms:
                 return window
             able = message.state not in ("ABSENT", "EMPTY")
             stalled = message.state == "STALLED"
-            return replace(window, site=message.site, motor_ms=message.taken_ms, motor=able, stalled=stalled)
+            return replace(window, site=message.site, motor_ms=taken_ms, motor=able, stalled=stalled)
         case ReflexActed():
             if not window.site or message.domain not in DOMAINS or message.polarity != 1:
                 return window

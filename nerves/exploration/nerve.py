@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import msgspec
 from msgspec.structs import replace
 
-from cells.distance_cell.sight import Ahead, Sight, ahead, see
+from cells.distance_cell.sight import Ahead, Sight, ahead, see, too_early
 from shared.constant import constant
 from shared.errors import Refusal
 from shared.part import Garden, Nerve
@@ -66,6 +66,8 @@ class ExplorationNerve(Nerve[Exploring, ExplorationWindow]):
         self, state: Exploring, window: ExplorationWindow, message: DistanceWave | Tick, now_ms: int
     ) -> tuple[ExplorationWindow, list[Said] | Refusal]:
         if isinstance(message, DistanceWave):
+            if (no := too_early(message.taken_ms, now_ms)) is not None:
+                return window, no
             window = ExplorationWindow(message.site, see(window.sight, message, now_ms))
         if not window.site:
             return window, []

@@ -12,7 +12,6 @@ from nerves.gate.nodes import HandedOn, Node, after, best, changes, voices
 from nerves.gate.weights import faded, learned, seed_of
 from nerves.gate.window import SUMMARY_CHARS, Heard, Window, cosines_ppm
 from shared.constant import constant
-from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import Refusal
 from shared.part import Nerve
 from shared.subjects.gates import (
@@ -130,12 +129,15 @@ def weight_of(state: GateTrust, domain: str, now_ms: int) -> int:
 
 def _felt(state: GateTrust, window: Window, felt: WaveFelt, now_ms: int) -> tuple[Window, list[Says] | Refusal]:
     """Weigh one wave; it may act by reflex, and it may open or close the gate."""
-    if felt.taken_ms > now_ms + CLOCK_SKEW_MS:
-        return window, Refusal("R001", f"felt {felt.taken_ms - now_ms} ms in the future")
+    if felt.taken_ms > now_ms + WINDOW_MS:
+        early_ms = felt.taken_ms - now_ms
+        return window, Refusal("R001", f"felt {early_ms} ms in the future, the window is {WINDOW_MS} ms")
     if now_ms - felt.taken_ms > WINDOW_MS:
         return window, Refusal("R001", f"felt {now_ms - felt.taken_ms} ms ago, the window is {WINDOW_MS} ms")
     if window.knows(felt.wave_id):
         return window, []
+    if felt.taken_ms > now_ms:  # a clock that is ahead makes nothing count for longer
+        felt = msgspec.structs.replace(felt, taken_ms=now_ms)
     window, acted = _reflex(state, window, felt, now_ms)
     window, said = _owed(state, window)
     window = _renamed(state, window.aged(now_ms), Collapse(0, 0, 0, 0), (), said)

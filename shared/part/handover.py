@@ -82,6 +82,8 @@ class Handover:
         for ordinal, output in enumerate(outputs):
             if isinstance(output, Refusal):
                 self.work.refused += 1
+                if not isinstance(received.message, Request):  # nobody waits who could be told
+                    await self.bus.dead(received.delivery, output)
             if isinstance(output, Reply | Refusal):
                 answer = output
             output_id = derive_event_id(received.identity, self.part.name, handler.name, ordinal)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,25 +17,24 @@ from deploy.body import alive, direct
 from deploy.body.arena import CAPACITY_UJ, Arena, Contact
 from deploy.body.layout import BODY_MM, DOCK_MM, GAP_MM, Disc, Layout, boxed, drawn
 from deploy.body.picture import ascii_map, svg
-from deploy.body.record import Record, Weights
+from deploy.body.record import Gate, Record, Weights
 from deploy.body.trig import ONE, cosine, sine
 from deploy.cli import main
+from deploy.load import find_part
 from deploy.references.samples import sample
 from deploy.simulation import Trouble
 from organs.motors import Authority, Motion
 from shared.errors import Exit
-from shared.part import Organ
 from shared.subjects.body import (
     CRUISE_MM_S,
     HOLD_MS,
     STOPPING_MM,
     ChargingDecided,
     CollisionDecided,
-    DistanceWave,
     ExplorationDecided,
     MotorRequest,
 )
-from shared.subjects.gates import OutcomeRequest, ReflexActed, ReflexGranted, WeightChanged
+from shared.subjects.gates import ReflexGranted, WeightChanged
 
 HARSH = Trouble(drop=0.1, duplicate=0.1, delay=0.05, lose_ack=0.05, lose_append=0.05, crash=20.0, skew=0.0)
 #: Of their arenas each throws something before the body that it cannot avoid.
@@ -106,6 +106,19 @@ def test_a_body_that_obeys_nobody_is_found_out(
     told = json.loads(capsys.readouterr().out)
     assert (False, 1) == (told["held"], min(1, told["runs"][0]["collisions_avoidable"]))
     assert Exit.FAILED == main(["crawl", "--seed", "3", "--seeds", "2", "--minutes", "0.5", "--direct"])
+    assert "✗ the body collided although it was warned in time" in capsys.readouterr().out
+
+
+@pytest.mark.spec("NIM-13")
+def test_a_battery_that_nobody_watches_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A body whose nerve never says that its battery is low runs empty unnoticed; the crawl says so, and fails."""
+    words = ["crawl", "--seed", "37", "--minutes", "1.7", "--direct"]
+    assert Exit.OK == main(words)
+    monkeypatch.setattr("nerves.charging.nerve.next_step", lambda *_: None)
+    assert Exit.FAILED == main(words)
+    assert "✗ the body's battery ran empty" in capsys.readouterr().out
 
 
 @pytest.mark.spec("NIM-13")
@@ -127,7 +140,53 @@ def test_trouble_on_the_bus_hurts_nobody(seed: int) -> None:
     assert 3 < first.crashes
 
 
+@pytest.mark.spec("NIM-13", "X-12")
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--seed", "2", "--faults", "skew=8"), "nothing was moved and nothing was decided: .* refused, .* R001 "),
+        (("--seed", "3", "--faults", "skew=20"), "charging could not start: R001 .* in the future"),
+        (("--seed", "3", "--direct", "--minutes", "0.0001"), "nothing was moved and nothing was decided: "),
+    ],
+)
+def test_a_body_that_did_not_live_shows_nothing(
+    words: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nothing was moved or decided, or a part was not let in, there is no ✓: it says why, and ends with 1."""
+    assert Exit.FAILED == main(["crawl", "--minutes", "0.1", *words])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(f"✗ the body did not live, so nothing is shown: .*{why}.*", last), last
+
+
+@pytest.mark.spec("NIM-13")
+def test_many_bodies_of_which_some_did_not_live(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of many seeds each that showed nothing is named, and the whole does not hold."""
+    assert Exit.FAILED == main(["crawl", "--seed", "1", "--seeds", "2", "--minutes", "0.1", "--faults", "skew=8"])
+    captured = capsys.readouterr()
+    assert "seed 1 did not hold: ✗ the body did not live" in captured.err
+    assert "✗ the body did not live in " in captured.out
+
+
 # What it does where it can go no further
+
+
+@pytest.mark.spec("NIM-13", "X-10")
+def test_an_arena_with_no_exit_by_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """`crawl --boxed` shows a body that found no way out: it says so, called for help, and went nowhere."""
+    assert Exit.OK == main(["crawl", "--boxed", "--seed", "7", "--minutes", "0.25", "--direct", "--json"])
+    [run] = json.loads(capsys.readouterr().out)["runs"]
+    assert (1, 1, 0, 0) == (run["boxed_in"], run["calls_for_help"], run["distance_mm"], run["collisions"])
+    assert Exit.OK == main(["crawl", "--boxed", "--seed", "7", "--minutes", "0.25", "--direct"])
+    assert "collision: boxed_in " in capsys.readouterr().out
+
+
+@pytest.mark.spec("NIM-13")
+def test_sensors_that_contradict_each_other_in_an_arena() -> None:
+    """Before glass, which sound sees and light does not, the body stops, names the contradiction, and turns away."""
+    record, _ = crawled(hall(discs=(Disc(1_800, 600, 300, glass=True),)), 0.25)
+    first = next(d for d in record.decisions if isinstance(d, CollisionDecided) and "DETECT" in d.path)
+    assert "contradiction" == first.reason
+    assert (0, "confirmed") == (len(record.contacts), record.evasions[0].outcome)
 
 
 @pytest.mark.spec("NIM-13")
@@ -178,15 +237,17 @@ def test_an_empty_battery_was_announced() -> None:
 
 
 @pytest.mark.spec("NIM-13")
-def test_evasions_become_cheaper() -> None:
-    """From arena to arena the body keeps what it learned: an evasion costs 10 lifeforce at first and 2.5 at last."""
-    told = direct.crawl([drawn(seed, 2.0) for seed in range(6)], 0, 2.0)
-    summaries = [record.summary() for record in told.records]
-    assert {"deliberate"} <= set(summaries[0]["habits"])
-    assert {"reflex"} == set(summaries[-1]["habits"])
-    assert 2_500_000 == summaries[-1]["mean_evasion_ulf"] < summaries[0]["mean_evasion_ulf"] // 3
-    assert summaries[-1]["mean_evasion_ms"] < summaries[0]["mean_evasion_ms"]
-    assert (False, True) == (summaries[0]["reflex"], summaries[-1]["reflex"])
+def test_evasions_become_cheaper(capsys: pytest.CaptureFixture[str]) -> None:
+    """The page prints how it learns, a line for each arena: an evasion costs 10 lifeforce at first and 2.5 at last."""
+    assert Exit.OK == main(["crawl", "--seed", "0", "--runs", "6", "--minutes", "2", "--direct"])
+    row = re.compile(r" +\d+ .* ([01]\.\d\d)  (\w+) +(\d+\.\d\d) LF +(\d+) ms .*")
+    curve = [found.groups() for line in capsys.readouterr().out.splitlines() if (found := row.fullmatch(line))]
+    weights, habits = [float(weight) for weight, *_ in curve], [habit for _, habit, *_ in curve]
+    costs, took = [float(cost) for *_, cost, _ in curve], [int(ms) for *_, ms in curve]
+    assert (6, "deliberate", "reflex") == (len(curve), habits[0], habits[-1])
+    assert (sorted(weights), sorted(costs[:4], reverse=True)) == (weights, costs[:4])
+    assert 2.5 == costs[-1] < costs[0] / 3
+    assert took[-1] < took[0]
 
 
 def weighed(domain: str, after_ppm: int, signal: bytes = bytes(16), before_ppm: int = 0) -> WeightChanged:
@@ -194,68 +255,59 @@ def weighed(domain: str, after_ppm: int, signal: bytes = bytes(16), before_ppm: 
     return replace(sample(WeightChanged), domain=domain, signal=signal, before_ppm=before_ppm, after_ppm=after_ppm)
 
 
-made: list[StandInGate] = []  #: every one that a crawl made
-
-
-class StandInGate(Organ):
-    """Stands in for the gates: it grants itself a reflex, acts on every near thing, and weighs what came of it."""
-
-    name: ClassVar[str] = "stand_in_gate"
-    version: ClassVar[str] = "1.0.0"
-
-    def __init__(self) -> None:
-        self.weight_ppm = 900_000
-        self.acted: set[bytes] = set()
-        self.told: list[OutcomeRequest] = []
-        made.append(self)
-
-    async def on_wave(self, wave: DistanceWave) -> list[ReflexGranted | ReflexActed]:
-        """Act at once; the first time, say by which grant."""
-        if wave.polarity != 1 or wave.domain == "distance":
-            return []
-        wave_id = wave.taken_ms.to_bytes(16, "big")
-        granted = [] if self.acted else [ReflexGranted(wave.domain, granted=True, weight_ppm=900_000, reason="seed")]
-        self.acted.add(wave_id)
-        content, taken_ms = wave.content, wave.taken_ms
-        return [
-            *granted,
-            ReflexActed(wave.domain, wave_id, wave.confidence_ppm, 1, 0, content, taken_ms, "nervous.cells.distance"),
-        ]
-
-    async def on_outcome(self, request: OutcomeRequest) -> list[WeightChanged]:
-        """Trust the gate more."""
-        self.told.append(request)
-        before, self.weight_ppm = self.weight_ppm, min(1_000_000, self.weight_ppm + 1_000)
-        return [weighed(request.domain, self.weight_ppm, request.signal, before)]
+GATES = tuple(find_part(name) for name in ("organs.meaning", "nerves.gate", "nerves.outcome", "nerves.thalamus"))
 
 
 @pytest.mark.spec("NIM-05", "NIM-06", "NIM-13")
 def test_with_gates_the_reflex_acts_and_its_outcome_is_reported() -> None:
-    """A gate's reflex stops the body and its evasion costs 2.5 from the first on; what it found goes to the gate."""
-    told = alive.crawl([drawn(3, 1.0)], 3, 1.0, more=[StandInGate])
-    gate = made[-1]
-    [record] = told.records
+    """The gates that ship: danger's reflex stops the body, its evasion costs 2.5 from the first on and is confirmed,
+    which makes the gate more trusted; one cell alone that sees an obstacle opens no gate. All decisions come out again.
+    """
+    layout = drawn(3, 1.0)
+    [record] = alive.crawl([layout], 3, 1.0, more=GATES).records
+    [alone] = alive.crawl([layout], 3, 1.0).records
     reflexes = [evasion for evasion in record.evasions if evasion.habit == "reflex"]
-    assert 3 < len(reflexes)
-    assert {2_500_000} == {evasion.cost_ulf for evasion in reflexes if evasion.outcome == "confirmed"}
-    assert 3 < len(gate.told)
-    assert {request.signal for request in gate.told} <= gate.acted
-    assert len(gate.told) == len({request.signal for request in gate.told})
-    assert (gate.weight_ppm, True) == (record.weights.weight_ppm, record.weights.reflex)
+    assert [(2_500_000, "confirmed")] * 2 == [(evasion.cost_ulf, evasion.outcome) for evasion in reflexes]
+    assert {"deliberate"} == {evasion.habit for evasion in alone.evasions}
+    assert len(reflexes) == record.reasons["gate of danger: confirmed"] < record.reasons["gate of danger: reflex"]
+    assert {"gate of danger: reflex", "gate of danger: confirmed"} == {
+        what for what in record.reasons if what.startswith("gate")
+    }
+    [(domain, gate)] = record.weights.gates.items()
+    assert ("danger", True) == (domain, gate.granted)
+    assert 920_000 < gate.weight_ppm
     assert 0 == record.avoidable
 
 
 @pytest.mark.spec("NIM-06")
-def test_whose_weight_counts() -> None:
-    """Without gates the nerve's own count is the weight; where the gates weigh, theirs is, and a grant can be taken."""
+def test_each_weight_stands_for_itself() -> None:
+    """The nerve's own count and what each gate earned are told apart, whoever spoke last; a grant can be taken back."""
     weights = Weights()
     weights.take(weighed("joy", 1))
-    assert (100_000, False) == (weights.weight_ppm, weights.reflex)
+    assert (100_000, False, {}) == (weights.own_ppm, weights.reflex, weights.gates)
     weights.take(ReflexGranted("danger", granted=True, weight_ppm=900_000, reason=""))
-    assert (900_000, True) == (weights.weight_ppm, weights.reflex)
-    weights.take(weighed("obstacle", 780_000))
+    weights.take(weighed("obstacle", 120_000))
+    weights.take(weighed("danger", 880_000))
+    both = {"danger": Gate(880_000, granted=True), "obstacle": Gate(120_000)}
+    assert (100_000, False, both) == (weights.own_ppm, weights.reflex, weights.gates)
     weights.take(ReflexGranted("danger", granted=False, weight_ppm=780_000, reason=""))
-    assert (780_000, False) == (weights.weight_ppm, weights.reflex)
+    assert {"danger": Gate(780_000), "obstacle": Gate(120_000)} == weights.gates
+
+
+@pytest.mark.spec("NIM-06", "X-10")
+def test_what_the_gates_earned_is_shown_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    """With gates the page has a line for each that earned something, beside the nerve's own weight; so has the JSON."""
+    words = ["crawl", "--seed", "3", "--minutes", "0.5"]
+    for name in ("organs.meaning", "nerves.gate", "nerves.outcome"):
+        words += ["--part", name]
+    assert Exit.OK == main(words)
+    shown = capsys.readouterr().out
+    assert "gate of danger: weight 0.9" in shown
+    assert ", acts at once" in shown
+    assert Exit.OK == main([*words, "--json"])
+    [run] = json.loads(capsys.readouterr().out)["runs"]
+    assert (["danger"], False) == ([*run["gates"]], run["reflex"])
+    assert run["weight_ppm"] < 300_000 < run["gates"]["danger"]["weight_ppm"]
 
 
 # The arena

@@ -12,6 +12,7 @@ from nerves.charging import ChargingNerve
 from nerves.collision import CollisionNerve
 from nerves.collision.steps import CLEAR_MM, COMPILED_ULF, RESCAN_MS, judged
 from nerves.exploration import ExplorationNerve
+from shared.errors import Refusal
 from shared.habit import habit_of
 from shared.message import Message
 from shared.part import Nerve
@@ -46,10 +47,14 @@ class Body:
         self.decided: list[Any] = []
         self.commands: list[MotorRequest] = []
         self.waves: list[BoxedInWave] = []
+        self.refused: list[Refusal] = []
 
     def hear(self, message: Message) -> None:
         """Decide about one message as the runner does, and evolve."""
         self.window, said = self.nerve.decide(self.state, self.window, message, self.now_ms)
+        if isinstance(said, Refusal):
+            self.refused.append(said)
+            return
         for one in said:
             if isinstance(one, MotorRequest):
                 self.commands.append(one)
@@ -366,7 +371,73 @@ def test_what_comes_late_or_from_the_future_says_nothing() -> None:
     window = body.window
     for taken_ms in (body.now_ms, body.now_ms - 200, body.now_ms + 60_000):
         body.hear(distance(taken_ms, 100))
-    assert (window, "IDLE") == (body.window, body.state.state)
+    assert (window, "IDLE", ["R001"]) == (body.window, body.state.state, [no.code for no in body.refused])
+
+
+AHEAD_MS = st.one_of(st.integers(1, EVIDENCE_MS + 1), st.integers(1_000, 30_000))
+
+
+@pytest.mark.spec("NIM-13", "X-06")
+@given(AHEAD_MS)
+def test_a_clock_that_is_ahead_does_not_blind_avoiding(ahead_ms: int) -> None:
+    """After one reading stamped ahead of time the next real ones count: the obstacle and the stall are decided."""
+    body = collision()
+    body.hear(distance(body.now_ms + ahead_ms, 2_000))
+    body.see(60, times=2)
+    assert (["ready", "danger", "evaluated"], "stop") == (body.said, body.doing)
+    other = collision()
+    other.hear(motor(other.now_ms + ahead_ms))
+    other.now_ms += BEAT_MS
+    other.hear(motor(other.now_ms, "STALLED"))
+    assert "stalled" == other.said[-1]
+
+
+@pytest.mark.spec("NIM-13", "X-06")
+@given(AHEAD_MS)
+def test_a_clock_that_is_ahead_keeps_nothing_fresh(ahead_ms: int) -> None:
+    """What was stamped ahead of time is no evidence for longer than any other: heard last, it ends in 0.4 s."""
+    body = collision()
+    body.hear(distance(body.now_ms + ahead_ms, 2_000))
+    body.wait(EVIDENCE_MS + 1)
+    assert ("silent", "DISABLED") == (body.said[-1], body.state.state)
+    explorer = Body(ExplorationNerve())
+    explorer.see(2_000, times=3)
+    explorer.hear(distance(explorer.now_ms + ahead_ms, 2_000))
+    explorer.wait(EVIDENCE_MS + 1)
+    assert ("silent", "BLIND") == (explorer.said[-1], explorer.state.state)
+
+
+@pytest.mark.spec("NIM-13", "X-06")
+@given(AHEAD_MS)
+def test_a_clock_that_is_ahead_leads_nobody_on(ahead_ms: int) -> None:
+    """Exploring and charging lead no body on towards what real readings show, whatever one stamped ahead said."""
+    explorer, charger = Body(ExplorationNerve()), seeking()
+    explorer.see(2_000, times=3)
+    charger.hear(light(charger.now_ms, 0))
+    charger.see(2_000)
+    for body in (explorer, charger):
+        assert "forward" == body.doing
+        body.hear(distance(body.now_ms + ahead_ms, 2_000))
+        before = len(body.commands)
+        body.see(60, times=10)
+        assert [] == [command for command in body.commands[before:] if command.action == "forward"]
+
+
+@pytest.mark.spec("NIM-13")
+@given(AHEAD_MS)
+def test_a_clock_that_is_ahead_shows_no_light_for_ever(ahead_ms: int) -> None:
+    """A light stamped ahead of time neither hides the next one nor stays lit longer than any other."""
+    body = seeking()
+    body.hear(light(body.now_ms + ahead_ms, 0))
+    body.now_ms += BEAT_MS
+    body.hear(light(body.now_ms, 9_000))
+    body.see(2_000)
+    assert "turn" == body.doing
+    dark = seeking()
+    dark.hear(light(dark.now_ms + ahead_ms, 0))
+    dark.now_ms += 1_001
+    dark.see(2_000)
+    assert "" == dark.doing
 
 
 @pytest.mark.spec("NIM-13")

@@ -163,10 +163,24 @@ def test_late_and_future_waves_are_refused_by_name() -> None:
     """A wave felt longer ago than the window, or in the future, is refused with R001; a second late still counts."""
     gate = Gate()
     [late] = gate.hear(felt(1, "a", taken_ms=START_MS - WINDOW_MS - 1))
-    [early] = gate.hear(felt(2, "a", taken_ms=START_MS + 3_600_000))
+    [early] = gate.hear(felt(2, "a", taken_ms=START_MS + WINDOW_MS + 1))
     assert ["R001", "R001"] == [late.code, early.code]
     gate.hear(felt(3, "a"))
     gate.hear(felt(4, "b", taken_ms=START_MS - 1_000))
+    assert 1 == len(gate.all_of(SignalVerified))
+
+
+@given(st.integers(-WINDOW_MS, 30_000), st.integers(WINDOW_MS + 1, 3 * WINDOW_MS), st.sampled_from([-1, 1]))
+@pytest.mark.spec("NIM-05")
+def test_nothing_counts_for_longer_than_the_window(ahead_ms: int, after_ms: int, polarity: int) -> None:
+    """However a wave is stamped, a window after it was heard it is forgotten, and neither supports nor denies."""
+    gate = Gate()
+    gate.hear(felt(1, "a", 900_000, polarity=polarity, taken_ms=START_MS + ahead_ms))
+    gate.tick(after_ms)
+    assert () == gate.window.waves
+    gate.hear(felt(2, "b", 700_000, taken_ms=gate.now_ms))
+    assert [] == gate.all_of(SignalVerified)
+    gate.hear(felt(3, "c", 700_000, taken_ms=gate.now_ms))
     assert 1 == len(gate.all_of(SignalVerified))
 
 
@@ -358,7 +372,7 @@ WAVES = st.lists(
         st.integers(0, FULL),
         st.integers(0, FULL),
         st.sampled_from([-1, 1]),
-        st.integers(-2_000, 200),
+        st.integers(-2_000, 2_000),
         st.integers(0, 2_000),
         st.sampled_from(["confirmed", "failed", "partial", None]),
     ),
@@ -401,6 +415,51 @@ def test_the_order_of_waves_does_not_matter(waves: list[tuple[str, int, int]]) -
     assert -FULL <= said.value_ppm <= FULL
     stronger = collapse([*shares, Share("e", bytes(16), 0, 200_000, FULL, 1)])
     assert stronger.support_ppm >= said.support_ppm
+
+
+@pytest.mark.spec("NIM-05")
+def test_what_a_gate_did_on_the_way_goes_by_the_order() -> None:
+    """Two that agree and then one that denies it open the gate and close it; with the denial first it never opens."""
+    last, first = Gate(), Gate()
+    for gate, sides in ((last, (1, 1, -1)), (first, (-1, 1, 1))):
+        for number, (source, polarity) in enumerate(zip("abc" if sides[0] > 0 else "cab", sides, strict=True)):
+            gate.hear(felt(number, source, 900_000, polarity=polarity))
+    assert (["OPEN", "CLOSED"], 1) == (labels(last), len(last.all_of(SignalVerified)))
+    assert (["CLOSED"], 0) == (labels(first), len(first.all_of(SignalVerified)))
+
+
+@pytest.mark.spec("NIM-05", "X-12")
+@pytest.mark.parametrize(
+    ("before", "gone"),
+    [
+        ("b" + "a" * (MAX_WAVES - 1), 1),
+        ("b" * 3 + "c" * 4 + "a" * (MAX_WAVES - 7), 7),
+        ("ab" * (MAX_WAVES // 2), 0),
+        ("b" + "ab" * (MAX_WAVES // 2 - 1) + "a", 0),
+        ("abcde" * (MAX_WAVES // 5), 0),
+    ],
+)
+def test_who_has_most_is_forgotten_first(before: str, gone: int) -> None:
+    """Beyond its bound a window loses the oldest wave of whoever has most in it, of several of whoever came first."""
+    gate = Gate()
+    for number, source in enumerate(before):
+        gate.hear(felt(number, source, 1))
+    assert MAX_WAVES == len(gate.window.waves)
+    gate.hear(felt(MAX_WAVES, "z", 1))
+    left = [int.from_bytes(heard.share.wave_id, "big") for heard in gate.window.waves]
+    assert [number for number in range(MAX_WAVES + 1) if number != gone] == left
+
+
+@pytest.mark.spec("NIM-05", "X-12")
+def test_a_flood_drowns_nobody() -> None:
+    """However much one source says, another that agrees is still heard, and the two open the gate."""
+    gate = Gate()
+    gate.hear(felt(1, "quiet", 600_000))
+    for number in range(2, 3 * MAX_WAVES):
+        gate.hear(felt(number, "loud", 50_000))
+    assert [] == gate.all_of(SignalVerified)
+    gate.hear(felt(1_000, "other", 600_000))
+    assert 1 == len(gate.all_of(SignalVerified))
 
 
 @given(st.integers(-FULL, FULL), st.integers(0, 40_000), st.integers(0, 40_000))

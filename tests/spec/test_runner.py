@@ -409,15 +409,16 @@ def test_a_refusal_is_an_answer_and_no_failure(play: Play) -> None:
 
 @pytest.mark.spec("X-12")
 def test_a_refused_signal_is_dead_lettered() -> None:
-    """A signal that the part refuses becomes a dead letter, because nobody waits for an answer."""
+    """A signal that a cell or a nerve refuses becomes a dead letter, because nobody waits for an answer."""
 
     async def body(ground: Ground) -> None:
         async with stage(ground) as here:
             await here.carry(BenchCell())
+            await here.carry(TallyNerve())
             asker, dead = await here.asker(), await here.dead()
             await asker.emit(Hint("ann", 13))
-            [letter] = await letters(dead, 1)
-            assert ("B012", "not 13") == (letter.code, letter.detail)
+            found = {(letter.part, letter.code, letter.detail) for letter in await letters(dead, 2)}
+            assert {("bench", "B012", "not 13"), ("tally", "B012", "13 is no hint")} == found
 
     play_sim(body)
 

@@ -1,0 +1,127 @@
+"""`audit replay` on a real server's log: each decision of each nerve that ships is made again, to the same bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.attach import operator
+from deploy.load import BUILT_IN, ON_REQUEST, find_part
+from shared.bus import Bus
+from shared.codec import decode
+from shared.config import load
+from shared.errors import Exit
+from shared.home import Keys
+from shared.keys import CHEAP
+from shared.message import Decision, Message, Wave, lookup
+from shared.part import Nerve
+from shared.subjects.body import ChargingDecided, CollisionDecided, ExplorationDecided
+from shared.subjects.gates import OutcomeJudged, OutcomeRequest, SignalVerified
+from shared.subjects.nervous import AssessRequest
+from shared.subjects.system import Decided
+from shared.subjects.thalamus import Escalated
+from shared.world import RealWorld, new_id, now_ms
+from tests.commands import EVENT_S, Done, Home
+from tests.parts import Add
+from tests.spec.test_body_nerves import battery, distance, motor
+
+SHIPPED = {find_part(name).name: name for name in (*BUILT_IN, *ON_REQUEST) if issubclass(find_part(name), Nerve)}
+OWN = "tests.parts:TallyNerve"
+BEAT_S = 0.1
+
+
+async def decided(bus: Bus, cls: type[Decision]) -> list[Message]:
+    """Return every decision of a class that is in the log."""
+    return [
+        decode(cls, bytes(event.data))
+        async for verdict in bus.replay()
+        if lookup(verdict.entry.subject) is cls
+        for _, event in verdict.admitted()
+    ]
+
+
+async def until_decided(bus: Bus, cls: type[Decision]) -> Message:
+    """Return the last decision of a class, once there is one."""
+    give_up = time.monotonic() + EVENT_S
+    while not (found := await decided(bus, cls)):
+        assert time.monotonic() < give_up, cls.__name__
+        await asyncio.sleep(BEAT_S)
+    return found[-1]
+
+
+async def lived(bus: Bus) -> None:
+    """Let every nerve decide: a body before an obstacle, its battery low; a site assessed; heat felt and judged."""
+
+    def body(front_mm: int) -> list[Wave]:
+        at_ms = now_ms(bus.world)
+        return [motor(at_ms), distance(at_ms, front_mm), battery(at_ms, 100_000)]
+
+    for front_mm in [2_000] * 5 + [200] * 20:
+        for message in body(front_mm):
+            await bus.emit(message, message_id=new_id(bus.world))
+        await asyncio.sleep(BEAT_S)
+    for cls in (CollisionDecided, ExplorationDecided, ChargingDecided):
+        await until_decided(bus, cls)
+    assert isinstance(await bus.request(AssessRequest("here")), Decided)
+    for source in ("heat", "oven"):
+        raw = b'{"domain":"heat","confidence_ppm":800000,"content":"heat","cost_ulf":1}'
+        await bus.wire.publish(f"dev.trial.cells.{source}.wave", raw)
+    verified = await until_decided(bus, SignalVerified)
+    assert isinstance(verified, SignalVerified)
+    await until_decided(bus, Escalated)
+    judged = OutcomeRequest("heat", verified.signal, 0, 0, 0, "")
+    assert isinstance(await bus.request(judged), Decided)
+    await until_decided(bus, OutcomeJudged)
+    assert isinstance(await bus.request(Add("ann", 1)), Decided)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A living organism of every nerve that ships and one of somebody's own, which have all decided."""
+    home = Home.at(tmp_path_factory.mktemp("replay")).without_records().set(beat_ms="100")
+    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
+    parts = (*SHIPPED.values(), "cells.sensor_cell", "organs.meaning", "organs.notary", OWN)
+
+    async def whole() -> None:
+        async with operator(load(home.environ, {}, "here"), lambda _: None) as bus:
+            await lived(bus)
+
+    with home.up(*(word for part in parts for word in ("--part", part))):
+        asyncio.run(whole())
+        yield home
+
+
+def counted(done: Done) -> dict[str, int]:
+    """How many decisions of which part were run again."""
+    [line] = [line for line in done.err.splitlines() if line.startswith("  run again: ")]
+    return {part: int(count) for count, part in re.findall(r"(\d+) of (\w+)", line)}
+
+
+@pytest.mark.spec("X-03", "NIM-09", "NIM-13")
+def test_every_decision_of_every_nerve_that_ships_comes_out_again(home: Home) -> None:
+    """Nothing is named, and each shipped nerve's decisions are all made again; somebody's own are said to be left."""
+    done = home.held("audit", "replay")
+    assert set(SHIPPED) == set(counted(done))
+    assert "decisions run again, 0 came out differently" in done.err
+    assert "1 decisions of tally 1.0.0 were NOT run again" in done.err
+
+
+@pytest.mark.spec("X-03")
+def test_who_is_named_is_run_again_once(home: Home) -> None:
+    """One's own nerve is run again where it is named; one of ours that is named too still only once."""
+    before = counted(home.held("audit", "replay"))
+    done = home.held("audit", "replay", "--part", OWN, "--part", "nerves.collision")
+    after = counted(done)
+    assert (1, before["collision"]) == (after["tally"], after["collision"])
+    assert "NOT run again" not in done.err
+
+
+@pytest.mark.spec("X-03", "X-12")
+def test_who_decides_nothing_is_refused(home: Home) -> None:
+    """A cell or an organ has no decision to be run again: named, it is a wrong setting."""
+    done = home.run("audit", "replay", "--part", "cells.math_cell")
+    assert (int(Exit.CONFIG), True) == (done.code, "what decides is a nerve" in done.sentence)
