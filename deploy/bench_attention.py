@@ -207,9 +207,10 @@ async def _tiers(prober: Prober, probes: int) -> AsyncGenerator[TierFigure]:
 async def _pair(prober: Prober, domain: str, n: int, wanted: Sequence[type[Told]]) -> float:
     """Let one cell feel something, then time the second that agrees."""
     novel = domain == UNKNOWN
-    told = ("zxqv", 900_000, f"purple elephants recite tax law, volume {n}") if novel else (domain, 800_000, domain)
-    await prober.feel(("one", *told))
-    [taken] = await prober.timed(("two", *told), wanted)
+    told = f"purple elephants recite tax law, volume {n}" if novel else domain
+    said, confidence_ppm = ("zxqv", 900_000) if novel else (domain, 800_000)
+    await prober.feel(("one", said, confidence_ppm, told))
+    [taken] = await prober.timed(("two", said, confidence_ppm, told), wanted)
     await prober.world.sleep(REST_S)
     return taken
 

@@ -96,7 +96,7 @@ class Crew:
         for name in names:
             nkey = nkey_path(self.keys, name.rpartition(".")[2])
             program = Home(
-                self.home.folder, self.home.settings | {"nats_nkey": str(nkey)}, (sys.executable, "-m", name)
+                self.home.folder, {**self.home.settings, "nats_nkey": str(nkey)}, (sys.executable, "-m", name)
             )
             self.parts[name] = self.stack.enter_context(program.living())
         for name in names:
