@@ -46,7 +46,7 @@ class Rerun:
             state = self.states.get(entity, self.nerve.start())
             if sealed.attributes.batch == 0:
                 self._before[entity] = state
-            again = self.nerve.decide_again(self._before[entity], event.evidence, registered())
+            again = self.nerve.about(entity).decide_again(self._before[entity], event.evidence, registered())
             place = sealed.attributes.batch
             out.append((offset, place < len(again) and again[place] == bytes(event.data)))
             self.states[entity] = self.nerve.evolve(state, decision)

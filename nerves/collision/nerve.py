@@ -6,7 +6,7 @@ weight above 0.8, or where the gates' reflex has stopped the body already, it tu
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from msgspec.structs import replace
 
@@ -58,6 +58,9 @@ class CollisionNerve(Nerve[Avoiding, CollisionWindow]):
 
     def again(self, world: SimWorld) -> CollisionNerve:
         return CollisionNerve(self.site)
+
+    def about(self, entity: str) -> Self:
+        return type(self)(entity)
 
     def entity(self, message: Heard) -> str | None:
         match message:

@@ -7,7 +7,7 @@ told only words that are meant for it (`HeardWave`), and what it decides holds t
 
 from __future__ import annotations
 
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Self, TypeAlias
 
 from msgspec.structs import replace
 
@@ -52,6 +52,9 @@ class ConversationNerve(Nerve[Talking, ConversationWindow]):
 
     def again(self, world: SimWorld) -> ConversationNerve:
         return ConversationNerve(self.site)
+
+    def about(self, entity: str) -> Self:
+        return type(self)(entity)
 
     def entity(self, message: Heard) -> str | None:
         match message:

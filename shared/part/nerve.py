@@ -10,7 +10,7 @@ import typing
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 import msgspec
 
@@ -65,6 +65,13 @@ class Nerve(Part, Generic[S, W]):
         Another decision may take its place on the lane; override this to remember what is still owed to the log.
         """
         return window
+
+    def about(self, entity: str) -> Self:
+        """Return the nerve as it was when it decided about an entity; override it where it knows one of them by itself.
+
+        Who runs a decision again does so on another machine, where the nerve would be built for another site.
+        """
+        return self
 
     def handlers(self) -> list[Handler]:
         return [read_handler(self.decide, "decide", parameter=2)]

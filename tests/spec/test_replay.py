@@ -22,6 +22,7 @@ from shared.part import Nerve
 from shared.subjects.body import ChargingDecided, CollisionDecided, ExplorationDecided
 from shared.subjects.gates import OutcomeJudged, OutcomeRequest, SignalVerified
 from shared.subjects.nervous import AssessRequest
+from shared.subjects.speech import HeardWave, TurnTaken
 from shared.subjects.system import Decided
 from shared.subjects.thalamus import Escalated
 from shared.world import RealWorld, new_id, now_ms
@@ -67,6 +68,10 @@ async def lived(bus: Bus) -> None:
     for cls in (CollisionDecided, ExplorationDecided, ChargingDecided):
         await until_decided(bus, cls)
     assert isinstance(await bus.request(AssessRequest("here")), Decided)
+    words = "what is a nerve?"
+    heard = HeardWave("speech", 900_000, words, 1, "here", now_ms(bus.world), new_id(bus.world), words)
+    await bus.emit(heard, message_id=new_id(bus.world))
+    await until_decided(bus, TurnTaken)
     for source in ("heat", "oven"):
         raw = b'{"domain":"heat","confidence_ppm":800000,"content":"heat","cost_ulf":1}'
         await bus.wire.publish(f"dev.trial.cells.{source}.wave", raw)
@@ -108,6 +113,15 @@ def test_every_decision_of_every_nerve_that_ships_comes_out_again(home: Home) ->
     assert set(SHIPPED) == set(counted(done))
     assert "decisions run again, 0 came out differently" in done.err
     assert "1 decisions of tally 1.0.0 were NOT run again" in done.err
+
+
+@pytest.mark.spec("X-03", "NIM-09")
+def test_decisions_come_out_again_elsewhere(home: Home) -> None:
+    """On a machine with another site, as an auditor's is, the same decisions are made again to the same bytes."""
+    here, elsewhere = (home.held("audit", "replay", *more) for more in ((), ("--set", "site=elsewhere")))
+    assert set(SHIPPED) == set(counted(elsewhere))
+    assert counted(here).keys() == counted(elsewhere).keys()
+    assert "0 came out differently" in elsewhere.err
 
 
 @pytest.mark.spec("X-03")
