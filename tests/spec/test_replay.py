@@ -22,6 +22,7 @@ from shared.part import Nerve
 from shared.subjects.body import ChargingDecided, CollisionDecided, ExplorationDecided
 from shared.subjects.gates import OutcomeJudged, OutcomeRequest, SignalVerified
 from shared.subjects.nervous import AssessRequest
+from shared.subjects.speech import HeardWave, TurnTaken
 from shared.subjects.system import Decided
 from shared.subjects.thalamus import Escalated
 from shared.world import RealWorld, new_id, now_ms
@@ -76,6 +77,9 @@ async def lived(bus: Bus) -> None:
     judged = OutcomeRequest("heat", verified.signal, 0, 0, 0, "")
     assert isinstance(await bus.request(judged), Decided)
     await until_decided(bus, OutcomeJudged)
+    heard = HeardWave("speech", 900_000, "hello", 1, "here", now_ms(bus.world), new_id(bus.world), "hello")
+    await bus.emit(heard, message_id=new_id(bus.world))
+    await until_decided(bus, TurnTaken)
     assert isinstance(await bus.request(Add("ann", 1)), Decided)
 
 
