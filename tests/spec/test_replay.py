@@ -81,6 +81,9 @@ async def lived(bus: Bus) -> None:
     judged = OutcomeRequest("heat", verified.signal, 0, 0, 0, "")
     assert isinstance(await bus.request(judged), Decided)
     await until_decided(bus, OutcomeJudged)
+    heard = HeardWave("speech", 900_000, "hello", 1, "here", now_ms(bus.world), new_id(bus.world), "hello")
+    await bus.emit(heard, message_id=new_id(bus.world))
+    await until_decided(bus, TurnTaken)
     assert isinstance(await bus.request(Add("ann", 1)), Decided)
 
 
