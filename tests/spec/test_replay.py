@@ -68,10 +68,6 @@ async def lived(bus: Bus) -> None:
     for cls in (CollisionDecided, ExplorationDecided, ChargingDecided):
         await until_decided(bus, cls)
     assert isinstance(await bus.request(AssessRequest("here")), Decided)
-    words = "what is a nerve?"
-    heard = HeardWave("speech", 900_000, words, 1, "here", now_ms(bus.world), new_id(bus.world), words)
-    await bus.emit(heard, message_id=new_id(bus.world))
-    await until_decided(bus, TurnTaken)
     for source in ("heat", "oven"):
         raw = b'{"domain":"heat","confidence_ppm":800000,"content":"heat","cost_ulf":1}'
         await bus.wire.publish(f"dev.trial.cells.{source}.wave", raw)
