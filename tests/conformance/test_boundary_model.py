@@ -71,13 +71,14 @@ def test_every_answer_is_an_allowed_call(shelf: ModelShelf, raw: bytes) -> None:
 
 @pytest.mark.spec("NIM-14")
 def test_the_same_prompt_has_the_same_answer(shelf: ModelShelf, raw: bytes) -> None:
-    """Asked again, in another order and at another attempt, a model answers alike."""
+    """Asked again, in another order, a model answers each attempt as it answered this attempt before."""
     prompts = [TASK.prompt(state) for state in islice(states(TASK, 140), 128, None)]
 
     async def deed(model: BoundaryModel) -> None:
-        first = [await model.complete(prompt, 1) for prompt in prompts]
-        again = [await model.complete(prompt, 2) for prompt in reversed(prompts)]
-        assert first == again[::-1]
+        for attempt in (1, 2, 3):
+            first = [await model.complete(prompt, attempt) for prompt in prompts]
+            again = [await model.complete(prompt, attempt) for prompt in reversed(prompts)]
+            assert first == again[::-1]
 
     with_model(shelf, raw, deed)
 
@@ -170,6 +171,22 @@ def test_a_stop_by_length_is_a_failure(raw: bytes, tmp_path: Path) -> None:
         with pytest.raises(BoundaryFailed) as failed:
             await model.complete(TASK.prompt(next(states(TASK, 1))), 1)
         assert "length" == failed.value.failing
+        await model.close()
+
+    asyncio.run(whole())
+
+
+@pytest.mark.spec("NIM-14")
+def test_each_attempt_is_one_of_its_own(raw: bytes, tmp_path: Path) -> None:
+    """Over a few states the three attempts of a model say three different things: what failed once is not repeated."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(raw)
+    prompts = [TASK.prompt(state) for state in islice(states(TASK, 140), 128, None)]
+
+    async def whole() -> None:
+        model = serve(path, TASK.schema, TASK.longest_call)
+        said = [tuple([await model.complete(prompt, attempt) for prompt in prompts]) for attempt in (1, 2, 3)]
+        assert 3 == len({*said})
         await model.close()
 
     asyncio.run(whole())

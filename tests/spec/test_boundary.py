@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from deploy.cli import build_parser
 from deploy.commands import boundary as command
 from deploy.terminal import Terminal
 from organs.boundary import BoundaryOrgan, FolderShelf
+from organs.boundary.evaluate import states
 from organs.boundary.memory import MemoryShelf
 from organs.boundary.task import TASK, Call, Choice, write_call
 from organs.boundary.tokens import BOS, EOS, MARKS, Vocabulary
@@ -344,6 +346,26 @@ def test_a_real_model_that_is_cut_short_is_nacked(tmp_path: Path, raw: bytes, di
         assert "translator" == (await asked(living, TransformRequest(STATE))).speaker
         [nacked] = await events(living, BoundaryNacked)
         assert ["length"] * 3 == nacked.failings
+
+    live_nats(life, tmp_path / "home", lambda _: [BoundaryOrgan(shelf, short)])
+
+
+@pytest.mark.spec("NIM-14")
+def test_what_fails_greedily_may_succeed_later(tmp_path: Path, raw: bytes, digest: str) -> None:
+    """A real model whose likeliest call is too long says a shorter one at a later attempt, and is the one named."""
+    short = msgspec.structs.replace(TASK)
+    vars(short)["longest_call"] = 4
+    shelf = FolderShelf(tmp_path / "models", short)
+    shelf.put(raw)
+
+    async def life(living: Living) -> None:
+        await asked(living, InstallModel(digest))
+        await until_ready(living, digest)
+        said = [await asked(living, TransformRequest(state)) for state in islice(states(TASK, 152), 128, None)]
+        late = [answer for answer in said if answer.attempts > 1 and answer.speaker == f"model:{digest}"]
+        assert late
+        assert {2, 3} >= {answer.attempts for answer in late}
+        assert len(await events(living, BoundaryNacked)) == sum(answer.speaker == "translator" for answer in said)
 
     live_nats(life, tmp_path / "home", lambda _: [BoundaryOrgan(shelf, short)])
 
