@@ -189,7 +189,8 @@ _PERSONAL = "deploy.commands.personal"
 _MODELS = "deploy.commands.models"
 _MODEL = _option("name", metavar="NAME[:TAG]", help="the model; the tag is `latest` where none is given")
 _BOUNDARY = "deploy.commands.boundary"
-_RULE = "with --from: a changed rule to learn, for instance dock_percent=25 (repeat it)"
+_RULE = "a changed rule, for instance dock_percent=25 (repeat it)"
+_STATE = _option("values", nargs="+", metavar="FIELD=NUMBER", help="every field of the task")
 _PART = _option("name", help="cells.math_cell, ./my_cell.py, or ./my_cells.py:OneOfThem")
 
 COMMANDS: dict[str, Described | Group] = {
@@ -508,7 +509,7 @@ COMMANDS: dict[str, Described | Group] = {
                     _option("--seed", type=_natural, default=1, help="what chance is drawn from (default: 1)"),
                     _option("--steps", type=_count, metavar="N", help="steps of training"),
                     _option("--from", dest="start", type=Path, metavar="FOLDER", help="adapt the model trained there"),
-                    _option("--rule", action="append", default=[], metavar="NAME=NUMBER", help=_RULE),
+                    _option("--rule", action="append", default=[], metavar="NAME=NUMBER", help=f"with --from: {_RULE}"),
                     _option("--reinforce", action="store_true", help="with --from: learn from reward alone (GRPO)"),
                     _option("--repeat", type=Path, metavar="RECORD", help="train by this record.json and compare"),
                 ),
@@ -533,6 +534,7 @@ COMMANDS: dict[str, Described | Group] = {
                     _option("file", type=Path, nargs="?", help="a model.gguf"),
                     _option("--digest", type=_fingerprint, help="or one that was installed"),
                     _option("--states", type=_count, default=10_000, metavar="N", help="how many (default: 10000)"),
+                    _option("--rule", action="append", default=[], metavar="NAME=NUMBER", help=f"judge by {_RULE}"),
                 ),
             ),
             "ask": Described(

@@ -14,8 +14,9 @@ from deploy.host import OPERATOR
 from deploy.terminal import Terminal
 from organs.artifacts import store_of
 from organs.boundary import FolderShelf, models_folder
-from organs.boundary.evaluate import measure
+from organs.boundary.evaluate import Measured, measure
 from organs.boundary.task import TASK
+from organs.boundary.translator import changed_rules
 from shared.config import Loaded
 from shared.errors import ConfigFault, Exit, Refusal, Refused
 from shared.message import Request
@@ -56,26 +57,39 @@ def evaluate(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Ask a model about many states, corners first; 1 if a single answer is no allowed call."""
 
     async def main() -> Exit:
+        rules = changed_rules(args.rule)
         shelf = FolderShelf(models_folder(loaded.settings), TASK)
         digest = shelf.put(_read(args.file)) if args.file else args.digest
         if digest is None:
             raise ConfigFault("name a model's FILE, or the --digest of one that was installed")
         model = await shelf.load(digest)
         try:
-            found = await measure(model, TASK, args.states, RealWorld(loaded.settings.env))
+            found = await measure(model, TASK, args.states, RealWorld(loaded.settings.env), rules)
         finally:
             await model.close()
         terminal.give(
             {"model": digest} | msgspec.to_builtins(found),
             f"{found.valid} of {found.states} answers are allowed calls; {found.exact / found.states:.2%} are "
             f"the rules' own, {found.balanced_exact_ppm / PPM:.2%} with every function counting alike\n"
-            f"{found.p50_us / 1000:.2f} ms for half of the calls, {found.p95_us / 1000:.2f} ms for 95 %",
+            + _apart(found)
+            + f"{found.p50_us / 1000:.2f} ms for half of the calls, {found.p95_us / 1000:.2f} ms for 95 %",
         )
         if found.first_failure:
             terminal.note(found.first_failure)
         return Exit.OK if found.valid == found.states else Exit.FAILED
 
     return finish(main())
+
+
+def _apart(found: Measured) -> str:
+    """Return what is said where the rules are not the usual ones: the states that they changed, and all the rest."""
+    if not found.changed:
+        return ""
+    rest, rest_exact = found.states - found.changed, found.exact - found.changed_exact
+    return (
+        f"{found.changed_exact / found.changed:.2%} of the {found.changed} states that the changed rules answer "
+        f"otherwise, {rest_exact / max(rest, 1):.2%} of the {rest} others\n"
+    )
 
 
 def ask(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:

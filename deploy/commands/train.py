@@ -11,7 +11,7 @@ import msgspec
 
 from deploy.terminal import Terminal
 from organs.boundary.task import TASK
-from organs.boundary.translator import RULES, Rules
+from organs.boundary.translator import RULES, changed_rules
 from shared.config import Loaded
 from shared.constant import constant
 from shared.errors import ConfigFault, Exit
@@ -78,7 +78,7 @@ def _trails(args: Namespace, before: Record | None) -> Trails:
         count = args.steps or _steps(args)
         return made_up(TASK, count * TRAINING_BATCH * HELD_OUT // (HELD_OUT - 1) + HELD_OUT, args.seed)
     return made_up_changed(
-        TASK, _steps(args) * TRAINING_BATCH + TRAINING_BATCH * 4, args.seed, RULES, _rules(args.rule)
+        TASK, _steps(args) * TRAINING_BATCH + TRAINING_BATCH * 4, args.seed, RULES, changed_rules(args.rule)
     )
 
 
@@ -125,17 +125,6 @@ def _steps(args: Namespace) -> int:
 
     usual = LEARN_STEPS if args.start is None else REINFORCE_STEPS if args.reinforce else ADAPT_STEPS
     return args.steps or usual
-
-
-def _rules(given: list[str]) -> Rules:
-    """Return the rules with what `--rule NAME=NUMBER` changes; ConfigFault for a name or a number that is none."""
-    changed: dict[str, int] = {}
-    for item in given:
-        name, _, number = item.partition("=")
-        if name not in Rules.__struct_fields__ or not number.isdecimal():
-            raise ConfigFault(f"--rule {item!r}: write NAME=NUMBER, NAME one of {', '.join(Rules.__struct_fields__)}")
-        changed[name] = int(number)
-    return msgspec.structs.replace(RULES, **changed)
 
 
 def _base(folder: Path | None) -> bytes:

@@ -18,6 +18,7 @@ from organs.boundary.memory import MemoryShelf
 from organs.boundary.port import BoundaryFailed, BoundaryModel, ModelShelf
 from organs.boundary.shelf import FolderShelf, described
 from organs.boundary.task import TASK
+from organs.boundary.translator import changed_rules, translate
 from shared.errors import Refused
 from shared.world import RealWorld
 from tests.boundaries import untrained
@@ -200,10 +201,11 @@ def test_a_measurement_says_what_it_found() -> None:
         shelf = MemoryShelf(TASK, [SOUND, FAILING], {FAILING: ["length"]})
         world = RealWorld("dev")
         sound = await measure(await shelf.load(SOUND), TASK, 200, world)
-        assert (200, 200, 200, 1_000_000, "") == (
+        assert (200, 200, 200, 0, 1_000_000, "") == (
             sound.states,
             sound.valid,
             sound.exact,
+            sound.changed,
             sound.balanced_exact_ppm,
             sound.first_failure,
         )
@@ -211,4 +213,23 @@ def test_a_measurement_says_what_it_found() -> None:
         assert (199, 199) == (failing.valid, failing.exact)
         assert "length" in failing.first_failure
 
+    asyncio.run(whole())
+
+
+@pytest.mark.spec("NIM-14")
+def test_changed_rules_are_measured_apart() -> None:
+    """Judged by changed rules a model that knows the old ones is wrong exactly where these changed, and right else."""
+    rules = changed_rules(["dock_percent=40"])
+    expected = sum(translate(state) != translate(state, rules) for state in states(TASK, 300))
+
+    async def whole() -> None:
+        old, new = MemoryShelf(TASK, [SOUND]), MemoryShelf(TASK, [SOUND], rules=rules)
+        before, after = [
+            await measure(await each.load(SOUND), TASK, 300, RealWorld("dev"), rules) for each in (old, new)
+        ]
+        assert expected == before.changed == after.changed
+        assert (0, 300 - expected) == (before.changed_exact, before.exact)
+        assert (expected, 300) == (after.changed_exact, after.exact)
+
+    assert expected
     asyncio.run(whole())

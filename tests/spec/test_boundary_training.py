@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 from argparse import Namespace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,6 +18,7 @@ from safetensors.torch import load as tensors_of
 from deploy.cli import build_parser
 from deploy.commands import train as command
 from deploy.terminal import Terminal
+from organs.boundary.evaluate import states
 from organs.boundary.llama import serve
 from organs.boundary.task import TASK, Call, write_call
 from organs.boundary.tokens import EOS, PAD, Vocabulary
@@ -23,7 +26,7 @@ from organs.boundary.training.batches import exact_ppm
 from organs.boundary.training.descent import Watch, rate
 from organs.boundary.training.export import weights, with_weights
 from organs.boundary.training.lora import adapt, fold
-from organs.boundary.training.network import Network
+from organs.boundary.training.network import Network, Shape
 from organs.boundary.training.pictures import sparkline, svg
 from organs.boundary.training.plan import Record, canonical, read_record
 from organs.boundary.training.reinforce import advantages, reward, sample
@@ -232,6 +235,36 @@ def test_adapting_moves_the_thin_matrices_alone(learned: tuple[Path, Record], tm
     assert sorted(name for name in before if name.startswith("blk") and "norm" not in name) == sorted(moved)
     for name in moved:
         assert 2 >= int(torch.linalg.matrix_rank(after[name] - before[name], rtol=1e-3))
+
+
+@pytest.mark.slow
+@pytest.mark.spec("NIM-14")
+def test_a_changed_rule_is_learned_and_the_rest_is_kept(tmp_path: Path) -> None:
+    """A changed threshold, of which a network got next to nothing right, is adapted to; what it did not touch stays.
+
+    The short form of what `boundary evaluate --rule` measures of a whole training: a network a seventh as large.
+    """
+    shape = Shape(len(Vocabulary(TASK)), width=64, inner=128, layers=2, heads=4, head=16)
+    drawn = [*islice(states(TASK, 1_128), 128, None)]
+    trails = [Trail(translate(state, CHANGED), state) for state in drawn]
+    apart = [[t for t in trails if (translate(t.state) != t.call) == changed] for changed in (True, False)]
+
+    def trained(stage: str, taught: Trails, begun: bytes, **more: Any) -> bytes:  # noqa: ANN401 - fields of a plan
+        plan = small_plan(taught, stage=stage, shape=shape, seed=1, batch=64, peak_ppm=8_000, warm_up=30, **more)
+        train(plan, TASK, taught, begun, Watch(tmp_path / stage, lambda _: None, RealWorld("dev")))
+        return (tmp_path / stage / WEIGHTS).read_bytes()
+
+    def exact(raw: bytes) -> list[int]:
+        return [exact_ppm(with_weights(shape, raw), TASK, some) for some in apart]
+
+    base = trained("learn", made_up(TASK, 16_100, seed=1), b"", steps=250)
+    changed = made_up_changed(TASK, 4_100, 1, RULES, CHANGED)
+    adapted = trained("adapt", changed, base, base=blake3(base).hexdigest(), steps=60, rank=16, decay_ppm=0)
+    (changed_before, rest_before), (changed_after, rest_after) = exact(base), exact(adapted)
+    assert 60 < len(apart[0]) < 150
+    assert 20_000 >= changed_before
+    assert 950_000 <= changed_after
+    assert 400_000 < rest_before < rest_after + 50_000
 
 
 @pytest.mark.spec("NIM-14")
