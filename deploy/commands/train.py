@@ -46,7 +46,11 @@ def boundary(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     plan = before.plan if before else _plan(args, trails, base)
     terminal.note(f"{plan.stage}: {plan.steps} steps on {len(trails.learned)} trails, by plan {plan.digest}")
     record = train(plan, TASK, trails, base, _watch(out, terminal, loaded))
-    terminal.give(msgspec.to_builtins(record) | {"record": record.digest, "folder": str(out)}, _sentence(record, out))
+    warnings = _warnings(record)
+    told = {"record": record.digest, "folder": str(out), "warnings": sorted(warnings)}
+    terminal.give(msgspec.to_builtins(record) | told, _sentence(record, out))
+    for name, why in warnings.items():
+        terminal.note(f"{name}: {why}")
     if before is None or canonical(before) == canonical(record):
         return Exit.OK
     terminal.note(_difference(before, record))
@@ -74,9 +78,8 @@ def _trails(args: Namespace, before: Record | None) -> Trails:
         if not path.is_file():
             raise ConfigFault(f"there is no file {path}; give one JSON line per decision")
         return read_trails(path, TASK)
-    if args.start is None:
-        count = args.steps or _steps(args)
-        return made_up(TASK, count * TRAINING_BATCH * HELD_OUT // (HELD_OUT - 1) + HELD_OUT, args.seed)
+    if args.start is None or (args.reinforce and not args.rule):
+        return made_up(TASK, _steps(args) * TRAINING_BATCH * HELD_OUT // (HELD_OUT - 1) + HELD_OUT, args.seed)
     return made_up_changed(
         TASK, _steps(args) * TRAINING_BATCH + TRAINING_BATCH * 4, args.seed, RULES, changed_rules(args.rule)
     )
@@ -160,16 +163,45 @@ def _watch(out: Path, terminal: Terminal, loaded: Loaded) -> Watch:
 def _sentence(record: Record, out: Path) -> str:
     from organs.boundary.training.pictures import sparkline
 
+    outcome, origin = record.outcome, record.plan.origin
+    exact = f"{outcome.exact_ppm / PPM:.2%} of {outcome.held_out} trails that were held out"
+    lines = [
+        f"loss     {sparkline(outcome.curve)}",
+        f"exact    {exact if outcome.held_out else 'nothing was held out'}",
+    ]
+    if outcome.reward is not None:
+        (_, first), (_, last) = outcome.reward.curve[0], outcome.reward.curve[-1]
+        seen = f"{outcome.reward.right_ppm / PPM:.2%} of the samples were right"
+        lines.append(f"reward   {first / PPM:.3f} at first, {last / PPM:.3f} at last; {seen}")
+    if origin is not None:
+        lines.append(f"trails   {record.plan.data}, entries {origin.first} to {origin.last} of the log {origin.log}")
     return "\n".join(
         [
-            f"loss     {sparkline(record.outcome.curve)}",
-            f"exact    {record.outcome.exact_ppm / PPM:.2%} of what was held out",
+            *lines,
             f"model    {record.model}  ({record.parameters} parameters, {record.model_bytes} bytes)",
             f"weights  {record.weights}",
             f"record   {record.digest}",
             f"in {out}; `nimmerverse boundary install {out / 'model.gguf'}` lets it speak",
         ]
     )
+
+
+def _warnings(record: Record) -> dict[str, str]:
+    """Return what a user should know before installing the model, by name."""
+    reward, found = record.outcome.reward, dict[str, str]()
+    if reward is not None and not reward.taught_ppm:
+        found["nothing_taught"] = (
+            "in no group did one sampled call earn more than another, so nothing was learned and the model is the one "
+            "it began with"
+        )
+    if reward is not None and not reward.right_ppm:
+        found["never_right"] = (
+            "no sampled call was the right one: reward cannot teach what is never tried; let the model imitate first "
+            "(--from without --reinforce)"
+        )
+    if not record.outcome.held_out:
+        found["nothing_held_out"] = "the trails are too few to hold one out, so nobody knows how good the model is"
+    return found
 
 
 def _difference(before: Record, after: Record) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from argparse import Namespace
 from itertools import islice
@@ -276,6 +277,81 @@ def test_reward_alone_repeats_itself_too(learned: tuple[Path, Record], tmp_path:
     assert canonical(first) == canonical(again)
 
 
+def rewarded(folder: Path, trails: Trails, base: bytes, **changed: Any) -> Record:  # noqa: ANN401 - fields of a plan
+    """A small training by reward alone, begun with these weights."""
+    plan = small_plan(
+        trails,
+        stage="reinforce",
+        base=blake3(base).hexdigest(),
+        rank=8,
+        group=8,
+        temperature_ppm=1_000_000,
+        drift_ppm=10_000,
+        decay_ppm=0,
+        peak_ppm=5_000,
+        **changed,
+    )
+    return train(plan, TASK, trails, base, Watch(folder, lambda _: None, RealWorld("dev")))
+
+
+@pytest.mark.spec("NIM-14")
+def test_reward_alone_makes_reward_rise(tmp_path: Path) -> None:
+    """From a policy that is right now and then, reward rises by a sixth of its whole span in thirty steps."""
+    trails = made_up(TASK, 2_000, seed=3)
+    train(small_plan(trails, steps=60, batch=32), TASK, trails, b"", Watch(tmp_path, lambda _: None, RealWorld("dev")))
+    record = rewarded(tmp_path / "after", trails, (tmp_path / WEIGHTS).read_bytes(), steps=30, batch=16)
+    assert record.outcome.reward is not None
+    rewards = [reward for _, reward in record.outcome.reward.curve]
+    assert 30 == len(rewards)
+    assert sum(rewards[:10]) / 10 + 160_000 < sum(rewards[20:]) / 10
+    assert 50_000 < record.outcome.reward.right_ppm < 500_000
+    assert record == read_record((tmp_path / "after" / RECORD).read_bytes())
+
+
+@pytest.mark.spec("NIM-14")
+def test_a_policy_whose_groups_earn_alike_stays_as_it_is(learned: tuple[Path, Record], tmp_path: Path) -> None:
+    """Sampled so coldly that every group says one thing, a policy keeps every bit, and the record says so."""
+    raw = (learned[0] / WEIGHTS).read_bytes()
+    plan = small_plan(
+        some_trails(),
+        stage="reinforce",
+        base=blake3(raw).hexdigest(),
+        rank=4,
+        group=6,
+        temperature_ppm=1,
+        drift_ppm=10_000,
+        decay_ppm=0,
+        steps=6,
+    )
+    record = train(plan, TASK, some_trails(), raw, Watch(tmp_path, lambda _: None, RealWorld("dev")))
+    assert record.outcome.reward is not None
+    assert 0 == record.outcome.reward.taught_ppm
+    assert learned[1].weights == record.weights
+
+
+@pytest.mark.spec("NIM-14")
+def test_who_never_finds_the_reward_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A policy that knows nothing finds no right call to be rewarded for, and the command says that by name."""
+    nothing = tmp_path / "nothing"
+    train(
+        small_plan(some_trails(), steps=1, peak_ppm=0),
+        TASK,
+        some_trails(),
+        b"",
+        Watch(nothing, lambda _: None, RealWorld("dev")),
+    )
+    loaded = load({}, {"home": str(tmp_path / "home")}, "here")
+    asked = told(tmp_path / "out", "--from", str(nothing), "--reinforce", "--steps", "2")
+    assert Exit.OK == command.boundary(asked, loaded, Terminal(None, as_json=True))
+    said = json.loads(capsys.readouterr().out)
+    assert ["never_right", "nothing_taught"] == said["warnings"]
+    assert (0, -1_000_000) == (said["outcome"]["reward"]["right_ppm"], said["outcome"]["reward"]["curve"][-1][1])
+    assert Exit.OK == command.boundary(asked, loaded, Terminal(None, as_json=False))
+    found = capsys.readouterr()
+    assert "never_right: no sampled call was the right one" in found.err
+    assert "reward   -1.000 at first, -1.000 at last; 0.00% of the samples were right" in found.out
+
+
 @pytest.mark.spec("NIM-14")
 def test_a_sample_is_worth_what_the_trail_says() -> None:
     """The call itself earns one, its function with other arguments 0.3, another call nothing, and no call minus one."""
@@ -291,6 +367,8 @@ def test_a_group_that_earns_alike_teaches_nothing() -> None:
     found = advantages(torch.tensor([[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]))
     assert [0.0] * 4 == found[0].tolist()
     assert [-0.866] * 2 + [0.866] * 2 == pytest.approx(found[1].tolist(), abs=1e-3)
+    for samples in range(2, 12):  # whose mean is not always the same number
+        assert [0.0] * samples == advantages(torch.full((1, samples), 0.3))[0].tolist()
 
 
 @pytest.mark.spec("NIM-14")
