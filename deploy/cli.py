@@ -506,6 +506,7 @@ COMMANDS: dict[str, Described | Group] = {
                     _option(
                         "--trails", type=Path, metavar="FILE", help="decisions to learn from (default: the rules')"
                     ),
+                    _option("--from-log", action="store_true", help="learn from what this organism's log decided"),
                     _option("--seed", type=_natural, default=1, help="what chance is drawn from (default: 1)"),
                     _option("--steps", type=_count, metavar="N", help="steps of training"),
                     _option("--from", dest="start", type=Path, metavar="FOLDER", help="adapt the model trained there"),
@@ -540,7 +541,22 @@ COMMANDS: dict[str, Described | Group] = {
             "ask": Described(
                 f"{_BOUNDARY}:ask",
                 "ask for the function call of one state",
-                (_option("values", nargs="+", metavar="FIELD=NUMBER", help="every field of the task"),),
+                (_STATE,),
+            ),
+            "correct": Described(
+                f"{_BOUNDARY}:correct",
+                "say in the log which call is right in a state, so that models learn it",
+                (_STATE, _option("--call", required=True, metavar="JSON", help="the call, as `ask` prints it")),
+            ),
+            "trails": Described(
+                f"{_BOUNDARY}:trails",
+                "write what the log decided, state by state, as lines to train from",
+                (
+                    _option("--out", type=Path, required=True, metavar="FILE", help="where the lines go"),
+                    _option(
+                        "--source", type=Path, metavar="PATH", help="a log folder or bundle (default: the live log)"
+                    ),
+                ),
             ),
             "status": Described(f"{_BOUNDARY}:status", "say who speaks at the boundary"),
         },

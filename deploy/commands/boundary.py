@@ -1,4 +1,4 @@
-"""`boundary install`, `evaluate`, `ask` and `status`: the model that speaks at the function boundary."""
+"""`boundary install`, `evaluate`, `ask`, `correct`, `trails` and `status`: who speaks at the boundary, and of what."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from deploy.attach import operator
+from deploy.commands.audit import source_of
 from deploy.commands.task import finish
 from deploy.host import OPERATOR
 from deploy.terminal import Terminal
@@ -16,12 +17,24 @@ from organs.artifacts import store_of
 from organs.boundary import FolderShelf, models_folder
 from organs.boundary.evaluate import Measured, measure
 from organs.boundary.task import TASK
+from organs.boundary.training.harvest import Harvest
+from organs.boundary.training.trails import Trails, written
 from organs.boundary.translator import changed_rules
+from shared.audit import Options
+from shared.audit import verify as verify_log
 from shared.config import Loaded
 from shared.errors import ConfigFault, Exit, Refusal, Refused
+from shared.files import storing
 from shared.message import Request
 from shared.subjects.artifacts import RegisterArtifact
-from shared.subjects.boundary import BoundaryStated, BoundaryStatus, InstallModel, Transformed, TransformRequest
+from shared.subjects.boundary import (
+    BoundaryStated,
+    BoundaryStatus,
+    CorrectCall,
+    InstallModel,
+    Transformed,
+    TransformRequest,
+)
 from shared.subjects.system import Decided
 from shared.world import RealWorld
 
@@ -94,12 +107,7 @@ def _apart(found: Measured) -> str:
 
 def ask(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Ask for the call of one state, and print it with who spoke."""
-    state: dict[str, int] = {}
-    for item in args.values:
-        name, _, number = item.partition("=")
-        if not number.lstrip("-").isdecimal():
-            raise ConfigFault(f"{item!r} is not FIELD=NUMBER, for instance battery=12")
-        state[name] = int(number)
+    state = _state(args.values)
 
     async def main() -> Exit:
         answer = await _asked(TransformRequest(state), loaded, terminal)
@@ -108,6 +116,58 @@ def ask(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         return Exit.OK
 
     return finish(main())
+
+
+def correct(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Have the log say which call is right in a state, so that a model learns it."""
+    state = _state(args.values)
+
+    async def main() -> Exit:
+        answer = await _asked(CorrectCall(state, args.call), loaded, terminal)
+        assert isinstance(answer, Decided)
+        shown = {"index": answer.index, "offset": answer.offset, "proof": answer.proof}
+        terminal.give(shown, f"{args.call} is right, says ({answer.index}, {answer.offset})")
+        return Exit.OK
+
+    return finish(main())
+
+
+def trails(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Write the trails of a log into a file, one JSON line per state: what `train boundary --trails` reads."""
+    found = harvested(args.source, loaded, terminal)
+    assert found.origin is not None
+    with storing(args.out):
+        args.out.write_bytes(written(found.all))
+    told = {"trails": len(found.all), "digest": found.digest, "origin": msgspec.to_builtins(found.origin)}
+    where = f"entries {found.origin.first} to {found.origin.last} of the log {found.origin.log}"
+    terminal.give(told | {"file": str(args.out)}, f"{args.out}: {len(found.all)} trails, {where}\n{found.digest}")
+    return Exit.OK
+
+
+def harvested(source: Path | None, loaded: Loaded, terminal: Terminal) -> Trails:
+    """Return the trails of a stored log or, without one, of the live one. Refused B012 where the log does not hold."""
+    harvest = Harvest(TASK)
+
+    async def main() -> Trails:
+        async with source_of(source, loaded) as log:
+            report = await verify_log(log, Options(take=harvest.take))
+        if not report.integrity.ok:
+            raise Refused(
+                Refusal("B012", f"nothing is learned from a log that was tampered with: {report.integrity.detail}")
+            )
+        return harvest.trails(report.fingerprint)
+
+    found = finish(main())
+    if harvest.unjudged:
+        terminal.note(
+            f"in {harvest.unjudged} states a model spoke and nobody said what is right: they teach nothing "
+            "(`boundary correct` says it)"
+        )
+    if harvest.others:
+        terminal.note(f"{harvest.others} decisions are of another task and were passed over")
+    if found.origin is None:
+        raise ConfigFault("the log holds no trail yet: ask the boundary first (`nimmerverse boundary ask`)")
+    return found
 
 
 def status(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -122,6 +182,16 @@ def status(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         return Exit.OK
 
     return finish(main())
+
+
+def _state(values: list[str]) -> dict[str, int]:
+    state: dict[str, int] = {}
+    for item in values:
+        name, _, number = item.partition("=")
+        if not number.lstrip("-").isdecimal():
+            raise ConfigFault(f"{item!r} is not FIELD=NUMBER, for instance battery=12")
+        state[name] = int(number)
+    return state
 
 
 async def _asked(request: Request, loaded: Loaded, terminal: Terminal) -> object:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from deploy.commands.boundary import harvested
 from deploy.terminal import Terminal
 from organs.boundary.task import TASK
 from organs.boundary.translator import RULES, changed_rules
@@ -42,7 +43,7 @@ def boundary(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     out: Path = args.out or place(loaded.settings) / "training" / "boundary"
     before = _record(args.repeat) if args.repeat else None
     base = _base(args.start)
-    trails = _trails(args, before)
+    trails = _trails(args, before, loaded, terminal)
     plan = before.plan if before else _plan(args, trails, base)
     terminal.note(f"{plan.stage}: {plan.steps} steps on {len(trails.learned)} trails, by plan {plan.digest}")
     record = train(plan, TASK, trails, base, _watch(out, terminal, loaded))
@@ -67,12 +68,16 @@ def _need_extra() -> None:
             ) from None
 
 
-def _trails(args: Namespace, before: Record | None) -> Trails:
-    """Return what is learned from: a file's, those beside a record, or made up by the rules."""
+def _trails(args: Namespace, before: Record | None, loaded: Loaded, terminal: Terminal) -> Trails:
+    """Return what is learned from: the log's, a file's, those beside a record, or made up by the rules."""
     from organs.boundary.training.plan import TRAINING_BATCH
     from organs.boundary.training.trails import HELD_OUT, made_up, made_up_changed, read_trails
     from organs.boundary.training.training import TRAILS
 
+    if args.from_log and (args.trails or before):
+        raise ConfigFault("--from-log takes the trails from the log; give no --trails and no --repeat with it")
+    if args.from_log:
+        return harvested(None, loaded, terminal)
     if args.trails or before:
         path: Path = args.trails or args.repeat.parent / TRAILS
         if not path.is_file():
@@ -94,7 +99,13 @@ def _plan(args: Namespace, trails: Trails, base: bytes) -> Plan:
     if args.start is None:
         shape = Shape(len(Vocabulary(TASK)))
         return Plan(
-            stage="learn", task=TASK.digest, data=trails.digest, shape=shape, seed=args.seed, steps=_steps(args)
+            stage="learn",
+            task=TASK.digest,
+            data=trails.digest,
+            origin=trails.origin,
+            shape=shape,
+            seed=args.seed,
+            steps=_steps(args),
         )
     from blake3 import blake3
 
@@ -103,6 +114,7 @@ def _plan(args: Namespace, trails: Trails, base: bytes) -> Plan:
         stage="adapt",
         task=TASK.digest,
         data=trails.digest,
+        origin=trails.origin,
         base=blake3(base).hexdigest(),
         shape=shape,
         seed=args.seed,

@@ -23,7 +23,7 @@ from organs.boundary.memory import MemoryShelf
 from organs.boundary.task import TASK, Call, Choice, write_call
 from organs.boundary.tokens import BOS, EOS, MARKS, Vocabulary
 from organs.boundary.translator import Rules, translate
-from shared.codec import decode
+from shared.codec import decode, encode
 from shared.config import load
 from shared.errors import ConfigFault, Exit, Refusal, Refused
 from shared.home import Keys
@@ -34,6 +34,9 @@ from shared.subjects.boundary import (
     BoundaryNacked,
     BoundaryStated,
     BoundaryStatus,
+    Called,
+    CorrectCall,
+    Corrected,
     InstallModel,
     ModelInstalled,
     Transformed,
@@ -282,6 +285,67 @@ def test_an_installed_model_speaks(live: Live, digest: str) -> None:
             assert VALIDATOR.is_valid(msgspec.json.decode(said.call))
         [installed] = await events(living, ModelInstalled)
         assert (digest, TASK.digest) == (installed.model, installed.task)
+
+    live(life)
+
+
+@pytest.mark.spec("NIM-14", "X-02")
+def test_an_answer_is_a_decision(live: Live) -> None:
+    """Each answer stands on its task's lane with state, call and speaker; asked twice it stands there twice."""
+
+    async def life(living: Living) -> None:
+        near = STATE | {"front": 10}
+        for state in (STATE, near, STATE):
+            await asked(living, TransformRequest(state))
+        idle, stop = (write_call(translate(state)) for state in (STATE, near))
+        spoke = (TASK.digest, "translator", 0)
+        assert [(*spoke, STATE, idle), (*spoke, near, stop), (*spoke, STATE, idle)] == [
+            (each.task, each.speaker, each.attempts, each.state, each.call) for each in await events(living, Called)
+        ]
+        subjects = {
+            verdict.entry.subject
+            async for verdict in living.operator.replay()
+            if lookup(verdict.entry.subject) is Called
+        }
+        assert {f"{living.operator.env}.cognitive.boundary.event.{TASK.digest}.called"} == subjects
+
+    live(life)
+
+
+@pytest.mark.spec("NIM-14", "X-07")
+def test_one_request_is_answered_by_one_decision(tmp_path: Path) -> None:
+    """The same request, repeated to another process after a restart, finds its decision and makes no second one."""
+    request, headers = TransformRequest(STATE), {"ce-id": "5e" * 16}
+
+    async def life(living: Living) -> None:
+        bus = living.operator
+        for _ in range(2):
+            said = await bus.wire.request(request.subject(bus.env), encode(request), headers, 5.0)
+            assert "translator" == decode(Transformed, said.data).speaker
+        assert 1 == len(await events(living, Called))
+
+    for _ in range(2):
+        live_nats(life, tmp_path / "home", lambda _: [BoundaryOrgan(MemoryShelf(TASK))])
+
+
+@pytest.mark.spec("NIM-14", "X-12")
+def test_a_person_says_what_is_right(live: Live) -> None:
+    """A correction is a decision beside the answers; a state or a call of another task is refused and none is made."""
+    turn = '{"function":"turn","args":{"direction":"left","degrees":45}}'
+
+    async def life(living: Living) -> None:
+        for state, call, code in (
+            (STATE | {"battery": 101}, turn, "F001"),
+            (STATE, turn.replace("45", "46"), "F003"),
+            (STATE, f" {turn}", "F003"),
+        ):
+            answer = await asked(living, CorrectCall(state, call))
+            assert isinstance(answer, Refusal)
+            assert code == answer.code
+        assert [] == await events(living, Corrected)
+        answer = await asked(living, CorrectCall(dict(reversed(STATE.items())), turn))
+        assert isinstance(answer, Decided)
+        assert [Corrected(TASK.digest, STATE, turn)] == await events(living, Corrected)
 
     live(life)
 
