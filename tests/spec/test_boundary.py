@@ -20,6 +20,7 @@ from deploy.terminal import Terminal
 from organs.boundary import BoundaryOrgan, FolderShelf
 from organs.boundary.evaluate import states
 from organs.boundary.memory import MemoryShelf
+from organs.boundary.port import ModelShelf
 from organs.boundary.task import TASK, Call, Choice, write_call
 from organs.boundary.tokens import BOS, EOS, MARKS, Vocabulary
 from organs.boundary.translator import Rules, translate
@@ -287,6 +288,38 @@ def test_an_installed_model_speaks(live: Live, digest: str) -> None:
         assert (digest, TASK.digest) == (installed.model, installed.task)
 
     live(life)
+
+
+@pytest.mark.spec("NIM-14")
+def test_whoever_is_named_has_spoken(tmp_path: Path, raw: bytes, digest: str) -> None:
+    """Served models that call otherwise than the rules are heard: what is said under their name is their own word."""
+    cautious = Rules(stop_cm=250)
+    memory, folder = MemoryShelf(TASK, [digest], rules=cautious), FolderShelf(tmp_path / "models", TASK)
+    folder.put(raw)
+    some = [*islice(states(TASK, 152), 128, None), STATE]
+
+    async def own_words(shelf: ModelShelf) -> list[str]:
+        model = await shelf.load(digest)
+        said = [await model.complete(TASK.prompt(state), 1) for state in some]
+        await model.close()
+        return said
+
+    def heard(shelf: ModelShelf) -> Life:
+        async def life(living: Living) -> None:
+            expected = await own_words(shelf)
+            assert any(text != write_call(translate(state)) for text, state in zip(expected, some, strict=True))
+            await asked(living, InstallModel(digest))
+            await until_ready(living, digest)
+            said = [await asked(living, TransformRequest(state)) for state in some]
+            assert expected == [answer.call for answer in said]
+            assert {(f"model:{digest}", 1)} == {(answer.speaker, answer.attempts) for answer in said}
+            called = await events(living, Called)
+            assert [(answer.call, answer.speaker) for answer in said] == [(each.call, each.speaker) for each in called]
+
+        return life
+
+    live_sim(heard(memory), lambda _: [BoundaryOrgan(memory)])
+    live_nats(heard(folder), tmp_path / "home", lambda _: [BoundaryOrgan(folder)])
 
 
 @pytest.mark.spec("NIM-14", "X-02")
