@@ -223,7 +223,8 @@ _SPEECH = "deploy.commands.speech"
 _MODEL = _option("name", metavar="NAME[:TAG]", help="the model; the tag is `latest` where none is given")
 _BOUNDARY = "deploy.commands.boundary"
 _EYES = "deploy.commands.eyes"
-_RULE = "with --from: a changed rule to learn, for instance dock_percent=25 (repeat it)"
+_RULE = "a changed rule, for instance dock_percent=25 (repeat it)"
+_STATE = _option("values", nargs="+", metavar="FIELD=NUMBER", help="every field of the task")
 _PART = _option("name", help="cells.math_cell, ./my_cell.py, or ./my_cells.py:OneOfThem")
 
 COMMANDS: dict[str, Described | Group] = {
@@ -579,10 +580,11 @@ COMMANDS: dict[str, Described | Group] = {
                     _option(
                         "--trails", type=Path, metavar="FILE", help="decisions to learn from (default: the rules')"
                     ),
+                    _option("--from-log", action="store_true", help="learn from what this organism's log decided"),
                     _option("--seed", type=_natural, default=1, help="what chance is drawn from (default: 1)"),
                     _option("--steps", type=_count, metavar="N", help="steps of training"),
                     _option("--from", dest="start", type=Path, metavar="FOLDER", help="adapt the model trained there"),
-                    _option("--rule", action="append", default=[], metavar="NAME=NUMBER", help=_RULE),
+                    _option("--rule", action="append", default=[], metavar="NAME=NUMBER", help=f"with --from: {_RULE}"),
                     _option("--reinforce", action="store_true", help="with --from: learn from reward alone (GRPO)"),
                     _option("--repeat", type=Path, metavar="RECORD", help="train by this record.json and compare"),
                 ),
@@ -607,12 +609,28 @@ COMMANDS: dict[str, Described | Group] = {
                     _option("file", type=Path, nargs="?", help="a model.gguf"),
                     _option("--digest", type=_fingerprint, help="or one that was installed"),
                     _option("--states", type=_count, default=10_000, metavar="N", help="how many (default: 10000)"),
+                    _option("--rule", action="append", default=[], metavar="NAME=NUMBER", help=f"judge by {_RULE}"),
                 ),
             ),
             "ask": Described(
                 f"{_BOUNDARY}:ask",
                 "ask for the function call of one state",
-                (_option("values", nargs="+", metavar="FIELD=NUMBER", help="every field of the task"),),
+                (_STATE,),
+            ),
+            "correct": Described(
+                f"{_BOUNDARY}:correct",
+                "say in the log which call is right in a state, so that models learn it",
+                (_STATE, _option("--call", required=True, metavar="JSON", help="the call, as `ask` prints it")),
+            ),
+            "trails": Described(
+                f"{_BOUNDARY}:trails",
+                "write what the log decided, state by state, as lines to train from",
+                (
+                    _option("--out", type=Path, required=True, metavar="FILE", help="where the lines go"),
+                    _option(
+                        "--source", type=Path, metavar="PATH", help="a log folder or bundle (default: the live log)"
+                    ),
+                ),
             ),
             "status": Described(f"{_BOUNDARY}:status", "say who speaks at the boundary"),
         },

@@ -132,7 +132,11 @@ CODES = _codes(
     ("M003", "TOO_FAST", "The command is faster than these motors are allowed to be."),
     ("F001", "BAD_STATE", "A state is not of the boundary's task: a field is missing, unknown or out of range."),
     ("F002", "WRONG_MODEL", "A file is not what its digest names, or no model of this task; nothing of it is loaded."),
-    ("F003", "BAD_TRAIL", "A line of training data is not exactly one state and one call of the task."),
+    (
+        "F003",
+        "BAD_TRAIL",
+        "What shall be learned, a line or a correction, is not exactly one state and one call of the task.",
+    ),
     (
         "L001",
         "OVER_BUDGET",

@@ -1,4 +1,4 @@
-"""`boundary install`, `evaluate`, `ask` and `status`: the model that speaks at the function boundary."""
+"""`boundary install`, `evaluate`, `ask`, `correct`, `trails` and `status`: who speaks at the boundary, and of what."""
 
 from __future__ import annotations
 
@@ -9,19 +9,33 @@ from pathlib import Path
 import msgspec
 
 from deploy.attach import operator
+from deploy.commands.audit import source_of
 from deploy.commands.task import finish
 from deploy.host import OPERATOR
 from deploy.terminal import Terminal
 from organs.artifacts import store_of
 from organs.boundary import FolderShelf
-from organs.boundary.evaluate import measure
+from organs.boundary.evaluate import Measured, measure
 from organs.boundary.task import TASK
+from organs.boundary.training.harvest import Harvest
+from organs.boundary.training.trails import Trails, written
+from organs.boundary.translator import changed_rules
+from shared.audit import Options
+from shared.audit import verify as verify_log
 from shared.config import Loaded
 from shared.errors import ConfigFault, Exit, Refusal, Refused
+from shared.files import storing
 from shared.message import Request
 from shared.models import models_folder
 from shared.subjects.artifacts import RegisterArtifact
-from shared.subjects.boundary import BoundaryStated, BoundaryStatus, InstallModel, Transformed, TransformRequest
+from shared.subjects.boundary import (
+    BoundaryStated,
+    BoundaryStatus,
+    CorrectCall,
+    InstallModel,
+    Transformed,
+    TransformRequest,
+)
 from shared.subjects.system import Decided
 from shared.world import RealWorld
 
@@ -57,20 +71,22 @@ def evaluate(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Ask a model about many states, corners first; 1 if a single answer is no allowed call."""
 
     async def main() -> Exit:
+        rules = changed_rules(args.rule)
         shelf = FolderShelf(models_folder(loaded.settings), TASK)
         digest = shelf.put(_read(args.file)) if args.file else args.digest
         if digest is None:
             raise ConfigFault("name a model's FILE, or the --digest of one that was installed")
         model = await shelf.load(digest)
         try:
-            found = await measure(model, TASK, args.states, RealWorld(loaded.settings.env))
+            found = await measure(model, TASK, args.states, RealWorld(loaded.settings.env), rules)
         finally:
             await model.close()
         terminal.give(
             {"model": digest} | msgspec.to_builtins(found),
             f"{found.valid} of {found.states} answers are allowed calls; {found.exact / found.states:.2%} are "
             f"the rules' own, {found.balanced_exact_ppm / PPM:.2%} with every function counting alike\n"
-            f"{found.p50_us / 1000:.2f} ms for half of the calls, {found.p95_us / 1000:.2f} ms for 95 %",
+            + _apart(found)
+            + f"{found.p50_us / 1000:.2f} ms for half of the calls, {found.p95_us / 1000:.2f} ms for 95 %",
         )
         if found.first_failure:
             terminal.note(found.first_failure)
@@ -79,14 +95,20 @@ def evaluate(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     return finish(main())
 
 
+def _apart(found: Measured) -> str:
+    """Return what is said where the rules are not the usual ones: the states that they changed, and all the rest."""
+    if not found.changed:
+        return ""
+    rest, rest_exact = found.states - found.changed, found.exact - found.changed_exact
+    return (
+        f"{found.changed_exact / found.changed:.2%} of the {found.changed} states that the changed rules answer "
+        f"otherwise, {rest_exact / max(rest, 1):.2%} of the {rest} others\n"
+    )
+
+
 def ask(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Ask for the call of one state, and print it with who spoke."""
-    state: dict[str, int] = {}
-    for item in args.values:
-        name, _, number = item.partition("=")
-        if not number.lstrip("-").isdecimal():
-            raise ConfigFault(f"{item!r} is not FIELD=NUMBER, for instance battery=12")
-        state[name] = int(number)
+    state = _state(args.values)
 
     async def main() -> Exit:
         answer = await _asked(TransformRequest(state), loaded, terminal)
@@ -95,6 +117,58 @@ def ask(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         return Exit.OK
 
     return finish(main())
+
+
+def correct(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Have the log say which call is right in a state, so that a model learns it."""
+    state = _state(args.values)
+
+    async def main() -> Exit:
+        answer = await _asked(CorrectCall(state, args.call), loaded, terminal)
+        assert isinstance(answer, Decided)
+        shown = {"index": answer.index, "offset": answer.offset, "proof": answer.proof}
+        terminal.give(shown, f"{args.call} is right, says ({answer.index}, {answer.offset})")
+        return Exit.OK
+
+    return finish(main())
+
+
+def trails(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Write the trails of a log into a file, one JSON line per state: what `train boundary --trails` reads."""
+    found = harvested(args.source, loaded, terminal)
+    assert found.origin is not None
+    with storing(args.out):
+        args.out.write_bytes(written(found.all))
+    told = {"trails": len(found.all), "digest": found.digest, "origin": msgspec.to_builtins(found.origin)}
+    where = f"entries {found.origin.first} to {found.origin.last} of the log {found.origin.log}"
+    terminal.give(told | {"file": str(args.out)}, f"{args.out}: {len(found.all)} trails, {where}\n{found.digest}")
+    return Exit.OK
+
+
+def harvested(source: Path | None, loaded: Loaded, terminal: Terminal) -> Trails:
+    """Return the trails of a stored log or, without one, of the live one. Refused B012 where the log does not hold."""
+    harvest = Harvest(TASK)
+
+    async def main() -> Trails:
+        async with source_of(source, loaded) as log:
+            report = await verify_log(log, Options(take=harvest.take))
+        if not report.integrity.ok:
+            raise Refused(
+                Refusal("B012", f"nothing is learned from a log that was tampered with: {report.integrity.detail}")
+            )
+        return harvest.trails(report.fingerprint)
+
+    found = finish(main())
+    if harvest.unjudged:
+        terminal.note(
+            f"in {harvest.unjudged} states a model spoke and nobody said what is right: they teach nothing "
+            "(`boundary correct` says it)"
+        )
+    if harvest.others:
+        terminal.note(f"{harvest.others} decisions are of another task and were passed over")
+    if found.origin is None:
+        raise ConfigFault("the log holds no trail yet: ask the boundary first (`nimmerverse boundary ask`)")
+    return found
 
 
 def status(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -109,6 +183,16 @@ def status(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         return Exit.OK
 
     return finish(main())
+
+
+def _state(values: list[str]) -> dict[str, int]:
+    state: dict[str, int] = {}
+    for item in values:
+        name, _, number = item.partition("=")
+        if not number.lstrip("-").isdecimal():
+            raise ConfigFault(f"{item!r} is not FIELD=NUMBER, for instance battery=12")
+        state[name] = int(number)
+    return state
 
 
 async def _asked(request: Request, loaded: Loaded, terminal: Terminal) -> object:

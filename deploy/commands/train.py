@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from deploy.commands.boundary import harvested
 from deploy.terminal import Terminal
 from organs.boundary.task import TASK
-from organs.boundary.translator import RULES, Rules
+from organs.boundary.translator import RULES, changed_rules
 from shared.config import Loaded
 from shared.constant import constant
 from shared.errors import ConfigFault, Exit
@@ -42,11 +43,15 @@ def boundary(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     out: Path = args.out or place(loaded.settings) / "training" / "boundary"
     before = _record(args.repeat) if args.repeat else None
     base = _base(args.start)
-    trails = _trails(args, before)
+    trails = _trails(args, before, loaded, terminal)
     plan = before.plan if before else _plan(args, trails, base)
     terminal.note(f"{plan.stage}: {plan.steps} steps on {len(trails.learned)} trails, by plan {plan.digest}")
     record = train(plan, TASK, trails, base, _watch(out, terminal, loaded))
-    terminal.give(msgspec.to_builtins(record) | {"record": record.digest, "folder": str(out)}, _sentence(record, out))
+    warnings = _warnings(record)
+    told = {"record": record.digest, "folder": str(out), "warnings": sorted(warnings)}
+    terminal.give(msgspec.to_builtins(record) | told, _sentence(record, out))
+    for name, why in warnings.items():
+        terminal.note(f"{name}: {why}")
     if before is None or canonical(before) == canonical(record):
         return Exit.OK
     terminal.note(_difference(before, record))
@@ -63,22 +68,25 @@ def _need_extra() -> None:
             ) from None
 
 
-def _trails(args: Namespace, before: Record | None) -> Trails:
-    """Return what is learned from: a file's, those beside a record, or made up by the rules."""
+def _trails(args: Namespace, before: Record | None, loaded: Loaded, terminal: Terminal) -> Trails:
+    """Return what is learned from: the log's, a file's, those beside a record, or made up by the rules."""
     from organs.boundary.training.plan import TRAINING_BATCH
     from organs.boundary.training.trails import HELD_OUT, made_up, made_up_changed, read_trails
     from organs.boundary.training.training import TRAILS
 
+    if args.from_log and (args.trails or before):
+        raise ConfigFault("--from-log takes the trails from the log; give no --trails and no --repeat with it")
+    if args.from_log:
+        return harvested(None, loaded, terminal)
     if args.trails or before:
         path: Path = args.trails or args.repeat.parent / TRAILS
         if not path.is_file():
             raise ConfigFault(f"there is no file {path}; give one JSON line per decision")
         return read_trails(path, TASK)
-    if args.start is None:
-        count = args.steps or _steps(args)
-        return made_up(TASK, count * TRAINING_BATCH * HELD_OUT // (HELD_OUT - 1) + HELD_OUT, args.seed)
+    if args.start is None or (args.reinforce and not args.rule):
+        return made_up(TASK, _steps(args) * TRAINING_BATCH * HELD_OUT // (HELD_OUT - 1) + HELD_OUT, args.seed)
     return made_up_changed(
-        TASK, _steps(args) * TRAINING_BATCH + TRAINING_BATCH * 4, args.seed, RULES, _rules(args.rule)
+        TASK, _steps(args) * TRAINING_BATCH + TRAINING_BATCH * 4, args.seed, RULES, changed_rules(args.rule)
     )
 
 
@@ -91,7 +99,13 @@ def _plan(args: Namespace, trails: Trails, base: bytes) -> Plan:
     if args.start is None:
         shape = Shape(len(Vocabulary(TASK)))
         return Plan(
-            stage="learn", task=TASK.digest, data=trails.digest, shape=shape, seed=args.seed, steps=_steps(args)
+            stage="learn",
+            task=TASK.digest,
+            data=trails.digest,
+            origin=trails.origin,
+            shape=shape,
+            seed=args.seed,
+            steps=_steps(args),
         )
     from blake3 import blake3
 
@@ -100,6 +114,7 @@ def _plan(args: Namespace, trails: Trails, base: bytes) -> Plan:
         stage="adapt",
         task=TASK.digest,
         data=trails.digest,
+        origin=trails.origin,
         base=blake3(base).hexdigest(),
         shape=shape,
         seed=args.seed,
@@ -125,17 +140,6 @@ def _steps(args: Namespace) -> int:
 
     usual = LEARN_STEPS if args.start is None else REINFORCE_STEPS if args.reinforce else ADAPT_STEPS
     return args.steps or usual
-
-
-def _rules(given: list[str]) -> Rules:
-    """Return the rules with what `--rule NAME=NUMBER` changes; ConfigFault for a name or a number that is none."""
-    changed: dict[str, int] = {}
-    for item in given:
-        name, _, number = item.partition("=")
-        if name not in Rules.__struct_fields__ or not number.isdecimal():
-            raise ConfigFault(f"--rule {item!r}: write NAME=NUMBER, NAME one of {', '.join(Rules.__struct_fields__)}")
-        changed[name] = int(number)
-    return msgspec.structs.replace(RULES, **changed)
 
 
 def _base(folder: Path | None) -> bytes:
@@ -171,16 +175,45 @@ def _watch(out: Path, terminal: Terminal, loaded: Loaded) -> Watch:
 def _sentence(record: Record, out: Path) -> str:
     from organs.boundary.training.pictures import sparkline
 
+    outcome, origin = record.outcome, record.plan.origin
+    exact = f"{outcome.exact_ppm / PPM:.2%} of {outcome.held_out} trails that were held out"
+    lines = [
+        f"loss     {sparkline(outcome.curve)}",
+        f"exact    {exact if outcome.held_out else 'nothing was held out'}",
+    ]
+    if outcome.reward is not None:
+        (_, first), (_, last) = outcome.reward.curve[0], outcome.reward.curve[-1]
+        seen = f"{outcome.reward.right_ppm / PPM:.2%} of the samples were right"
+        lines.append(f"reward   {first / PPM:.3f} at first, {last / PPM:.3f} at last; {seen}")
+    if origin is not None:
+        lines.append(f"trails   {record.plan.data}, entries {origin.first} to {origin.last} of the log {origin.log}")
     return "\n".join(
         [
-            f"loss     {sparkline(record.outcome.curve)}",
-            f"exact    {record.outcome.exact_ppm / PPM:.2%} of what was held out",
+            *lines,
             f"model    {record.model}  ({record.parameters} parameters, {record.model_bytes} bytes)",
             f"weights  {record.weights}",
             f"record   {record.digest}",
             f"in {out}; `nimmerverse boundary install {out / 'model.gguf'}` lets it speak",
         ]
     )
+
+
+def _warnings(record: Record) -> dict[str, str]:
+    """Return what a user should know before installing the model, by name."""
+    reward, found = record.outcome.reward, dict[str, str]()
+    if reward is not None and not reward.taught_ppm:
+        found["nothing_taught"] = (
+            "in no group did one sampled call earn more than another, so nothing was learned and the model is the one "
+            "it began with"
+        )
+    if reward is not None and not reward.right_ppm:
+        found["never_right"] = (
+            "no sampled call was the right one: reward cannot teach what is never tried; let the model imitate first "
+            "(--from without --reinforce)"
+        )
+    if not record.outcome.held_out:
+        found["nothing_held_out"] = "the trails are too few to hold one out, so nobody knows how good the model is"
+    return found
 
 
 def _difference(before: Record, after: Record) -> str:

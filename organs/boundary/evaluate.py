@@ -21,6 +21,8 @@ class Measured(msgspec.Struct, frozen=True):
     states: int
     valid: int  #: answered with an allowed call at the first attempt
     exact: int  #: answered as the rules do
+    changed: int  #: of the states: those that the usual rules answer otherwise
+    changed_exact: int
     balanced_exact_ppm: int  #: the mean of each function's own share, so that a rare one counts as much
     p50_us: int
     p95_us: int
@@ -28,13 +30,15 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 async def measure(model: BoundaryModel, task: Task, count: int, world: World, rules: Rules = RULES) -> Measured:
-    """Ask a model about `count` states and judge every answer."""
+    """Ask a model about `count` states and judge every answer by `rules`; apart, where these are not the usual ones."""
     took: list[int] = []
     by_function = {function.name: [0, 0] for function in task.functions}
-    valid, first_failure = 0, ""
+    valid, changed, changed_exact, first_failure = 0, 0, 0, ""
     for state in states(task, count):
         wanted, begun = translate(state, rules), world.elapsed_s()
         by_function[wanted.function][0] += 1
+        differs = wanted != translate(state)
+        changed += differs
         try:
             call = task.read_call(await model.complete(task.prompt(state), 1))
         except (BoundaryFailed, ValueError) as error:
@@ -44,11 +48,13 @@ async def measure(model: BoundaryModel, task: Task, count: int, world: World, ru
             took.append(round((world.elapsed_s() - begun) * 1e6))
         valid += 1
         by_function[wanted.function][1] += call == wanted
+        changed_exact += differs and call == wanted
     took.sort()
     exact = sum(right for _, right in by_function.values())
     shares = [right * PPM // asked for asked, right in by_function.values() if asked]
     half, most = (took[(len(took) - 1) * percent // 100] for percent in (50, 95))
-    return Measured(count, valid, exact, sum(shares) // len(shares), half, most, first_failure)
+    balanced = sum(shares) // len(shares)
+    return Measured(count, valid, exact, changed, changed_exact, balanced, half, most, first_failure)
 
 
 def states(task: Task, count: int, seed: int = SEED) -> Iterator[dict[str, int]]:

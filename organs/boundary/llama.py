@@ -12,6 +12,7 @@ from organs.boundary.tokens import CONTEXT_TOKENS
 from shared.constant import constant
 
 ANSWER_S = constant(2.0, "s", "NIM-14")  # a call takes milliseconds; longer means that the engine hangs
+WARMER = constant(0.7, "temperature", "NIM-14")  # per attempt after the first, which takes the likeliest call
 QUIET = -1  #: llama.cpp's own log
 #: Asked of every server as it starts: one that is let go before it has begun to listen to itself never ends.
 FIRST: dict[str, Any] = {"prompt": "\n", "max_tokens": 1, "temperature": 0.0}
@@ -38,7 +39,7 @@ class LlamaModel:
         async with self._turn:
             if self._server is None:
                 raise BoundaryFailed("not_loaded", "the model was closed")
-            asked = self._question | {"prompt": prompt, "seed": attempt}
+            asked = self._question | {"prompt": prompt} | drawing(attempt)
             try:
                 async with asyncio.timeout(ANSWER_S):
                     answer = await asyncio.to_thread(self._server.handle_completions, asked)
@@ -57,9 +58,18 @@ def _question(schema: dict[str, Any], longest: int) -> dict[str, Any]:
     return {
         "json_schema": schema | {"x-guidance": {"whitespace_flexible": False}},
         "max_tokens": longest + 1,
-        "temperature": 0.0,
         "cache_prompt": False,
     }
+
+
+def drawing(attempt: int) -> dict[str, Any]:
+    """Return how an attempt chooses its words: the first greedily, later ones drawn, each in a way of its own.
+
+    What failed greedily would fail greedily again. The seed is the attempt's number, so a repeat draws the same.
+    """
+    if attempt == 1:
+        return {"temperature": 0.0}
+    return {"temperature": WARMER * (attempt - 1), "seed": attempt, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
 
 
 def _started(path: Path) -> Any:  # noqa: ANN401 - a package without types

@@ -1,7 +1,8 @@
 """The boundary organ: a small model turns a state into one typed function call, and a translator stands behind it.
 
 Only a model that the log installed is loaded. What it says is held to the task's grammar and checked once more; after
-three attempts without a call it is nacked in the log, and the rules answer. Every answer says who spoke.
+three attempts without a call it is nacked in the log, and the rules answer. Every answer says who spoke, and is a
+decision on its task's lane: what a model learns from later, and what a repeated request finds again.
 """
 
 from __future__ import annotations
@@ -16,16 +17,20 @@ from organs.boundary.translator import RULES, Rules, translate
 from shared.codec import MAX_REASON_CHARS, decode
 from shared.config import Settings
 from shared.constant import constant
-from shared.errors import Fault, Refused
+from shared.errors import Fault, Refusal, Refused
 from shared.journal import record
 from shared.log.entry import Position
 from shared.message import lookup
 from shared.models import models_folder
 from shared.part.organ import Log, Organ
 from shared.subjects.boundary import (
+    CALL_ATTEMPTS,
     BoundaryNacked,
     BoundaryStated,
     BoundaryStatus,
+    Called,
+    CorrectCall,
+    Corrected,
     Failing,
     InstallModel,
     ModelInstalled,
@@ -35,7 +40,6 @@ from shared.subjects.boundary import (
 )
 from shared.world import SimWorld, World
 
-CALL_ATTEMPTS = constant(3, "attempts", "NIM-14")
 TRANSLATOR = constant("translator", "speaker", "NIM-14")
 NOWHERE = Position(-1, 0)
 
@@ -83,23 +87,32 @@ class BoundaryOrgan(Organ):
     async def close(self) -> None:
         await self._unload("cold", "")
 
-    async def on_transform(self, request: TransformRequest) -> list[Transformed | BoundaryNacked]:
-        """Answer one state. Refused F001 where it is none of this task's."""
+    async def on_transform(self, request: TransformRequest) -> list[BoundaryNacked | Called | Transformed]:
+        """Answer one state, and decide that this is the answer. Refused F001 where it is none of this task's."""
         state = self.task.checked(request.state)
         failings: list[BoundaryFailed] = []
         call = await self._ask(self.task.prompt(state), failings)
         if call is not None:
             self.by_model += 1
-            return [self._said(call, f"model:{self.digest}", len(failings) + 1)]
+            return [*self._said(state, call, f"model:{self.digest}", len(failings) + 1)]
         call = translate(state, self.rules)
         self.by_translator += 1
-        said = self._said(call, TRANSLATOR, len(failings))
+        said = self._said(state, call, TRANSLATOR, len(failings))
         if not failings:
-            return [said]
+            return [*said]
         self.nacked += 1
         detail = failings[-1].detail[:MAX_REASON_CHARS]
         kinds: list[Failing] = [failed.failing for failed in failings]
-        return [BoundaryNacked(self.digest, state, len(failings), kinds, detail, write_call(call)), said]
+        return [BoundaryNacked(self.digest, state, len(failings), kinds, detail, write_call(call)), *said]
+
+    async def on_correct(self, request: CorrectCall) -> list[Corrected]:
+        """Decide that a call is right in a state. Refused F001, F003 where they are none of this task's."""
+        state = self.task.checked(request.state)
+        try:
+            call = self.task.read_call(request.call)
+        except ValueError as error:
+            raise Refused(Refusal("F003", f"{error}: {request.call[:MAX_REASON_CHARS]!r}")) from None
+        return [Corrected(self.task.digest, state, write_call(call))]
 
     async def on_status(self, request: BoundaryStatus) -> list[BoundaryStated]:
         """Say who would speak now."""
@@ -136,8 +149,10 @@ class BoundaryOrgan(Organ):
         except ValueError as error:
             raise BoundaryFailed("not_a_call", f"{error}: {text!r}") from None
 
-    def _said(self, call: Call, speaker: str, attempts: int) -> Transformed:
-        return Transformed(write_call(call), call.function, speaker, attempts, self.task.digest)
+    def _said(self, state: dict[str, int], call: Call, speaker: str, attempts: int) -> tuple[Called, Transformed]:
+        text, task = write_call(call), self.task.digest
+        called = Called(task, state, text, speaker, attempts)
+        return called, Transformed(text, call.function, speaker, attempts, task)
 
     async def _load(self, digest: str) -> None:
         await self._unload("loading", "")

@@ -27,7 +27,10 @@ class BoundaryModel(Protocol):
     """A loaded model, ready to be asked until it is closed. One question at a time."""
 
     async def complete(self, prompt: str, attempt: int) -> str:
-        """Return the text of one whole call, by its grammar and nothing else; BoundaryFailed."""
+        """Return the text of one whole call, by its grammar and nothing else; BoundaryFailed.
+
+        The same attempt at the same prompt says the same; a later attempt may say something else.
+        """
         ...
 
     async def close(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from organs.boundary.task import Call
 from shared.constant import constant
+from shared.errors import ConfigFault
 
 STOP_CM = constant(20, "cm", "NIM-14")
 TURN_CM = constant(80, "cm", "NIM-14")
@@ -42,6 +43,17 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 RULES = Rules()
+
+
+def changed_rules(given: Iterable[str]) -> Rules:
+    """Return the rules with what each NAME=NUMBER changes; ConfigFault for a name or a number that is none."""
+    changed: dict[str, int] = {}
+    for item in given:
+        name, _, number = item.partition("=")
+        if name not in Rules.__struct_fields__ or not number.isdecimal():
+            raise ConfigFault(f"--rule {item!r}: write NAME=NUMBER, NAME one of {', '.join(Rules.__struct_fields__)}")
+        changed[name] = int(number)
+    return msgspec.structs.replace(RULES, **changed)
 
 
 def translate(state: Mapping[str, int], rules: Rules = RULES) -> Call:

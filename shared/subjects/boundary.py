@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+import msgspec
+
+from shared.constant import constant
 from shared.message import Decision, Reply, Request
 from shared.subjects.system import Decided
+
+CALL_ATTEMPTS = constant(3, "attempts", "NIM-14")
 
 Digest = str  #: BLAKE3, 64 hexadecimal digits; whoever makes a file name of one checks it first
 #: How a model can fail to say a call; organs/boundary/port.py says what each means.
@@ -55,6 +60,24 @@ class ModelInstalled(Decision, subject="cognitive.boundary.event.{model}.install
     plan: str  #: digest of the plan it was trained by, empty where its file names none
 
 
+class Called(Decision, subject="cognitive.boundary.event.{task}.called"):
+    """The boundary answered: in this state it said this call, and this is who spoke. The answer says the same."""
+
+    task: Digest
+    state: dict[str, int]
+    call: str
+    speaker: str
+    attempts: Annotated[int, msgspec.Meta(ge=0, le=CALL_ATTEMPTS)]
+
+
+class Corrected(Decision, subject="cognitive.boundary.event.{task}.corrected"):
+    """A person says which call is right in a state, whatever was said there before; to confirm one is to repeat it."""
+
+    task: Digest
+    state: dict[str, int]
+    call: str
+
+
 class BoundaryNacked(Decision, subject="cognitive.boundary.event.{model}.nacked"):
     """A model said no call in all its attempts; the translator answered in its place."""
 
@@ -70,3 +93,10 @@ class InstallModel(Request, subject="cognitive.boundary.install.request", reply=
     """Have the model file of this digest speak; it lies in the organ's folder already and is read whole first."""
 
     model: Digest
+
+
+class CorrectCall(Request, subject="cognitive.boundary.correct.request", reply=Decided):
+    """Say which call, as canonical JSON, is right in a state; models learn it from the log."""
+
+    state: dict[str, int]
+    call: str

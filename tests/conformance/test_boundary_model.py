@@ -18,6 +18,7 @@ from organs.boundary.memory import MemoryShelf
 from organs.boundary.port import BoundaryFailed, BoundaryModel, ModelShelf
 from organs.boundary.shelf import FolderShelf, described
 from organs.boundary.task import TASK
+from organs.boundary.translator import changed_rules, translate
 from shared.errors import Refused
 from shared.world import RealWorld
 from tests.boundaries import untrained
@@ -71,13 +72,14 @@ def test_every_answer_is_an_allowed_call(shelf: ModelShelf, raw: bytes) -> None:
 
 @pytest.mark.spec("NIM-14")
 def test_the_same_prompt_has_the_same_answer(shelf: ModelShelf, raw: bytes) -> None:
-    """Asked again, in another order and at another attempt, a model answers alike."""
+    """Asked again, in another order, a model answers each attempt as it answered this attempt before."""
     prompts = [TASK.prompt(state) for state in islice(states(TASK, 140), 128, None)]
 
     async def deed(model: BoundaryModel) -> None:
-        first = [await model.complete(prompt, 1) for prompt in prompts]
-        again = [await model.complete(prompt, 2) for prompt in reversed(prompts)]
-        assert first == again[::-1]
+        for attempt in (1, 2, 3):
+            first = [await model.complete(prompt, attempt) for prompt in prompts]
+            again = [await model.complete(prompt, attempt) for prompt in reversed(prompts)]
+            assert first == again[::-1]
 
     with_model(shelf, raw, deed)
 
@@ -176,6 +178,22 @@ def test_a_stop_by_length_is_a_failure(raw: bytes, tmp_path: Path) -> None:
 
 
 @pytest.mark.spec("NIM-14")
+def test_each_attempt_is_one_of_its_own(raw: bytes, tmp_path: Path) -> None:
+    """Over a few states the three attempts of a model say three different things: what failed once is not repeated."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(raw)
+    prompts = [TASK.prompt(state) for state in islice(states(TASK, 140), 128, None)]
+
+    async def whole() -> None:
+        model = serve(path, TASK.schema, TASK.longest_call)
+        said = [tuple([await model.complete(prompt, attempt) for prompt in prompts]) for attempt in (1, 2, 3)]
+        assert 3 == len({*said})
+        await model.close()
+
+    asyncio.run(whole())
+
+
+@pytest.mark.spec("NIM-14")
 def test_a_measurement_says_what_it_found() -> None:
     """A model that speaks as the rules do is valid and exact everywhere; one that fails is counted and named."""
 
@@ -183,10 +201,11 @@ def test_a_measurement_says_what_it_found() -> None:
         shelf = MemoryShelf(TASK, [SOUND, FAILING], {FAILING: ["length"]})
         world = RealWorld("dev")
         sound = await measure(await shelf.load(SOUND), TASK, 200, world)
-        assert (200, 200, 200, 1_000_000, "") == (
+        assert (200, 200, 200, 0, 1_000_000, "") == (
             sound.states,
             sound.valid,
             sound.exact,
+            sound.changed,
             sound.balanced_exact_ppm,
             sound.first_failure,
         )
@@ -194,4 +213,23 @@ def test_a_measurement_says_what_it_found() -> None:
         assert (199, 199) == (failing.valid, failing.exact)
         assert "length" in failing.first_failure
 
+    asyncio.run(whole())
+
+
+@pytest.mark.spec("NIM-14")
+def test_changed_rules_are_measured_apart() -> None:
+    """Judged by changed rules a model that knows the old ones is wrong exactly where these changed, and right else."""
+    rules = changed_rules(["dock_percent=40"])
+    expected = sum(translate(state) != translate(state, rules) for state in states(TASK, 300))
+
+    async def whole() -> None:
+        old, new = MemoryShelf(TASK, [SOUND]), MemoryShelf(TASK, [SOUND], rules=rules)
+        before, after = [
+            await measure(await each.load(SOUND), TASK, 300, RealWorld("dev"), rules) for each in (old, new)
+        ]
+        assert expected == before.changed == after.changed
+        assert (0, 300 - expected) == (before.changed_exact, before.exact)
+        assert (expected, 300) == (after.changed_exact, after.exact)
+
+    assert expected
     asyncio.run(whole())

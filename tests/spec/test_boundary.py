@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from deploy.cli import build_parser
 from deploy.commands import boundary as command
 from deploy.terminal import Terminal
 from organs.boundary import BoundaryOrgan, FolderShelf
+from organs.boundary.evaluate import states
 from organs.boundary.memory import MemoryShelf
+from organs.boundary.port import ModelShelf
 from organs.boundary.task import TASK, Call, Choice, write_call
 from organs.boundary.tokens import BOS, EOS, MARKS, Vocabulary
 from organs.boundary.translator import Rules, translate
-from shared.codec import decode
+from shared.codec import decode, encode
 from shared.config import load
 from shared.errors import ConfigFault, Exit, Refusal, Refused
 from shared.home import Keys
@@ -32,6 +35,9 @@ from shared.subjects.boundary import (
     BoundaryNacked,
     BoundaryStated,
     BoundaryStatus,
+    Called,
+    CorrectCall,
+    Corrected,
     InstallModel,
     ModelInstalled,
     Transformed,
@@ -284,6 +290,99 @@ def test_an_installed_model_speaks(live: Live, digest: str) -> None:
     live(life)
 
 
+@pytest.mark.spec("NIM-14")
+def test_whoever_is_named_has_spoken(tmp_path: Path, raw: bytes, digest: str) -> None:
+    """Served models that call otherwise than the rules are heard: what is said under their name is their own word."""
+    cautious = Rules(stop_cm=250)
+    memory, folder = MemoryShelf(TASK, [digest], rules=cautious), FolderShelf(tmp_path / "models", TASK)
+    folder.put(raw)
+    some = [*islice(states(TASK, 152), 128, None), STATE]
+
+    async def own_words(shelf: ModelShelf) -> list[str]:
+        model = await shelf.load(digest)
+        said = [await model.complete(TASK.prompt(state), 1) for state in some]
+        await model.close()
+        return said
+
+    def heard(shelf: ModelShelf) -> Life:
+        async def life(living: Living) -> None:
+            expected = await own_words(shelf)
+            assert any(text != write_call(translate(state)) for text, state in zip(expected, some, strict=True))
+            await asked(living, InstallModel(digest))
+            await until_ready(living, digest)
+            said = [await asked(living, TransformRequest(state)) for state in some]
+            assert expected == [answer.call for answer in said]
+            assert {(f"model:{digest}", 1)} == {(answer.speaker, answer.attempts) for answer in said}
+            called = await events(living, Called)
+            assert [(answer.call, answer.speaker) for answer in said] == [(each.call, each.speaker) for each in called]
+
+        return life
+
+    live_sim(heard(memory), lambda _: [BoundaryOrgan(memory)])
+    live_nats(heard(folder), tmp_path / "home", lambda _: [BoundaryOrgan(folder)])
+
+
+@pytest.mark.spec("NIM-14", "X-02")
+def test_an_answer_is_a_decision(live: Live) -> None:
+    """Each answer stands on its task's lane with state, call and speaker; asked twice it stands there twice."""
+
+    async def life(living: Living) -> None:
+        near = STATE | {"front": 10}
+        for state in (STATE, near, STATE):
+            await asked(living, TransformRequest(state))
+        idle, stop = (write_call(translate(state)) for state in (STATE, near))
+        spoke = (TASK.digest, "translator", 0)
+        assert [(*spoke, STATE, idle), (*spoke, near, stop), (*spoke, STATE, idle)] == [
+            (each.task, each.speaker, each.attempts, each.state, each.call) for each in await events(living, Called)
+        ]
+        subjects = {
+            verdict.entry.subject
+            async for verdict in living.operator.replay()
+            if lookup(verdict.entry.subject) is Called
+        }
+        assert {f"{living.operator.env}.cognitive.boundary.event.{TASK.digest}.called"} == subjects
+
+    live(life)
+
+
+@pytest.mark.spec("NIM-14", "X-07")
+def test_one_request_is_answered_by_one_decision(tmp_path: Path) -> None:
+    """The same request, repeated to another process after a restart, finds its decision and makes no second one."""
+    request, headers = TransformRequest(STATE), {"ce-id": "5e" * 16}
+
+    async def life(living: Living) -> None:
+        bus = living.operator
+        for _ in range(2):
+            said = await bus.wire.request(request.subject(bus.env), encode(request), headers, 5.0)
+            assert "translator" == decode(Transformed, said.data).speaker
+        assert 1 == len(await events(living, Called))
+
+    for _ in range(2):
+        live_nats(life, tmp_path / "home", lambda _: [BoundaryOrgan(MemoryShelf(TASK))])
+
+
+@pytest.mark.spec("NIM-14", "X-12")
+def test_a_person_says_what_is_right(live: Live) -> None:
+    """A correction is a decision beside the answers; a state or a call of another task is refused and none is made."""
+    turn = '{"function":"turn","args":{"direction":"left","degrees":45}}'
+
+    async def life(living: Living) -> None:
+        for state, call, code in (
+            (STATE | {"battery": 101}, turn, "F001"),
+            (STATE, turn.replace("45", "46"), "F003"),
+            (STATE, f" {turn}", "F003"),
+        ):
+            answer = await asked(living, CorrectCall(state, call))
+            assert isinstance(answer, Refusal)
+            assert code == answer.code
+        assert [] == await events(living, Corrected)
+        answer = await asked(living, CorrectCall(dict(reversed(STATE.items())), turn))
+        assert isinstance(answer, Decided)
+        assert [Corrected(TASK.digest, STATE, turn)] == await events(living, Corrected)
+
+    live(life)
+
+
 @pytest.mark.spec("NIM-14", "X-12")
 def test_what_is_no_state_and_no_model_is_refused(live: Live) -> None:
     """A state of another task and a model that is not there are refused by name, and the log has no word of them."""
@@ -344,6 +443,26 @@ def test_a_real_model_that_is_cut_short_is_nacked(tmp_path: Path, raw: bytes, di
         assert "translator" == (await asked(living, TransformRequest(STATE))).speaker
         [nacked] = await events(living, BoundaryNacked)
         assert ["length"] * 3 == nacked.failings
+
+    live_nats(life, tmp_path / "home", lambda _: [BoundaryOrgan(shelf, short)])
+
+
+@pytest.mark.spec("NIM-14")
+def test_what_fails_greedily_may_succeed_later(tmp_path: Path, raw: bytes, digest: str) -> None:
+    """A real model whose likeliest call is too long says a shorter one at a later attempt, and is the one named."""
+    short = msgspec.structs.replace(TASK)
+    vars(short)["longest_call"] = 4
+    shelf = FolderShelf(tmp_path / "models", short)
+    shelf.put(raw)
+
+    async def life(living: Living) -> None:
+        await asked(living, InstallModel(digest))
+        await until_ready(living, digest)
+        said = [await asked(living, TransformRequest(state)) for state in islice(states(TASK, 152), 128, None)]
+        late = [answer for answer in said if answer.attempts > 1 and answer.speaker == f"model:{digest}"]
+        assert late
+        assert {2, 3} >= {answer.attempts for answer in late}
+        assert len(await events(living, BoundaryNacked)) == sum(answer.speaker == "translator" for answer in said)
 
     live_nats(life, tmp_path / "home", lambda _: [BoundaryOrgan(shelf, short)])
 

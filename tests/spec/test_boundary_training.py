@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from argparse import Namespace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,6 +19,7 @@ from safetensors.torch import load as tensors_of
 from deploy.cli import build_parser
 from deploy.commands import train as command
 from deploy.terminal import Terminal
+from organs.boundary.evaluate import states
 from organs.boundary.llama import serve
 from organs.boundary.task import TASK, Call, write_call
 from organs.boundary.tokens import EOS, PAD, Vocabulary
@@ -23,7 +27,7 @@ from organs.boundary.training.batches import exact_ppm
 from organs.boundary.training.descent import Watch, rate
 from organs.boundary.training.export import weights, with_weights
 from organs.boundary.training.lora import adapt, fold
-from organs.boundary.training.network import Network
+from organs.boundary.training.network import Network, Shape
 from organs.boundary.training.pictures import sparkline, svg
 from organs.boundary.training.plan import Record, canonical, read_record
 from organs.boundary.training.reinforce import advantages, reward, sample
@@ -234,6 +238,36 @@ def test_adapting_moves_the_thin_matrices_alone(learned: tuple[Path, Record], tm
         assert 2 >= int(torch.linalg.matrix_rank(after[name] - before[name], rtol=1e-3))
 
 
+@pytest.mark.slow
+@pytest.mark.spec("NIM-14")
+def test_a_changed_rule_is_learned_and_the_rest_is_kept(tmp_path: Path) -> None:
+    """A changed threshold, of which a network got next to nothing right, is adapted to; what it did not touch stays.
+
+    The short form of what `boundary evaluate --rule` measures of a whole training: a network a seventh as large.
+    """
+    shape = Shape(len(Vocabulary(TASK)), width=64, inner=128, layers=2, heads=4, head=16)
+    drawn = [*islice(states(TASK, 1_128), 128, None)]
+    trails = [Trail(translate(state, CHANGED), state) for state in drawn]
+    apart = [[t for t in trails if (translate(t.state) != t.call) == changed] for changed in (True, False)]
+
+    def trained(stage: str, taught: Trails, begun: bytes, **more: Any) -> bytes:  # noqa: ANN401 - fields of a plan
+        plan = small_plan(taught, stage=stage, shape=shape, seed=1, batch=64, peak_ppm=8_000, warm_up=30, **more)
+        train(plan, TASK, taught, begun, Watch(tmp_path / stage, lambda _: None, RealWorld("dev")))
+        return (tmp_path / stage / WEIGHTS).read_bytes()
+
+    def exact(raw: bytes) -> list[int]:
+        return [exact_ppm(with_weights(shape, raw), TASK, some) for some in apart]
+
+    base = trained("learn", made_up(TASK, 16_100, seed=1), b"", steps=250)
+    changed = made_up_changed(TASK, 4_100, 1, RULES, CHANGED)
+    adapted = trained("adapt", changed, base, base=blake3(base).hexdigest(), steps=60, rank=16, decay_ppm=0)
+    (changed_before, rest_before), (changed_after, rest_after) = exact(base), exact(adapted)
+    assert 60 < len(apart[0]) < 150
+    assert 20_000 >= changed_before
+    assert 950_000 <= changed_after
+    assert 400_000 < rest_before < rest_after + 50_000
+
+
 @pytest.mark.spec("NIM-14")
 def test_reward_alone_repeats_itself_too(learned: tuple[Path, Record], tmp_path: Path) -> None:
     """Learning from sampled calls is as repeatable as learning from given ones."""
@@ -241,6 +275,81 @@ def test_reward_alone_repeats_itself_too(learned: tuple[Path, Record], tmp_path:
     kinds = {"stage": "reinforce", "rank": 2, "steps": 4, "group": 4, "temperature_ppm": 1_300_000, "drift_ppm": 10_000}
     first, again = (small_training(tmp_path / name, base=raw, **kinds) for name in ("first", "again"))
     assert canonical(first) == canonical(again)
+
+
+def rewarded(folder: Path, trails: Trails, base: bytes, **changed: Any) -> Record:  # noqa: ANN401 - fields of a plan
+    """A small training by reward alone, begun with these weights."""
+    plan = small_plan(
+        trails,
+        stage="reinforce",
+        base=blake3(base).hexdigest(),
+        rank=8,
+        group=8,
+        temperature_ppm=1_000_000,
+        drift_ppm=10_000,
+        decay_ppm=0,
+        peak_ppm=5_000,
+        **changed,
+    )
+    return train(plan, TASK, trails, base, Watch(folder, lambda _: None, RealWorld("dev")))
+
+
+@pytest.mark.spec("NIM-14")
+def test_reward_alone_makes_reward_rise(tmp_path: Path) -> None:
+    """From a policy that is right now and then, reward rises by a sixth of its whole span in thirty steps."""
+    trails = made_up(TASK, 2_000, seed=3)
+    train(small_plan(trails, steps=60, batch=32), TASK, trails, b"", Watch(tmp_path, lambda _: None, RealWorld("dev")))
+    record = rewarded(tmp_path / "after", trails, (tmp_path / WEIGHTS).read_bytes(), steps=30, batch=16)
+    assert record.outcome.reward is not None
+    rewards = [reward for _, reward in record.outcome.reward.curve]
+    assert 30 == len(rewards)
+    assert sum(rewards[:10]) / 10 + 160_000 < sum(rewards[20:]) / 10
+    assert 50_000 < record.outcome.reward.right_ppm < 500_000
+    assert record == read_record((tmp_path / "after" / RECORD).read_bytes())
+
+
+@pytest.mark.spec("NIM-14")
+def test_a_policy_whose_groups_earn_alike_stays_as_it_is(learned: tuple[Path, Record], tmp_path: Path) -> None:
+    """Sampled so coldly that every group says one thing, a policy keeps every bit, and the record says so."""
+    raw = (learned[0] / WEIGHTS).read_bytes()
+    plan = small_plan(
+        some_trails(),
+        stage="reinforce",
+        base=blake3(raw).hexdigest(),
+        rank=4,
+        group=6,
+        temperature_ppm=1,
+        drift_ppm=10_000,
+        decay_ppm=0,
+        steps=6,
+    )
+    record = train(plan, TASK, some_trails(), raw, Watch(tmp_path, lambda _: None, RealWorld("dev")))
+    assert record.outcome.reward is not None
+    assert 0 == record.outcome.reward.taught_ppm
+    assert learned[1].weights == record.weights
+
+
+@pytest.mark.spec("NIM-14")
+def test_who_never_finds_the_reward_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A policy that knows nothing finds no right call to be rewarded for, and the command says that by name."""
+    nothing = tmp_path / "nothing"
+    train(
+        small_plan(some_trails(), steps=1, peak_ppm=0),
+        TASK,
+        some_trails(),
+        b"",
+        Watch(nothing, lambda _: None, RealWorld("dev")),
+    )
+    loaded = load({}, {"home": str(tmp_path / "home")}, "here")
+    asked = told(tmp_path / "out", "--from", str(nothing), "--reinforce", "--steps", "2")
+    assert Exit.OK == command.boundary(asked, loaded, Terminal(None, as_json=True))
+    said = json.loads(capsys.readouterr().out)
+    assert ["never_right", "nothing_taught"] == said["warnings"]
+    assert (0, -1_000_000) == (said["outcome"]["reward"]["right_ppm"], said["outcome"]["reward"]["curve"][-1][1])
+    assert Exit.OK == command.boundary(asked, loaded, Terminal(None, as_json=False))
+    found = capsys.readouterr()
+    assert "never_right: no sampled call was the right one" in found.err
+    assert "reward   -1.000 at first, -1.000 at last; 0.00% of the samples were right" in found.out
 
 
 @pytest.mark.spec("NIM-14")
@@ -258,6 +367,8 @@ def test_a_group_that_earns_alike_teaches_nothing() -> None:
     found = advantages(torch.tensor([[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]))
     assert [0.0] * 4 == found[0].tolist()
     assert [-0.866] * 2 + [0.866] * 2 == pytest.approx(found[1].tolist(), abs=1e-3)
+    for samples in range(2, 12):  # whose mean is not always the same number
+        assert [0.0] * samples == advantages(torch.full((1, samples), 0.3))[0].tolist()
 
 
 @pytest.mark.spec("NIM-14")

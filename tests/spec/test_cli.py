@@ -166,6 +166,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "boundary install": ("HOME/no.gguf",),
     "boundary evaluate": ("HOME/no.gguf", "--states", "1"),
     "boundary ask": ("battery=50",),
+    "boundary correct": ("battery=50", "--call", "{}"),
+    "boundary trails": ("--out", "HOME/trails.jsonl"),
     "boundary status": (),
     "eyes install": ("HOME/no.onnx",),
     "look": ("HOME/no.png",),
@@ -241,6 +243,8 @@ OBJECTIONS = {
     "boundary install": Exit.CONFIG,  # there is no file
     "boundary evaluate": Exit.CONFIG,
     "boundary ask": Exit.REFUSED,  # nobody hears it
+    "boundary correct": Exit.REFUSED,
+    "boundary trails": Exit.CONFIG,  # nobody was asked
     "boundary status": Exit.REFUSED,
     "eyes install": Exit.CONFIG,  # there is no file
     "look": Exit.CONFIG,

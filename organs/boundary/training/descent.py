@@ -6,9 +6,9 @@ Step by step everything is drawn from the plan's seed and the step's number, so 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import torch
@@ -43,8 +43,24 @@ class Point(msgspec.Struct, frozen=True):
     eta_s: float
 
 
+class Earned(msgspec.Struct, frozen=True):
+    """What the sampled calls of a step earned."""
+
+    reward: float  #: mean of the samples
+    right: float  #: share of the samples that were the right call
+    taught: float  #: share of the groups in which one sample earned more than another
+
+
+class Lesson(NamedTuple):
+    """The loss of one step; and what was earned, where reward is what is trained by."""
+
+    loss: Tensor
+    earned: Earned | None = None
+
+
 Tell = Callable[[Point], None]
-LossAt = Callable[[int], Tensor]
+LessonAt = Callable[[int], Lesson]
+Curve = tuple[tuple[int, int], ...]
 
 
 class Watch(msgspec.Struct, frozen=True):
@@ -63,6 +79,14 @@ class _Kept(msgspec.Struct, frozen=True):
     plan: str
     step: int
     losses: tuple[float, ...]
+    earned: tuple[Earned, ...]
+
+
+class Descent(msgspec.Struct, frozen=True):
+    """How a training went, step by step."""
+
+    curve: Curve
+    earned: tuple[Earned, ...]  #: empty where calls were imitated
 
 
 def alone() -> None:
@@ -74,33 +98,35 @@ def alone() -> None:
 def descend(
     plan: Plan,
     trained: dict[str, nn.Parameter],
-    loss_at: LossAt,
+    lesson_at: LessonAt,
     exact: Callable[[], int],
     watch: Watch,
-) -> tuple[tuple[int, int], ...]:
-    """Train `trained` in place and return the curve. Goes on from the folder's checkpoint, if it is of this plan."""
+) -> Descent:
+    """Train `trained` in place and return how it went. Goes on from the folder's checkpoint, if it is of this plan."""
     optimiser: _Optimiser = torch.optim.AdamW(
         trained.values(), lr=1.0, betas=BETAS, weight_decay=plan.decay_ppm / MICRO
     )
     kept = _restore(plan, trained, optimiser, watch.folder)
-    begun, first, losses = watch.world.elapsed_s(), kept.step, list(kept.losses)
+    begun, first, losses, earned = watch.world.elapsed_s(), kept.step, list(kept.losses), list(kept.earned)
     for step in range(first, plan.steps):
         for group in optimiser.param_groups:
             group["lr"] = rate(plan, step)
-        loss: Any = loss_at(step)
+        lesson = lesson_at(step)
+        loss: Any = lesson.loss
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained.values(), CLIP)
         optimiser.step()
         losses.append(loss.item())
+        earned += [lesson.earned] if lesson.earned is not None else []
         done = step + 1
         if done % watch.keep_every == 0 and done < plan.steps:
-            _keep(_Kept(plan.digest, done, tuple(losses)), trained, optimiser, watch.folder)
+            _keep(_Kept(plan.digest, done, tuple(losses), tuple(earned)), trained, optimiser, watch.folder)
         if done % watch.every == 0 or done == plan.steps:
             eta_s = (watch.world.elapsed_s() - begun) / (done - first) * (plan.steps - done)
             seen = exact() if done % (watch.every * 4) == 0 or done == plan.steps else None
             watch.tell(Point(done, plan.steps, curve(losses, watch.every)[-1][1], seen, eta_s))
-    return curve(losses, max(plan.steps // POINTS, 1))
+    return Descent(curve(losses, max(plan.steps // POINTS, 1)), tuple(earned))
 
 
 def rate(plan: Plan, step: int) -> float:
@@ -109,10 +135,10 @@ def rate(plan: Plan, step: int) -> float:
     return plan.peak_ppm / MICRO * min(1.0, (step + 1) / max(plan.warm_up, 1)) * (FLOOR + (1 - FLOOR) * down)
 
 
-def curve(losses: list[float], every: int) -> tuple[tuple[int, int], ...]:
-    """Return the mean loss of each stretch of steps, in millionths, with the step at its end."""
-    stretches = [losses[start : start + every] for start in range(0, len(losses), every)]
-    ends = [min((place + 1) * every, len(losses)) for place in range(len(stretches))]
+def curve(found: Sequence[float], every: int) -> Curve:
+    """Return the mean loss or reward of each stretch of steps, in millionths, with the step at its end."""
+    stretches = [found[start : start + every] for start in range(0, len(found), every)]
+    ends = [min((place + 1) * every, len(found)) for place in range(len(stretches))]
     return tuple((end, round(math.fsum(part) / len(part) * MICRO)) for end, part in zip(ends, stretches, strict=True))
 
 
@@ -136,7 +162,7 @@ def _restore(plan: Plan, trained: dict[str, nn.Parameter], optimiser: _Optimiser
     """Put a checkpoint's numbers in their places; ConfigFault where it is of another plan."""
     path = folder / CHECKPOINT
     if not path.exists():
-        return _Kept(plan.digest, 0, ())
+        return _Kept(plan.digest, 0, (), ())
     opened: Any = safe_open(path, framework="pt")
     with opened as file:
         kept = msgspec.json.decode(file.metadata()[_META], type=_Kept)

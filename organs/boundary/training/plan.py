@@ -14,6 +14,7 @@ import torch
 from blake3 import blake3
 
 from organs.boundary.training.network import Shape
+from organs.boundary.training.trails import Origin
 from shared.constant import constant
 from shared.errors import Refusal, Refused
 
@@ -35,6 +36,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     stage: Stage
     task: str  #: digests of the task, the trails, and the weights it begins with; empty where they are new
     data: str
+    origin: Origin | None = None  #: of the trails, where they come from a log
     base: str = ""
     shape: Shape
     seed: int
@@ -77,11 +79,21 @@ class Surroundings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
+class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the sampled calls of a training by reward earned."""
+
+    curve: tuple[tuple[int, int], ...]  #: step, mean reward since the point before, in millionths
+    right_ppm: int  #: of the samples: the right call itself
+    taught_ppm: int  #: of the groups: one sample earned more than another, so that something could be learned
+
+
 class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How well a training went."""
 
+    held_out: int  #: trails
     exact_ppm: int  #: of the trails that were held out, greedily
     curve: tuple[tuple[int, int], ...]  #: step, mean loss since the point before, in millionths
+    reward: Reward | None = None  #: where reward is what was trained by
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -17,6 +17,7 @@ from torch.nn import functional
 from organs.boundary.task import Task
 from organs.boundary.tokens import EOS, PAD, Vocabulary
 from organs.boundary.training.batches import call_logits, prompts
+from organs.boundary.training.descent import Earned, Lesson
 from organs.boundary.training.network import Network
 from organs.boundary.training.plan import Plan
 from organs.boundary.training.trails import Trail
@@ -37,10 +38,9 @@ class Reinforcement:
         self.plan, self.task, self.network, self.trails = plan, task, network, trails
         self.words = Vocabulary(task)
         self.base = copy.deepcopy(network).requires_grad_(requires_grad=False)
-        self.rewards: list[float] = []  #: mean of each step's samples
 
-    def loss_at(self, step: int) -> Tensor:
-        """Sample, judge, and return the loss; the same step draws the same."""
+    def lesson_at(self, step: int) -> Lesson:
+        """Sample, judge, and return the loss with what was earned; the same step draws the same."""
         chance = torch.Generator().manual_seed(self.plan.seed * MICRO + step)
         chosen: list[int] = _plain(torch.randint(len(self.trails), (self.plan.batch,), generator=chance))
         asked = [self.trails[place] for place in chosen for _ in range(self.plan.group)]
@@ -48,8 +48,9 @@ class Reinforcement:
         said = sample(self.network, given, self.plan.temperature_ppm / MICRO, chance)
         texts = [self.words.decode(tokens) for tokens in _plain(said)]
         worth = torch.tensor([reward(self.task, text, trail) for text, trail in zip(texts, asked, strict=True)])
-        self.rewards.append(worth.mean().item())
-        return self._loss(given, said, advantages(worth.view(-1, self.plan.group)).view(-1, 1))
+        groups = worth.view(-1, self.plan.group)
+        earned = Earned(worth.mean().item(), _share(worth == EXACT), _share(~alike(groups)))
+        return Lesson(self._loss(given, said, advantages(groups).view(-1, 1)), earned)
 
     def _loss(self, given: Tensor, said: Tensor, advantage: Tensor) -> Tensor:
         spoken = (said != PAD).float()
@@ -62,8 +63,17 @@ class Reinforcement:
 
 
 def advantages(worth: Tensor) -> Tensor:
-    """Return how much better than its group each sample is, in the group's own deviations: (groups, samples)."""
-    return (worth - worth.mean(1, keepdim=True)) / (worth.std(1, keepdim=True) + EVEN)
+    """Return how much better than its group each sample is, in the group's own deviations: (groups, samples).
+
+    Where all earned alike that is exactly nothing: a rounded mean would leave a trace, which the optimiser enlarges.
+    """
+    better = (worth - worth.mean(1, keepdim=True)) / (worth.std(1, keepdim=True) + EVEN)
+    return better.masked_fill(alike(worth)[:, None], 0.0)
+
+
+def alike(worth: Tensor) -> Tensor:
+    """Say of each group whether all its samples earned the same: (groups)."""
+    return worth.amax(1) == worth.amin(1)
 
 
 def reward(task: Task, text: str, trail: Trail) -> float:
@@ -97,6 +107,11 @@ def _likelihood(network: Network, given: Tensor, said: Tensor) -> Tensor:
     """Return the log likelihood of each token of the calls."""
     logits = functional.log_softmax(call_logits(network, given, said), -1)
     return logits.gather(-1, said[..., None])[..., 0]
+
+
+def _share(found: Tensor) -> float:
+    """Return how many of some booleans are true, as a share."""
+    return found.float().mean().item()
 
 
 def _plain(tensor: Tensor) -> Any:  # noqa: ANN401 - lists of lists, as deep as the tensor

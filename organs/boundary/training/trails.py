@@ -30,11 +30,21 @@ class Trail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state: dict[str, int]
 
 
+class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where in a log trails were decided: its genesis' fingerprint, and the indices of the first and last of them."""
+
+    log: str
+    first: int
+    last: int
+    unjudged: int  #: states left out: a model spoke there, and nobody said what is right
+
+
 class Trails(msgspec.Struct, frozen=True):
     """Training data and its digest: BLAKE3 of the canonical lines, whatever file they came from."""
 
     all: tuple[Trail, ...]
     digest: str
+    origin: Origin | None = None  #: None where they come from no log
 
     @classmethod
     def of(cls, trails: Sequence[Trail]) -> Trails:

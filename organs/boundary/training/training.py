@@ -7,19 +7,20 @@ loss.svg       how it went
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from blake3 import blake3
-from torch import Tensor
 
 from organs.boundary.task import Task
-from organs.boundary.training.batches import Batches, exact_ppm, imitation
-from organs.boundary.training.descent import LossAt, Watch, alone, descend, forget
+from organs.boundary.training.batches import MICRO, Batches, exact_ppm, imitation
+from organs.boundary.training.descent import POINTS, Earned, Lesson, LessonAt, Watch, alone, curve, descend, forget
 from organs.boundary.training.export import weights, with_weights, write_gguf
 from organs.boundary.training.lora import adapt, fold
 from organs.boundary.training.network import Network
 from organs.boundary.training.pictures import svg
-from organs.boundary.training.plan import Outcome, Plan, Record, Surroundings, canonical
+from organs.boundary.training.plan import Outcome, Plan, Record, Reward, Surroundings, canonical
 from organs.boundary.training.reinforce import Reinforcement
 from organs.boundary.training.trails import Trails, written
 from shared.errors import ConfigFault
@@ -42,23 +43,32 @@ def train(plan: Plan, task: Task, trails: Trails, base: bytes, watch: Watch) -> 
     network = with_weights(plan.shape, base) if base else Network(plan.shape, plan.seed)
     trained = adapt(network, plan.rank, plan.seed) if plan.rank else dict(network.named_parameters())
     glance = trails.held_out[:GLANCE]
-    curve = descend(plan, trained, _loss(plan, task, network, trails), lambda: exact_ppm(network, task, glance), watch)
+    lessons = _lessons(plan, task, network, trails)
+    went = descend(plan, trained, lessons, lambda: exact_ppm(network, task, glance), watch)
     fold(network)
     exact = exact_ppm(network, task, trails.held_out)
-    record = _leave(plan, task, network, Outcome(exact, curve), watch.folder)
+    outcome = Outcome(len(trails.held_out), exact, went.curve, _reward(went.earned))
+    record = _leave(plan, task, network, outcome, watch.folder)
     forget(watch.folder)
     return record
 
 
-def _loss(plan: Plan, task: Task, network: Network, trails: Trails) -> LossAt:
+def _lessons(plan: Plan, task: Task, network: Network, trails: Trails) -> LessonAt:
     if plan.stage == "reinforce":
-        return Reinforcement(plan, task, network, trails.learned).loss_at
+        return Reinforcement(plan, task, network, trails.learned).lesson_at
     batches = Batches(task, trails.learned, plan.batch, plan.seed)
 
-    def loss_at(step: int) -> Tensor:
-        return imitation(network, *batches.at(step))
+    return lambda step: Lesson(imitation(network, *batches.at(step)))
 
-    return loss_at
+
+def _reward(earned: Sequence[Earned]) -> Reward | None:
+    if not earned:
+        return None
+    right, taught = (
+        round(math.fsum(shares) / len(earned) * MICRO)
+        for shares in ([each.right for each in earned], [each.taught for each in earned])
+    )
+    return Reward(curve([each.reward for each in earned], max(len(earned) // POINTS, 1)), right, taught)
 
 
 def _agree(plan: Plan, task: Task, trails: Trails, base: bytes) -> None:
