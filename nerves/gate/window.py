@@ -15,7 +15,7 @@ from shared.subjects.meaning import UNKNOWN, VECTOR_BYTES, WaveFelt
 
 MAX_WAVES = constant(20, "waves", "NIM-05")
 SUMMARY_CHARS = constant(80, "characters", "NIM-05")
-AMBIGUOUS_PPM = constant(30_000, "ppm", "NIM-07")  # a second region this near to the first is a candidate too
+AMBIGUOUS_PPM = constant(60_000, "ppm", "NIM-07")  # a second region this near to the first is a candidate too
 
 _MIN_VECTORS: Final = 2
 _CUBE: Final = ONE * ONE * ONE

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from shared.constant import constant
-from shared.message import Ppm, Reply, Request, Wave
+from shared.message import MAX_LARGE_BYTES, Ppm, Reply, Request, Wave
 
-PICTURE_BYTES = constant(56_000, "bytes", "X-12")  # what one message carries; `nimmerverse look` makes a larger one fit
+PICTURE_BYTES = constant(690_000, "bytes", "X-12")  # what one message carries; `nimmerverse look` makes a larger one fit
 MOST_SEEN = constant(100, "things", "X-12")
 LABEL_CHARS = constant(64, "characters", "X-12")
 LEAST_SURE_PPM = constant(250_000, "ppm", "NIM-17")
@@ -39,7 +39,9 @@ class VisionReply(Reply, subject="organs.vision.detect.reply", confidential=True
     latency_ms: int
 
 
-class VisionRequest(Request, subject="organs.vision.detect", reply=VisionReply, confidential=True):
+class VisionRequest(
+    Request, subject="organs.vision.detect", reply=VisionReply, confidential=True, max_bytes=MAX_LARGE_BYTES
+):
     """Ask what is in a PNG or JPEG picture. Of what is `personal` no wave tells."""
 
     picture: bytes

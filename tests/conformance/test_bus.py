@@ -118,9 +118,9 @@ def test_a_signal_reaches_whoever_subscribed(play: Play) -> None:
     async def body(ground: Ground) -> None:
         bus, ear = await plain(ground, "desk"), await plain(ground, "ear")
         one, rest, other = Heard(), Heard(), Heard()
-        await ear.subscribe(f"{ENV}.trial.*.ann.felt", one)
+        await ear.subscribe(f"{ENV}.trial.*.felt.ann", one)
         await ear.subscribe(f"{ENV}.trial.>", rest)
-        await ear.subscribe(f"{ENV}.trial.*.bob.felt", other)
+        await ear.subscribe(f"{ENV}.trial.*.felt.bob", other)
         await bus.emit(Felt("ann", 1), Context(bytes(16), "talk"), bytes(range(16)))
         await bus.emit(Felt("cid", 2))
         assert [f"{ENV}.trial.desk.felt.ann", f"{ENV}.trial.desk.felt.cid"] == sorted(
@@ -196,7 +196,7 @@ def test_a_signal_without_a_link_is_counted(play: Play) -> None:
         assert (0, 1, 2) == (down["connected"], down["emitted"], down["dropped"])
         await ground.restore(bus.wire)
         await bus.emit(Felt("ann", 4))
-        assert bus.health() == {**down, "connected": 1, "emitted": 2}
+        assert bus.health() == {**down, "connected": 1, "emitted": 2, "sent_bytes": 2 * down["sent_bytes"]}
         assert [1, 4] == [decode(Felt, d.data).n for d in await heard.at_least(2)]
 
     play(body)

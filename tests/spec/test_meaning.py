@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nerves.gate.window import AMBIGUOUS_PPM
 from organs.meaning import Catalogue, MeaningOrgan, MiniLMEmbedder, Sensor, SimEmbedder
 from organs.meaning.catalogue import DEFAULT, Head, Label, Region, packed, parsed, read, write
 from organs.meaning.described import catalogue_of, read_description
@@ -339,6 +340,12 @@ def test_threshold_and_margin(vector: bytes, region: str) -> None:
     assert region == sensed.region
     assert (sensed.region == UNKNOWN) == (sensed.similarity_ppm == 0)
     assert list(sensed.candidates) == sorted(sensed.candidates, key=lambda c: -c.similarity_ppm)
+
+
+@pytest.mark.spec("NIM-07")
+def test_what_is_known_may_be_ambiguous() -> None:
+    """A text between two regions of the product's own catalogue is known by its lead, and still ambiguous to a gate."""
+    assert AMBIGUOUS_PPM > read(DEFAULT).margin_ppm
 
 
 @pytest.mark.spec("NIM-04")
