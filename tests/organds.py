@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -46,6 +47,7 @@ class Organd:
 
     def start(self, runtime: Path) -> None:
         """Begin to answer."""
+        self.runtime = runtime
         runtime.mkdir(mode=0o700, exist_ok=True)
         self._thread.start()
 
@@ -129,8 +131,9 @@ def organd(
     here = Organd(folder, devices, upstream)
     here.models.add(write_gemma(folder / "gemma.gguf"), SAYS)
     here.models.add(write_bert(folder / "bert.gguf"), EMBEDS)
-    here.start(runtime or folder / "run")
-    try:
-        yield here
-    finally:
-        here.stop()
+    with TemporaryDirectory(prefix="od") as short:  # a socket's path has 107 bytes at most
+        here.start(runtime or Path(short))
+        try:
+            yield here
+        finally:
+            here.stop()

@@ -83,9 +83,9 @@ class Bus(Ledger):
         assert declared is not None
         message_id = new_id(self.world)
         headers = self._headers(request, context or Context(), message_id)
-        data = encode(request)
-        self.counters.sent_bytes += len(data)
         try:
+            data = encode(request)
+            self.counters.sent_bytes += len(data)
             answer = await self.wire.request(request.subject(self.env), data, headers, timeout_s)
         except Refused as no:
             return no.refusal

@@ -7,7 +7,9 @@ import msgspec
 from shared.constant import constant
 from shared.message import MAX_LARGE_BYTES, Ppm, Reply, Request, Wave
 
-PICTURE_BYTES = constant(690_000, "bytes", "X-12")  # what one message carries; `nimmerverse look` makes a larger one fit
+PICTURE_BYTES = constant(
+    690_000, "bytes", "X-12"
+)  # what one message carries; `nimmerverse look` makes a larger one fit
 MOST_SEEN = constant(100, "things", "X-12")
 LABEL_CHARS = constant(64, "characters", "X-12")
 LEAST_SURE_PPM = constant(250_000, "ppm", "NIM-17")

@@ -227,6 +227,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "memory list": (),
     "memory forget": ("ab" * 16,),
     "memory verify": (),
+    "memory rebuild": (),
     "artifact put": (str(STORED), "--holds", "other", "--media-type", "text/plain"),
     "artifact get": (blake3(STORED.read_bytes()).hexdigest(), "--out", "HOME/got"),
     "artifact list": (),

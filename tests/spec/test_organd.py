@@ -376,8 +376,7 @@ def test_what_is_not_held_here_is_asked_upstream_unchanged(here: Organd, tmp_pat
     folder.mkdir()
     with organd(folder, upstream=here.rest.url) as front:
         here.models.add(write_gemma(tmp_path / "g.gguf", seed=9), "far")
-        client = ollama.Client(front.rest.url)
-        far = ollama.Client(here.rest.url)
+        client, far = ollama.Client(front.rest.url), ollama.Client(here.rest.url)
         assert far.generate("far", "x", options=SHORT).response == client.generate("far", "x", options=SHORT).response
         pieces = list(client.chat("far", [{"role": "user", "content": "x"}], stream=True, options=SHORT))
         assert len(pieces) > 2
@@ -408,7 +407,7 @@ def test_an_upstream_that_is_gone_is_a_502_by_name(tmp_path: Path) -> None:
 def test_a_worker_is_this_users_alone(here: Organd) -> None:
     """Its socket lies in a private folder, and answers nobody who lacks the key with the lease's token."""
     assert 200 == here.post("/api/generate", {"model": SAYS})[0]
-    [socket] = [path for path in (here.folder / "run").glob(f"{os.getpid()}-*.sock") if path.is_socket()][-1:]
+    [socket] = [path for path in here.runtime.glob(f"{os.getpid()}-*.sock") if path.is_socket()][-1:]
     assert 0o700 == (here.folder / "run").stat().st_mode & 0o777
 
     async def main() -> int:

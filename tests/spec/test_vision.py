@@ -410,14 +410,14 @@ def test_look_says_what_is_in_a_file(home: Home, tmp_path: Path) -> None:
     assert "" == told["sent_as"]
     words = home.held("look", str(file), "--least", "0.4").out
     assert all(label in words for label, _ in one.drawn)
-    wide = one.image.resize((640, 640))
-    wide.paste(noisy(160, 160), (0, 0))
+    wide = one.image.resize((2_400, 2_400))
+    wide.paste(noisy(600, 600), (0, 0))
     large.write_bytes(saved(wide, "PNG"))
     [scaled] = home.held("look", str(large), "--least", "0.4", "--json", "--out", str(out), "--personal").documents
-    assert (640, 640) == (scaled["width"], scaled["height"])
+    assert (2_400, 2_400) == (scaled["width"], scaled["height"])
     assert scaled["sent_as"].startswith("JPEG")
-    assert all(seen["right"] <= 640 for seen in scaled["seen"])
-    assert (640, 640) == (Picture.read(out.read_bytes(), 10**7).width, Picture.read(out.read_bytes(), 10**7).height)
+    assert all(seen["right"] <= 2_400 for seen in scaled["seen"])
+    assert (2_400, 2_400) == (Picture.read(out.read_bytes(), 10**7).width, Picture.read(out.read_bytes(), 10**7).height)
 
 
 def test_the_commands_refuse_by_name(home: Home, tmp_path: Path) -> None:
