@@ -408,7 +408,7 @@ def test_a_worker_is_this_users_alone(here: Organd) -> None:
     """Its socket lies in a private folder, and answers nobody who lacks the key with the lease's token."""
     assert 200 == here.post("/api/generate", {"model": SAYS})[0]
     [socket] = [path for path in here.runtime.glob(f"{os.getpid()}-*.sock") if path.is_socket()][-1:]
-    assert 0o700 == (here.folder / "run").stat().st_mode & 0o777
+    assert 0o700 == here.runtime.stat().st_mode & 0o777
 
     async def main() -> int:
         import aiohttp
