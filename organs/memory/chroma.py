@@ -4,17 +4,20 @@
     folder/g7/           Chroma's own files
 
 Chroma keeps what it deleted in its files. So to erase a person every other row is written into a new generation, and
-the old one is removed whole. One thread makes every call, because Chroma's block.
+the old one is removed whole; and the room that Chroma's index leaves for more rows is written over with zeros. One
+thread makes every call, because Chroma's block.
 """
 
 from __future__ import annotations
 
 import shutil
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from os import SEEK_END, fsync
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -30,6 +33,8 @@ from shared.subjects.memory import MemoryKind, Origin
 T = TypeVar("T")
 
 COLLECTION = "passages"
+_HEADER: Final = struct.Struct("<4Q")
+_HEADER_AT: Final = 4
 WRITTEN_AT_ONCE = constant(1_000, "passages", "BIZ-15")  # Chroma takes about five thousand
 
 
@@ -67,6 +72,7 @@ class ChromaPassages:
         self._client: Any = None
         self._rows: _Collection | None = None
         self._marked: _Marked = _Marked(Mark(), 0, 0)
+        self._blanked: dict[Path, int] = {}  #: indexes whose room holds nothing, and their lengths
 
     async def open(self) -> Mark:
         return await self._run(self._open)
@@ -162,6 +168,7 @@ class ChromaPassages:
         if self._client is not None:
             self._client.close()
         self._client = self._rows = None
+        self._blanked.clear()
 
     def _apply(self, put: list[Row], remove: list[str], mark: Mark) -> None:
         count = self._marked.rows
@@ -183,6 +190,10 @@ class ChromaPassages:
                     metadatas=[_metadata(row) for row in some],
                     documents=[row.text for row in some],
                 )
+            for data in self._place.glob("*/data_level0.bin"):
+                if self._blanked.get(data) != (length := data.stat().st_size):  # new, or made anew with more room
+                    _blank(data)
+                    self._blanked[data] = length
         except OSError as error:
             raise StorageFault(f"memory cannot be written in {self._place}: {error}") from error
 
@@ -272,3 +283,18 @@ def _row(one: str, embedding: Any, meta: dict[str, Any], text: str | None) -> Ro
     vector = bytes(round(float(number)) & 0xFF for number in embedding)
     about = (meta["about_ms"], meta["due_ms"], meta["heard"], int(meta["index"]))
     return Row(one, meta["kind"], text or "", vector, origin, meta["source"], meta["embedder"], *about, sealed)
+
+
+def _blank(data: Path) -> None:
+    """Write zeros where Chroma's index has room for more rows: it fills that with whatever this process had in memory.
+
+    Of hnswlib's header.bin: after a version of four bytes numbers of eight, of which the third is how many rows are
+    written, the fourth how many bytes one takes.
+    """
+    _, _, used, size = _HEADER.unpack_from((data.parent / "header.bin").read_bytes(), _HEADER_AT)
+    with data.open("r+b") as file:
+        room = max(data.stat().st_size - used * size, 0)
+        file.seek(-room, SEEK_END)
+        file.write(bytes(room))
+        file.flush()
+        fsync(file.fileno())

@@ -237,12 +237,13 @@ class MemoryOrgan(Organ):
     # How
 
     async def _status(self, *, whole: bool) -> MemoryStatus:
-        count, mark = await self.passages.count(), await self.passages.mark()
-        if not whole:
-            return MemoryStatus(count, {}, mark.next_index, "")
-        with self._noticing():
-            kinds: dict[MemoryKind, int] = {kind: len(await self.passages.of_kinds([kind])) for kind in KINDS}
-            return MemoryStatus(count, kinds, mark.next_index, await digest_of(self.passages))
+        async with self._one_change:  # all of it is said of one moment
+            count, mark = await self.passages.count(), await self.passages.mark()
+            if not whole:
+                return MemoryStatus(count, {}, mark.next_index, "")
+            with self._noticing():
+                kinds: dict[MemoryKind, int] = {kind: len(await self.passages.of_kinds([kind])) for kind in KINDS}
+                return MemoryStatus(count, kinds, mark.next_index, await digest_of(self.passages))
 
     async def _apply(self, said: Changing, at: Position) -> None:
         async with self._one_change:

@@ -44,7 +44,9 @@ def test_the_log_keeps_everything_and_says_what_was_made(tmp_path: Path) -> None
             declared = [declaration(runner.part) for runner in organism.runners.values()]
             brief = {f"TRANSITIONS_dev_{each.name}" for each in declared if each.transitions("dev")}
             assert {"TRANSITIONS_dev_gate", "TRANSITIONS_dev_thalamus"} <= brief
-            kept = {"DEAD_dev", "KV_leases_dev", "LOG_dev", "OUTCOMES_dev", *(f"TRACES_dev_{part}" for part in parts)}
+            traced = {f"TRACES_dev_{each.name}" for each in declared if each.traces("dev")}
+            assert {"TRACES_dev_gate", "TRACES_dev_math_cell"} <= traced
+            kept = {"DEAD_dev", "KV_leases_dev", "LOG_dev", "OUTCOMES_dev", *traced}
             assert kept | brief == set(said[StreamsChanged])
             assert len(said[Started]) == 1
             steward = organism.runners["steward"].bus.wire
