@@ -1,0 +1,164 @@
+"""The model registry: what a model is, on which evidence it was promoted, what was in force when (ILL-01, ILL-07).
+
+A family is one lane, so that its versions, its evidence and what is in force are one fold of the log.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from shared.message import Decision, Reply, Request
+from shared.subjects.system import Decided
+
+Target = Literal["staging", "prod"]
+ModelStatus = Literal["draft", "staging", "prod", "deprecated"]
+Digest = str  #: BLAKE3, 64 hexadecimal digits
+EvidenceKind = Literal[
+    "run", "dataset", "evaluation", "power", "proposal", "approval", "signature", "override", "ratification"
+]
+
+
+class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is said of a version once; a correction is another version."""
+
+    version: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    code: str  #: name and version of the code that made it
+    job: str
+    record: Digest  #: of the run
+    datasets: list[Digest]
+    parents: list[Digest]  #: models it was adapted from
+    size_bytes: int
+    sha256: str
+    high_risk: bool
+    watermark: str  #: digest of the owner's mark; empty where it has none
+
+
+class ModelRegistered(Decision, subject="lifecycle.registry.event.{family}.registered"):
+    """A model is known: a draft, immutable."""
+
+    family: str
+    model: Digest
+    facts: ModelFacts
+
+
+class EvidenceNoted(Decision, subject="lifecycle.registry.event.{family}.noted"):
+    """A decision elsewhere in the log is evidence about a model of this family: what it says, and where it stands."""
+
+    family: str
+    model: Digest
+    evidence: EvidenceKind
+    name: str  #: suite, role, or proposal
+    digest: Digest  #: of what it names: report, run record, manifest
+    values: dict[str, int]  #: measured shares in millionths, or 0 and 1
+    index: int
+    offset: int
+    at_ms: int  #: when it was noted: a power reading ages
+
+
+class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One row of the gate's table: what was demanded, what was found, and whether that holds."""
+
+    name: str
+    demanded: str  #: `< 150000`, `>= 990000`, `true`
+    found: int | None  #: None where it was not measured
+    holds: bool
+    reason: str  #: empty where it holds; MISSING_… where nothing was found
+
+
+class Judgement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A policy's word, so exactly that anyone can evaluate it again."""
+
+    policy: Digest
+    input_digest: Digest
+    engine: str  #: name and version
+    allowed: bool
+    rows: list[Row]
+
+
+class ModelPromoted(Decision, subject="lifecycle.registry.event.{family}.promoted"):
+    """A model is in force at a target from here on; whatever was there is deprecated."""
+
+    family: str
+    model: Digest
+    target: Target
+    manifest: Digest  #: of the artifact {model, run record, evaluations, policy, target} that signers signed
+    signatures: list[str]  #: voters whose signature counted
+    judgement: Judgement
+    replaces: Digest
+    emergency: bool  #: break-glass: rolls back unless ratified in time
+    by: str
+
+
+class PromotionBlocked(Decision, subject="lifecycle.registry.event.{family}.blocked"):
+    """A promotion was asked for and refused, with every row that did not hold."""
+
+    family: str
+    model: Digest
+    target: Target
+    judgement: Judgement
+    by: str
+
+
+class ModelRolledBack(Decision, subject="lifecycle.registry.event.{family}.rolled_back"):
+    """What was promoted is in force no more; `restores` is what was there before, empty where nothing was."""
+
+    family: str
+    model: Digest
+    target: Target
+    restores: Digest
+    reason: str
+    by: str
+
+
+class ModelStated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One version and where it stands."""
+
+    model: Digest
+    facts: ModelFacts
+    status: ModelStatus
+    evidence: list[str]
+
+
+class FamilyStated(Reply, subject="lifecycle.registry.status.reply", max_bytes=700_000):
+    """A family's versions, newest first, and what is in force."""
+
+    family: str
+    models: list[ModelStated]
+    staging: Digest
+    prod: Digest
+
+
+class FamilyStatus(Request, subject="lifecycle.registry.status.request", reply=FamilyStated):
+    """Ask for a family. Refused N001 where it has no model."""
+
+    family: str
+
+
+class RegisterModel(Request, subject="lifecycle.registry.register.request", reply=Decided):
+    """Register a model whose run is recorded. Refused N002: the version is taken, N003: the run is unknown."""
+
+    family: str
+    model: Digest
+    facts: ModelFacts
+
+
+class PromoteModel(Request, subject="lifecycle.registry.promote.request", reply=Decided):
+    """Promote a model; both outcomes are decided. Refused N004 where there is no such model."""
+
+    family: str
+    model: Digest
+    target: Target
+    by: str
+    emergency: bool
+    reason: str
+
+
+class RollBackModel(Request, subject="lifecycle.registry.roll_back.request", reply=Decided):
+    """Take back what is in force. Refused N005 where nothing is."""
+
+    family: str
+    target: Target
+    reason: str
+    by: str
