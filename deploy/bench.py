@@ -19,7 +19,8 @@ from nats.aio.client import Client
 from deploy.embedded import Account, Identity, NatsServer
 from organs.steward.ports import TRACE_AGE_S, NatsGround, kept_config, log_config
 from shared.bus import Bus, Draft, Writer
-from shared.bus.nats import NatsWire, connect
+from shared.bus.connecting import connect
+from shared.bus.nats import NatsWire
 from shared.codec import encode
 from shared.constant import constant
 from shared.envelope.keybook import ROOT_PART

@@ -19,8 +19,8 @@ from deploy.roots import read_roots
 from organs.steward import grants_of
 from organs.steward.ports import log_config
 from shared.bus import Bus
+from shared.bus.connecting import connect
 from shared.bus.ledger import APPEND_TIMEOUT_S
-from shared.bus.nats import connect
 from shared.codec import encode
 from shared.config import Loaded, Settings
 from shared.constant import constant

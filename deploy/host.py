@@ -13,7 +13,8 @@ from organs.steward import Door, Ground, NatsGround, OpenDoor
 from organs.steward.ports import log_config
 from shared.bus import Wire
 from shared.bus.bucket import bucket_stream
-from shared.bus.nats import NatsWire, connect, nanoseconds
+from shared.bus.connecting import connect
+from shared.bus.nats import NatsWire, nanoseconds
 from shared.bus.wire import INBOX, inbox_prefix, stream_name
 from shared.config import Settings, redact
 from shared.constant import constant

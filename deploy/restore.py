@@ -30,7 +30,8 @@ from deploy.snapshot import SNAPSHOT_CHUNK_BYTES, put_back
 from organs.notary.ports import notary_folder, tiles_folder
 from shared.audit import LiveSource, Options, Report, verify
 from shared.bus import Bus, Draft
-from shared.bus.nats import NatsWire, connect
+from shared.bus.connecting import connect
+from shared.bus.nats import NatsWire
 from shared.config import Loaded, Settings
 from shared.errors import ConfigFault, Exit, Fault
 from shared.files import private_folder, storing, sync_folder

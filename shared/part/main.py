@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from shared.bus import Bus, Wire, at_work
-from shared.bus.nats import connect
+from shared.bus.connecting import connect
 from shared.config import Loaded, Settings, load
 from shared.constant import constant
 from shared.errors import ConfigFault, Exit, Fault, Refusal, Refused

@@ -16,7 +16,7 @@ import pytest
 
 from organs.records import PostgresRecords, verify
 from shared.bus import Bus, Receipt
-from shared.bus.nats import connect
+from shared.bus.connecting import connect
 from shared.config import Settings, load
 from shared.home import Keys, Running, nkey_path
 from shared.keys.sealed import CHEAP

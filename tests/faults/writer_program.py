@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from shared.bus import Bus, Draft, Receipt, Writer, stream_name
-from shared.bus.nats import connect
+from shared.bus.connecting import connect
 from shared.bus.wire import inbox_prefix
 from shared.config import Settings, load
 from shared.envelope import derive_event_id
