@@ -32,11 +32,12 @@ from shared.audit import LiveSource, Options, Report, verify
 from shared.bus import Bus, Draft
 from shared.bus.connecting import connect
 from shared.bus.nats import NatsWire
-from shared.config import Loaded, Settings
+from shared.config import Loaded
 from shared.errors import ConfigFault, Exit, Fault
 from shared.files import private_folder, storing, sync_folder
 from shared.home import Keys, Running, place
 from shared.keys import Signer, load_or_create
+from shared.settings import Settings
 from shared.subjects.keys import KEYS_ENTITY, KEYS_LANE, EpochStarted
 from shared.version import VERSION
 from shared.world import RealWorld, new_id

@@ -10,7 +10,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
-from shared.config import Level
+from shared.settings import Level
 
 ROOT: Final = "nimmerverse"
 

@@ -17,12 +17,13 @@ from deploy.commands.task import finish
 from deploy.host import OPERATOR
 from deploy.keychange import revoke, rotate
 from deploy.terminal import Terminal
-from shared.config import Loaded, Settings, redact
+from shared.config import Loaded, redact
 from shared.constant import constant
 from shared.envelope.keybook import ROOT_PART, Key
 from shared.errors import ConfigFault, Exit, Fault, KeyFault, Refused, StorageFault, Unreachable
 from shared.home import Keys, Running, nkey_path, place
 from shared.keys import Keyring, Signer, obtain
+from shared.settings import Settings
 from shared.vault import Vault, vault_exists, vault_folder
 from shared.world import RealWorld
 

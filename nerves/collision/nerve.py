@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from cells.distance_cell.sight import ahead, see, too_early
 from nerves.collision.state import Avoiding, CollisionWindow, evolved
 from nerves.collision.steps import CLEAR_MM, Step, next_step
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Refusal
 from shared.part import Garden, Nerve
+from shared.settings import Settings
 from shared.subjects.body import (
     BoxedInWave,
     CollisionDecided,

@@ -13,12 +13,12 @@ from msgspec.structs import replace
 
 from nerves.conversation.state import ConversationWindow, Talking, evolved, remember
 from nerves.conversation.steps import ANSWER_MS, Step, answering, interrupted, learned, next_step
-from shared.config import Settings
 from shared.constant import constant
 from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import Refusal
 from shared.habit import habit_of
 from shared.part import Garden, Nerve
+from shared.settings import Settings
 from shared.subjects.cognition import Answered, CognitiveRequest, Unavailable
 from shared.subjects.speech import SPEECH, HeardWave, Hushed, SpeakRequest, SpokenWave, TurnTaken
 from shared.subjects.system import Tick

@@ -20,7 +20,6 @@ from organs.cognition.port import Asked, Language, Said
 from organs.cognition.quoting import QUOTE_ULF, QUOTES, Quoting
 from organs.cognition.servers import speaker_of
 from organs.cognition.speaking import SPEAK_ULF, Speaking
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Fault, Refusal, Refused, Unreachable
 from shared.log.entry import Position
@@ -28,6 +27,7 @@ from shared.message import Request
 from shared.ollama import ModelMissing
 from shared.part.meter import own_cpu_s
 from shared.part.organ import AskingLog, Organ
+from shared.settings import Settings
 from shared.subjects.boundary import TransformRequest
 from shared.subjects.cognition import (
     QUESTION_BYTES,

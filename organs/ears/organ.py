@@ -13,11 +13,11 @@ from organs.ears.server import ServerHearing
 from organs.ears.simulated import SimHearing
 from organs.ears.sound import Samples, is_silent, resampled
 from organs.ears.sphinx import BUILT_IN, SphinxHearing, read_commands
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Refusal, Refused
 from shared.openai import server_at
 from shared.part import Garden, Organ
+from shared.settings import Settings
 from shared.subjects.speech import HEARD_MS, SOUND_BYTES, SPEECH, HeardWave, HearReply, HearRequest
 from shared.wav import read_wav
 from shared.world import SimWorld, World, new_id, now_ms

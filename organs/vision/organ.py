@@ -14,12 +14,12 @@ from organs.vision.picture import Picture
 from organs.vision.port import Eyes, Sight
 from organs.vision.simulated import SimEyes
 from shared.codec import MAX_REASON_CHARS
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Fault, Refusal, Refused
 from shared.ollama import ModelMissing
 from shared.part.declare import Garden
 from shared.part.organ import Organ
+from shared.settings import Settings
 from shared.subjects.meaning import CONTENT_CHARS
 from shared.subjects.vision import Seen, VisionReply, VisionRequest, VisionWave
 from shared.world import SimWorld, World

@@ -8,11 +8,11 @@ from organs.voice.espeak import EspeakSpeech
 from organs.voice.port import Speech
 from organs.voice.server import ServerSpeech
 from organs.voice.simulated import SimSpeech
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Refusal, Refused
 from shared.openai import server_at
 from shared.part import Organ
+from shared.settings import Settings
 from shared.subjects.speech import SPEECH, TEXT_BYTES, SpeakReply, SpeakRequest, SpokenWave
 from shared.wav import write_wav
 from shared.world import SimWorld, World, now_ms
