@@ -17,6 +17,7 @@ from deploy.commands.task import finish
 from deploy.host import OPERATOR
 from deploy.keychange import revoke, rotate
 from deploy.terminal import Terminal
+from deploy.usage import COMMANDS
 from shared.config import Loaded, redact
 from shared.constant import constant
 from shared.envelope.keybook import ROOT_PART, Key
@@ -118,8 +119,6 @@ def doctor(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 def completion(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Print a completion script for bash, zsh or fish."""
-    from deploy.cli import COMMANDS
-
     names = " ".join(sorted(COMMANDS))
     scripts = {
         "bash": f"complete -W '{names}' nimmerverse ./run",

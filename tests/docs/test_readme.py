@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
-from deploy.cli import COMMANDS, build_parser, each_command
+from deploy.cli import build_parser
 from deploy.embedded import Account, Identity, NatsServer, Postgres
+from deploy.usage import COMMANDS, each_command
 from shared.keys import nkey_pair
 from tests.commands import ROOT, Done, Home, Living, all_gone, as_stranger, family
 

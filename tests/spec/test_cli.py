@@ -24,8 +24,9 @@ from blake3 import blake3
 from nats.aio.client import Client
 
 from deploy import keychange
-from deploy.cli import COMMANDS, Group, build_parser, each_command
+from deploy.cli import build_parser
 from deploy.embedded import Account, StorageLimits
+from deploy.usage import COMMANDS, Group, each_command
 from shared.bus import Bus, Draft
 from shared.config import Loaded, load
 from shared.errors import Exit, Refusal, Refused, StorageFault
@@ -127,7 +128,7 @@ def test_every_command_has_help(name: str) -> None:
     described = COMMANDS.get(name) or each_command()[name]
     text = _help(name)
     assert described.text[1:] in text
-    assert "130 interrupted" in text
+    assert [] == [code.name for code in Exit if f" {code.value} {code.words} " not in f"{text} "]
     assert not isinstance(described, Group) or all(word in text for word in described.commands)
 
 
@@ -136,6 +137,24 @@ def _help(command: str) -> str:
     for word in command.split():
         parser = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices[word]
     return " ".join(parser.format_help().split())
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("tuor",), "unknown command 'tuor': did you mean tour?"),
+        (("audit", "verfy"), "unknown command 'verfy': did you mean verify?"),
+        (("eyes", "xyzzy"), "unknown command 'xyzzy': known commands are install."),
+    ],
+)
+def test_an_unknown_command_gets_a_suggestion(
+    words: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A misspelt command is wrong usage, and the sentence names the nearest one, or all there are."""
+    with pytest.raises(SystemExit) as ended:
+        build_parser().parse_args(words)
+    assert Exit.USAGE == ended.value.code
+    assert capsys.readouterr().err.endswith(f"error: {sentence}\n")
 
 
 def test_help_is_printed_and_ends_well() -> None:
