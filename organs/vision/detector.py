@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import os
 import signal
 import sys
@@ -16,6 +15,7 @@ from organs.vision.port import Sight, surest
 from organs.vision.talk import LENGTH_BYTES, MAX_FRAME_BYTES, Answer, Found, Look, No, Ready, framed
 from shared.constant import constant
 from shared.errors import Refusal, Refused
+from shared.extras import how_to_install, lacking
 from shared.models import ModelFolder
 from shared.ollama import ModelFailed
 from shared.subjects.vision import Seen
@@ -171,10 +171,9 @@ async def try_out(raw: bytes) -> Ready:
 
 def check_extra() -> None:
     """Raise Refused B011 where the extra `eyes` is not installed."""
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
+    if missing := lacking(*NEEDED):
         found = f"an ONNX detector needs {' and '.join(missing)}, which this installation lacks"
-        raise Refused(Refusal("B011", f"{found}: install the extra `eyes`, or set vision_url and vision_model"))
+        raise Refused(Refusal("B011", f"{found}: {how_to_install('eyes')}; or set vision_url and vision_model"))
 
 
 def _ending(code: int) -> str:
