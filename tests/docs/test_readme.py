@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -200,6 +201,24 @@ def test_your_own_cell(home: Home, shout: Living) -> None:
     assert ["demo.cells.shout.wave"] * 2 == re.findall(r"demo\.cells\.shout\.wave", kept)
     assert "✗" not in home.held(*check).out
     assert shout.process.poll() is None
+
+
+#: What is the same in the lines of docs/attention.md whatever else the organism felt and spent.
+TURNS = ("verified: 2 sources agree, 0.94: the ", "STABLE ▶ OPEN ", " ▶ FOCUSED (", "OPEN ▶ STABLE")
+
+
+@pytest.mark.spec("NIM-04", "X-10")
+def test_a_gate_is_opened_by_hand(home: Home, organism: Living) -> None:
+    """The two commands of docs/attention.md, run as they stand there, show the turns that stand below them."""
+    page = (ROOT / "docs" / "attention.md").read_text(encoding="utf-8")
+    [recipe], [shown] = fences(page, "sh"), fences(page, "text")
+    with home.living("watch", "--gates") as watch:
+        watch.said(lambda line: line.startswith("watching dev.>"))
+        subprocess.run(["sh", "-c", recipe], cwd=ROOT, env=home.environ, check=True, timeout=2 * EVENT_S)
+        for turn in TURNS:
+            assert turn in shown
+            watch.said(lambda line, turn=turn: turn in line)
+    assert organism.process.poll() is None
 
 
 @pytest.mark.spec("X-01", "X-10")
