@@ -28,7 +28,8 @@ Command = Callable[[argparse.Namespace, Loaded, Terminal], Exit]
 
 EXITS = """exit codes:
   0 done   1 a check or step did not hold   2 wrong usage   3 a setting is wrong   4 folder or port in use
-  5 a server is missing   6 key or passphrase   7 refused   8 disk full or not writable   130 interrupted
+  5 a server is missing   6 key or passphrase   7 refused   8 disk full or not writable   130 interrupted:
+  cut off before its end (`up` and `part` are stopped in order by Ctrl-C or SIGTERM, and end with 0)
   audits: 10 consistent, signer unknown   11 tampered   12 incomplete   13 stale   14 from the future   15 truncated
   16 enlarged   17 mixed   18 wrong signer   19 bad proof   20 forked   21 void entries
 """
@@ -72,6 +73,7 @@ class Described:
     run: str
     text: str
     options: tuple[Option, ...] = ()
+    more: str = ""  #: the function that says what else its help has to say; imported only where the help is shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +226,10 @@ _MODEL = _option("name", metavar="NAME[:TAG]", help="the model; the tag is `late
 _BOUNDARY = "deploy.commands.boundary"
 _EYES = "deploy.commands.eyes"
 _RULE = "a changed rule, for instance dock_percent=25 (repeat it)"
-_STATE = _option("values", nargs="+", metavar="FIELD=NUMBER", help="every field of the task")
+_STATE = _option(
+    "values", nargs="+", metavar="FIELD=NUMBER", help='every field, or all as one JSON object: {"battery": 12, …}'
+)
+_FIELDS = f"{_BOUNDARY}:fields_in_words"
 _PART = _option("name", help="cells.math_cell, ./my_cell.py, or ./my_cells.py:OneOfThem")
 
 COMMANDS: dict[str, Described | Group] = {
@@ -267,7 +272,7 @@ COMMANDS: dict[str, Described | Group] = {
     ),
     "look": Described(
         f"{_EYES}:look",
-        "say what is in a picture, and where",
+        "say what is in a picture, and where: by an installed detector (extra `eyes`), or the server at vision_url",
         (
             _option("picture", type=Path, metavar="PICTURE", help="a PNG or JPEG file"),
             _option(
@@ -616,15 +621,18 @@ COMMANDS: dict[str, Described | Group] = {
                 f"{_BOUNDARY}:ask",
                 "ask for the function call of one state",
                 (_STATE,),
+                _FIELDS,
             ),
             "correct": Described(
                 f"{_BOUNDARY}:correct",
-                "say in the log which call is right in a state, so that models learn it",
+                "say in the log which call is right in a state; models learn it when next trained",
                 (_STATE, _option("--call", required=True, metavar="JSON", help="the call, as `ask` prints it")),
+                _FIELDS,
             ),
             "trails": Described(
                 f"{_BOUNDARY}:trails",
-                "write what the log decided, state by state, as lines to train from",
+                "write the judged calls of a log as lines to train from: the rules' own and what `correct` said; "
+                "what a model said and nobody judged is left out",
                 (
                     _option("--out", type=Path, required=True, metavar="FILE", help="where the lines go"),
                     _option(
@@ -867,11 +875,24 @@ COMMANDS: dict[str, Described | Group] = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose help may end with what another module knows."""
+
+    more: str = ""
+
+    def format_help(self) -> str:
+        module, _, function = self.more.partition(":")
+        if module:
+            known = cast("Callable[[], str]", getattr(importlib.import_module(module), function))()
+            self.epilog, self.more = f"{known}\n\n{self.epilog}", ""
+        return super().format_help()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the whole command line."""
     raw = argparse.RawDescriptionHelpFormatter
     about = "An event-driven nervous system whose every decision is signed, stored and replayable."
-    parser = argparse.ArgumentParser(prog="nimmerverse", description=about, epilog=EXITS, formatter_class=raw)
+    parser = _Parser(prog="nimmerverse", description=about, epilog=EXITS, formatter_class=raw)
     parser.add_argument("--version", action="version", version=f"nimmerverse {VERSION}")
     sub = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, described in COMMANDS.items():
@@ -879,7 +900,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(add_parser: Callable[..., argparse.ArgumentParser], name: str, described: Described | Group) -> None:
+def _add(add_parser: Callable[..., _Parser], name: str, described: Described | Group) -> None:
     """Add one command, or a group of them, to the parsers of one level."""
     text = described.text
     command = add_parser(
@@ -895,6 +916,7 @@ def _add(add_parser: Callable[..., argparse.ArgumentParser], name: str, describe
             _add(inner.add_parser, word, one)
         return
     command.set_defaults(run=described.run, json=False)
+    command.more = described.more
     mine = {flag for option in described.options for flag in option.flags}
     for option in (*described.options, *COMMON, *(() if "--json" in mine else (JSON,))):
         command.add_argument(*option.flags, **option.how)

@@ -51,10 +51,16 @@ def _row(f: FaultClass) -> tuple[str, str, str, str, str]:
     return f"`{f.name}`", f.doc, "yes" if f.retry else "no", f"{f.exit.value} {f.exit.name}", f"`{f.file}`"
 
 
+INTERRUPTED = (
+    "cut off by Ctrl-C or SIGTERM before its end; `up` and `part`, which have no end of their own, are stopped in "
+    "order by these and end with 0"
+)
+
+
 def exits() -> list[tuple[str, str, str]]:
     """Return (status, name, when) of each exit code."""
     said = dict(line_comments(inspect.getsource(shared.errors), Exit.__name__))
-    told = {"OK": "all held", "INTERRUPTED": "stopped by the user (Ctrl-C)"} | said
+    told = {"OK": "all held", "INTERRUPTED": INTERRUPTED} | said
     return [(f"`{code.value}`", code.name, told[code.name]) for code in Exit]
 
 
