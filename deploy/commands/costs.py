@@ -11,10 +11,9 @@ from deploy.commands.task import finish
 from deploy.terminal import Terminal
 from nerves.thalamus.nerve import MIND
 from shared.bus import Bus
-from shared.codec import decode
 from shared.config import Loaded
+from shared.decisions import decisions_in
 from shared.errors import Exit
-from shared.message import lookup
 from shared.subjects.thalamus import BeatClosed, CostsObserved, Observed, Rested
 
 UNREPORTED = "energy: this machine reports none that may be read (Linux: /sys/class/powercap/*/energy_uj)"
@@ -45,15 +44,14 @@ async def read_costs(bus: Bus) -> tuple[dict[str, Observed], int | None, bool]:
     """Return the newest observation of each part, the newest balance, and whether parts rest."""
     newest, balance, resting = dict[str, Observed](), None, False
     for verdict in await bus.follow(f"{bus.env}.nervous.thalamus.event.{MIND}"):
-        cls = lookup(verdict.entry.subject)
-        for _, event in verdict.admitted():
-            raw = bytes(event.data)
-            if cls is CostsObserved:
-                newest |= {observed.what: observed for observed in decode(CostsObserved, raw).costs}
-            elif cls is BeatClosed:
-                balance = decode(BeatClosed, raw).balance_ulf
-            elif cls is Rested:
-                resting = decode(Rested, raw).resting
+        for said, _ in decisions_in(verdict, CostsObserved, BeatClosed, Rested):
+            match said:
+                case CostsObserved():
+                    newest |= {observed.what: observed for observed in said.costs}
+                case BeatClosed():
+                    balance = said.balance_ulf
+                case Rested():
+                    resting = said.resting
     return newest, balance, resting
 
 

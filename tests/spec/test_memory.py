@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -316,6 +318,42 @@ def test_lost_files_are_read_from_the_log_again(tmp_path: Path, harm: str) -> No
         case _:
             (rows / "chroma.sqlite3").write_bytes(b"garbage" * 1_000)
     live_nats(after, tmp_path / "home", mind(ChromaPassages(folder)))
+
+
+ROOT = Path(__file__).resolve().parents[2]
+OPENS = """
+import asyncio, shutil, sys
+from pathlib import Path
+from random import Random
+from random import Random
+from organs.memory.chroma import ChromaPassages
+
+whole, spoiled = Path(sys.argv[1]), Path(sys.argv[2])
+for seed in range(16):
+    shutil.rmtree(spoiled, ignore_errors=True)
+    shutil.copytree(whole, spoiled)
+    file = next(spoiled.glob("g*/chroma.sqlite3"))
+    draw, raw = Random(seed), bytearray(file.read_bytes())
+    for _ in range(1_000):
+        raw[draw.randrange(len(raw))] ^= draw.randrange(1, 256)
+    file.write_bytes(raw)
+    passages = ChromaPassages(spoiled)
+    assert 0 == asyncio.run(passages.open()).next_index
+    asyncio.run(passages.close())
+"""
+
+
+@pytest.mark.spec("X-07", "X-12")
+def test_no_spoiled_file_ends_the_process(tmp_path: Path) -> None:
+    """Over some files Chroma ends its whole process: they are found out before it sees them, and count as lost."""
+
+    async def before(living: Living) -> None:
+        await remembered(living, "one", "two", "three")
+
+    live_nats(before, tmp_path / "home", mind(ChromaPassages(tmp_path / "memory")))
+    command = [sys.executable, "-c", OPENS, str(tmp_path / "memory"), str(tmp_path / "spoiled")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert 0 == done.returncode, done.stderr[-500:]
 
 
 FORGERIES = {
