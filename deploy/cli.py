@@ -49,7 +49,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that names the nearest command it knows, as an unknown setting is told the nearest setting."""
+    """A parser that names the nearest command it knows, and whose help may end with what another module knows."""
+
+    more: str = ""
+
+    def format_help(self) -> str:
+        module, _, function = self.more.partition(":")
+        if module:
+            known = cast("Callable[[], str]", getattr(importlib.import_module(module), function))()
+            self.epilog, self.more = f"{known}\n\n{self.epilog}", ""
+        return super().format_help()
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:  # noqa: ANN401 - whatever argparse has read
         known = list(action.choices or ())
@@ -72,7 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(add_parser: Callable[..., argparse.ArgumentParser], name: str, described: Described | Group) -> None:
+def _add(add_parser: Callable[..., _Parser], name: str, described: Described | Group) -> None:
     """Add one command, or a group of them, to the parsers of one level."""
     text = described.text
     command = add_parser(
@@ -88,6 +97,7 @@ def _add(add_parser: Callable[..., argparse.ArgumentParser], name: str, describe
             _add(inner.add_parser, word, one)
         return
     command.set_defaults(run=described.run, json=False)
+    command.more = described.more
     mine = {flag for option in described.options for flag in option.flags}
     for option in (*described.options, *COMMON, *(() if "--json" in mine else (JSON,))):
         command.add_argument(*option.flags, **option.how)

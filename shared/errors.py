@@ -51,7 +51,7 @@ class Exit(IntEnum):
     FORKED = 20, "forked"  #: two checkpoints of one log contradict each other
     VOID = 21, "void entries"  #: all is as signed, and some entries are void: they were refused, and take no effect
     LOST = 22, "lost"  #: entries that a kept checkpoint commits to are gone, and the log itself says so in an epoch
-    INTERRUPTED = 130, "interrupted"  #: stopped by the user (Ctrl-C)
+    INTERRUPTED = 130, "interrupted by Ctrl-C or SIGTERM, which stop `up` and `part` in order: those end with 0"
 
     @property
     def is_of_an_audit(self) -> bool:

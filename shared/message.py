@@ -36,6 +36,9 @@ SUBJECTS_KNOWN = constant(4_096, "subjects", "X-12")
 MESSAGE_ID_BYTES = constant(16, "bytes", "BIZ-01")
 MessageId = Annotated[bytes, msgspec.Meta(min_length=MESSAGE_ID_BYTES, max_length=MESSAGE_ID_BYTES)]
 Ppm = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]  #: a share, in millionths
+MAX_DOMAIN_CHARS = constant(64, "characters", "NIM-03")
+Domain = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_DOMAIN_CHARS)]  #: what a wave is about, in a word
+Cost = Annotated[int, msgspec.Meta(ge=0)]  #: in millionths of a lifeforce
 
 _SUBJECT = re.compile(r"[a-z][a-z0-9_-]*(\.([a-z0-9_-]+|\{[a-z_]+\})){2,}")
 _ENV = re.compile(r"[a-z][a-z0-9_-]*")
@@ -129,10 +132,10 @@ class AnyWave(Signal):
     source: str  #: its subject without environment and `.wave`; the server lets nobody else publish there
     wave_id: MessageId
     taken_ms: int  #: by its header, or when it came
-    domain: str
+    domain: Domain
     confidence_ppm: Ppm
     content: str
-    cost_ulf: int
+    cost_ulf: Cost
     polarity: Literal[-1, 1] = 1
     direction_cdeg: int | None = None
     beat: int = 0
@@ -155,19 +158,19 @@ class Wave(_Felt):
     Its subject is `domain.service.detail.wave`; without the last token it names the wave's *source*.
     """
 
-    domain: str
+    domain: Domain
     confidence_ppm: Ppm
     content: str
-    cost_ulf: int
+    cost_ulf: Cost
 
 
 class AnyWaveFields(msgspec.Struct, frozen=True):
     """What every wave has, in whatever order; other fields are its class's own."""
 
-    domain: str
+    domain: Domain
     confidence_ppm: Ppm
     content: str
-    cost_ulf: int
+    cost_ulf: Cost
     polarity: Literal[-1, 1] = 1
     direction_cdeg: int | None = None
     beat: int = 0

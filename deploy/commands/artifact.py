@@ -23,12 +23,11 @@ from organs.artifacts import ArtifactStore, stated, store_of
 from organs.artifacts.port import CHUNK_BYTES, checked_digest
 from shared.bus import Bus
 from shared.bus.bus import REQUEST_TIMEOUT_S
-from shared.codec import decode
 from shared.config import Loaded
 from shared.constant import constant
+from shared.decisions import decisions_in
 from shared.errors import ConfigFault, Exit, Refusal, Refused
 from shared.files import open_private, storing, sync_folder
-from shared.message import lookup
 from shared.subjects.artifacts import ArchiveArtifact, ArtifactArchived, ArtifactRegistered, RegisterArtifact
 from shared.subjects.system import Decided
 from shared.world import RealWorld
@@ -166,15 +165,12 @@ async def _registered(bus: Bus) -> dict[str, Known]:
     """Return what the log's admitted decisions say, by digest."""
     out: dict[str, Known] = {}
     async for verdict in bus.replay():
-        cls = lookup(verdict.entry.subject)
-        for _, event in verdict.admitted() if cls in (ArtifactRegistered, ArtifactArchived) else ():
-            if cls is ArtifactRegistered:
-                decision = decode(ArtifactRegistered, bytes(event.data))
-                known = out.setdefault(decision.digest, Known())
-                known.registered, known.index = decision, verdict.entry.index
+        for said, at in decisions_in(verdict, ArtifactRegistered, ArtifactArchived):
+            known = out.setdefault(said.digest, Known())
+            if isinstance(said, ArtifactRegistered):
+                known.registered, known.index = said, at.index
             else:
-                archived = decode(ArtifactArchived, bytes(event.data))
-                out.setdefault(archived.digest, Known()).archived = archived.reason
+                known.archived = said.reason
     return out
 
 

@@ -14,12 +14,12 @@ from deploy.commands.task import finish
 from deploy.host import OPERATOR
 from deploy.terminal import Terminal
 from shared.bus import Bus, Delivery
-from shared.codec import decode
 from shared.config import Loaded
+from shared.decisions import decisions_in
 from shared.errors import ConfigFault, Exit, Refusal, Refused, Unreachable
 from shared.keys.files import Entropy
 from shared.log.entry import Position
-from shared.message import Message, lane_of, lookup
+from shared.message import Message, lane_of
 from shared.subjects.privacy import EraseRequest, PersonErased
 from shared.subjects.system import Decided
 from shared.vault import BackupUnreachable, People, Unknown, Vault, open_vault, vault_exists
@@ -139,11 +139,9 @@ async def _completed(
             lane = lane_of((await news.get()).subject)
             assert lane is not None
             for verdict in await bus.follow(lane):
-                for offset, event in verdict.admitted():
-                    if lookup(verdict.entry.subject) is PersonErased:
-                        erased = decode(PersonErased, bytes(event.data))
-                        if erased.person == person:
-                            return erased, Position(verdict.entry.index, offset)
+                for erased, at in decisions_in(verdict, PersonErased):
+                    if erased.person == person:
+                        return erased, at
 
     try:
         return await within(wait_s, heard())

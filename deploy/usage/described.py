@@ -23,6 +23,7 @@ class Described:
     run: str
     text: str
     options: tuple[Option, ...] = ()
+    more: str = ""  #: the function that says what else its help has to say; imported only where the help is shown
 
 
 @dataclass(frozen=True, slots=True)

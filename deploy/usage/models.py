@@ -16,7 +16,10 @@ _MODEL = option("name", metavar="NAME[:TAG]", help="the model; the tag is `lates
 _BOUNDARY = "deploy.commands.boundary"
 _EYES = "deploy.commands.eyes"
 _RULE = "a changed rule, for instance dock_percent=25 (repeat it)"
-_STATE = option("values", nargs="+", metavar="FIELD=NUMBER", help="every field of the task")
+_STATE = option(
+    "values", nargs="+", metavar="FIELD=NUMBER", help='every field, or all as one JSON object: {"battery": 12, …}'
+)
+_FIELDS = f"{_BOUNDARY}:fields_in_words"
 
 MODELS: dict[str, Described | Group] = {
     "models": Group(
@@ -107,15 +110,18 @@ MODELS: dict[str, Described | Group] = {
                 f"{_BOUNDARY}:ask",
                 "ask for the function call of one state",
                 (_STATE,),
+                _FIELDS,
             ),
             "correct": Described(
                 f"{_BOUNDARY}:correct",
-                "say in the log which call is right in a state, so that models learn it",
+                "say in the log which call is right in a state; models learn it when next trained",
                 (_STATE, option("--call", required=True, metavar="JSON", help="the call, as `ask` prints it")),
+                _FIELDS,
             ),
             "trails": Described(
                 f"{_BOUNDARY}:trails",
-                "write what the log decided, state by state, as lines to train from",
+                "write the judged calls of a log as lines to train from: the rules' own and what `correct` said; "
+                "what a model said and nobody judged is left out",
                 (
                     option("--out", type=Path, required=True, metavar="FILE", help="where the lines go"),
                     option(

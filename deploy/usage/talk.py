@@ -32,7 +32,7 @@ TALK: dict[str, Described] = {
     ),
     "look": Described(
         f"{_EYES}:look",
-        "say what is in a picture, and where",
+        "say what is in a picture, and where: by an installed detector (extra `eyes`), or the server at vision_url",
         (
             option("picture", type=Path, metavar="PICTURE", help="a PNG or JPEG file"),
             option("--least", type=share, default=0.25, metavar="SURE", help="how sure of a thing, from 0 to below 1"),

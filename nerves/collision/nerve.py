@@ -6,7 +6,7 @@ weight above 0.8, or where the gates' reflex has stopped the body already, it tu
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from msgspec.structs import replace
 
@@ -15,8 +15,7 @@ from nerves.collision.state import Avoiding, CollisionWindow, evolved
 from nerves.collision.steps import CLEAR_MM, Step, next_step
 from shared.constant import constant
 from shared.errors import Refusal
-from shared.part import Garden, Nerve
-from shared.settings import Settings
+from shared.part import Garden, SiteNerve
 from shared.subjects.body import (
     BoxedInWave,
     CollisionDecided,
@@ -28,7 +27,6 @@ from shared.subjects.body import (
 )
 from shared.subjects.gates import ReflexActed
 from shared.subjects.system import Tick
-from shared.world import SimWorld, World
 
 BOXED_IN_PPM = constant(900_000, "ppm", "NIM-13")
 DOMAINS = ("danger", "obstacle")
@@ -37,30 +35,13 @@ Heard = DistanceWave | MotorWave | ReflexActed | Tick
 Said = CollisionDecided | MotorRequest | BoxedInWave
 
 
-class CollisionNerve(Nerve[Avoiding, CollisionWindow]):
+class CollisionNerve(SiteNerve[Avoiding, CollisionWindow]):
     """Distance and motor waves in; steps of avoiding, and commands to the motors, out."""
 
     name: ClassVar[str] = "collision"
     version: ClassVar[str] = "1.0.0"
     garden: ClassVar[Garden] = "real"
     cost_ulf: ClassVar[int] = constant(500_000, "micro-lifeforce", "NIM-13")
-
-    def __init__(self, site: str) -> None:
-        self.site = site  #: whose body a reflex stops; a reflex does not name one
-
-    @classmethod
-    def build(cls, settings: Settings, world: World) -> CollisionNerve:  # noqa: ARG003 - as declared
-        return cls(settings.site)
-
-    @classmethod
-    def simulate(cls, world: SimWorld) -> CollisionNerve:  # noqa: ARG003 - as declared
-        return cls("sim")
-
-    def again(self, world: SimWorld) -> CollisionNerve:
-        return CollisionNerve(self.site)
-
-    def about(self, entity: str) -> Self:
-        return type(self)(entity)
 
     def entity(self, message: Heard) -> str | None:
         match message:

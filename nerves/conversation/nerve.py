@@ -7,7 +7,7 @@ told only words that are meant for it (`HeardWave`), and what it decides holds t
 
 from __future__ import annotations
 
-from typing import ClassVar, Self, TypeAlias
+from typing import ClassVar, TypeAlias
 
 from msgspec.structs import replace
 
@@ -17,12 +17,10 @@ from shared.constant import constant
 from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import Refusal
 from shared.habit import habit_of
-from shared.part import Garden, Nerve
-from shared.settings import Settings
+from shared.part import Garden, SiteNerve
 from shared.subjects.cognition import Answered, CognitiveRequest, Unavailable
 from shared.subjects.speech import SPEECH, HeardWave, Hushed, SpeakRequest, SpokenWave, TurnTaken
 from shared.subjects.system import Tick
-from shared.world import SimWorld, World
 
 THINKING_ULF = constant(20_000_000, "micro-lifeforce", "NIM-07")
 LATE_WORDS_MS = constant(10_000, "ms", "NIM-13")  # words older than this are no turn any more
@@ -31,30 +29,13 @@ Heard: TypeAlias = HeardWave | Answered | Unavailable | SpokenWave | Tick
 Said: TypeAlias = TurnTaken | CognitiveRequest | SpeakRequest | Hushed
 
 
-class ConversationNerve(Nerve[Talking, ConversationWindow]):
+class ConversationNerve(SiteNerve[Talking, ConversationWindow]):
     """Words and answers in; turns, questions and what to speak out. One conversation, at its own site."""
 
     name: ClassVar[str] = "conversation"
     version: ClassVar[str] = "1.0.0"
     garden: ClassVar[Garden] = "real"  #: somebody hears what it says
     cost_ulf: ClassVar[int] = constant(2_000_000, "micro-lifeforce", "NIM-07")
-
-    def __init__(self, site: str) -> None:
-        self.site = site  #: where it talks; an answer does not name one
-
-    @classmethod
-    def build(cls, settings: Settings, world: World) -> ConversationNerve:  # noqa: ARG003 - as declared
-        return cls(settings.site)
-
-    @classmethod
-    def simulate(cls, world: SimWorld) -> ConversationNerve:  # noqa: ARG003 - as declared
-        return cls("here")
-
-    def again(self, world: SimWorld) -> ConversationNerve:
-        return ConversationNerve(self.site)
-
-    def about(self, entity: str) -> Self:
-        return type(self)(entity)
 
     def entity(self, message: Heard) -> str | None:
         match message:

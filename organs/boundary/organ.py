@@ -14,12 +14,12 @@ from organs.boundary.port import BoundaryFailed, BoundaryModel, ModelShelf
 from organs.boundary.shelf import FolderShelf
 from organs.boundary.task import TASK, Call, Task, write_call
 from organs.boundary.translator import RULES, Rules, translate
-from shared.codec import MAX_REASON_CHARS, decode
+from shared.codec import MAX_REASON_CHARS
 from shared.constant import constant
+from shared.decisions import decisions_in
 from shared.errors import Fault, Refusal, Refused
 from shared.journal import record
 from shared.log.entry import Position
-from shared.message import lookup
 from shared.models import models_folder
 from shared.part.organ import Log, Organ
 from shared.settings import Settings
@@ -75,12 +75,8 @@ class BoundaryOrgan(Organ):
         """Load the model that the log installed last; without one, or where it cannot be loaded, the rules speak."""
         last: ModelInstalled | None = None
         async for verdict in log.replay():
-            if lookup(verdict.entry.subject) is ModelInstalled:
-                for offset, event in verdict.admitted():
-                    last, self._installed = (
-                        decode(ModelInstalled, bytes(event.data)),
-                        Position(verdict.entry.index, offset),
-                    )
+            for installed, at in decisions_in(verdict, ModelInstalled):
+                last, self._installed = installed, at
         if last is not None:
             await self._load(last.model)
 

@@ -20,7 +20,7 @@ COMMANDS, PHONES = "commands", "phones"
 Segment = tuple[str, int, int, float]  #: what, its first and last frame, its acoustic score
 
 
-def load(options: dict[str, Any]) -> Callable[[dict[str, Any], bytes], tuple[dict[str, Any], bytes]]:
+def load(options: dict[str, Any], _given: bytes) -> Callable[[dict[str, Any], bytes], tuple[dict[str, Any], bytes]]:
     """Return what hears one sound. Raises ImportError without the extra, ValueError for sentences it cannot hear."""
     sphinx: Any = importlib.import_module("pocketsphinx")
     sentences: list[str] = options["sentences"]

@@ -16,13 +16,13 @@ from organs.meaning.port import Embedder
 from organs.meaning.sensing import Sensed, Sensor
 from organs.meaning.simulated import SimEmbedder, drawn
 from organs.meaning.vector import COSINE_ONE_PPM
-from shared.codec import decode
 from shared.constant import constant
+from shared.decisions import decisions_in
 from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import ConfigFault, Damaged, Refusal, Refused
 from shared.journal import record
 from shared.log.entry import Position
-from shared.message import AnyWave, lookup
+from shared.message import AnyWave
 from shared.part.declare import Garden
 from shared.part.organ import Log, Organ
 from shared.settings import Settings
@@ -75,9 +75,8 @@ class MeaningOrgan(Organ):
     async def open(self, log: Log) -> None:
         """Learn from the log which catalogue is in force."""
         async for verdict in log.replay():
-            if lookup(verdict.entry.subject) is CatalogueAdopted:
-                for offset, event in verdict.admitted():
-                    self._hear(decode(CatalogueAdopted, bytes(event.data)), Position(verdict.entry.index, offset))
+            for adopted, at in decisions_in(verdict, CatalogueAdopted):
+                self._hear(adopted, at)
 
     async def close(self) -> None:
         await self.embedder.close()

@@ -11,10 +11,11 @@ thread makes every call, because Chroma's block.
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from os import SEEK_END, fsync
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, cast
@@ -119,7 +120,7 @@ class ChromaPassages:
         """Read rows. Raises Damaged for whatever Chroma finds in its files instead."""
         try:
             return await self._run(call)
-        except Exception as error:
+        except _spoiled() as error:
             raise Damaged(f"{self._place} cannot be read ({type(error).__name__}: {error})") from error
 
     # In the thread
@@ -138,11 +139,11 @@ class ChromaPassages:
 
     def _is_whole(self) -> bool:
         """Say whether Chroma's files are there and hold as many rows as were written; Chroma opens any folder."""
-        if not (self._place / "chroma.sqlite3").exists():
+        if not _is_sound(self._place / "chroma.sqlite3"):
             return False
         try:
             return self._collection.count() == self._marked.rows
-        except Exception:  # noqa: BLE001 - whatever Chroma finds in its files: the log is the truth
+        except _spoiled():
             return False
 
     @property
@@ -283,6 +284,24 @@ def _row(one: str, embedding: Any, meta: dict[str, Any], text: str | None) -> Ro
     vector = bytes(round(float(number)) & 0xFF for number in embedding)
     about = (meta["about_ms"], meta["due_ms"], meta["heard"], int(meta["index"]))
     return Row(one, meta["kind"], text or "", vector, origin, meta["source"], meta["embedder"], *about, sealed)
+
+
+def _spoiled() -> tuple[type[Exception], ...]:
+    """Return what spoiled files raise: Chroma's own errors, and those of rows that are not as they were written."""
+    from chromadb.errors import ChromaError
+
+    return ChromaError, LookupError, TypeError, ValueError, OSError
+
+
+def _is_sound(database: Path) -> bool:
+    """Say whether SQLite finds its file whole. Chroma ends the whole process over some that are not."""
+    if not database.exists():
+        return False
+    with closing(sqlite3.connect(database.absolute().as_uri() + "?mode=ro", uri=True)) as opened:
+        try:
+            return opened.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+        except (sqlite3.Error, UnicodeDecodeError):
+            return False
 
 
 def _blank(data: Path) -> None:

@@ -9,11 +9,11 @@ import msgspec
 from blake3 import blake3
 
 from organs.memory.port import Mark, Passages, Row, checked
-from shared.codec import decode, encode
+from shared.codec import encode
 from shared.constant import constant
+from shared.decisions import decisions_in
 from shared.errors import Refused
 from shared.journal import record
-from shared.message import lookup
 from shared.part.organ import JudgedLog
 from shared.personal import Personal
 from shared.subjects.memory import Forgotten, Kept, Remembered
@@ -47,10 +47,8 @@ async def recall(passages: Passages, log: JudgedLog, keys: PersonKeys, start: in
             break
         for verdict in verdicts:
             start = verdict.entry.index + 1
-            cls = lookup(verdict.entry.subject)
-            if cls is Remembered or cls is Forgotten or cls is PersonErased:
-                for _, event in verdict.admitted():
-                    await _tried(passages, decode(cls, bytes(event.data)), verdict.entry.index, keys)
+            for said, at in decisions_in(verdict, Remembered, Forgotten, PersonErased):
+                await _tried(passages, said, at.index, keys)
     return start
 
 
@@ -90,12 +88,7 @@ async def _tried(passages: Passages, said: Changing, index: int, keys: PersonKey
 
 
 async def _remembered_at(log: JudgedLog, index: int) -> list[Remembered]:
-    return [
-        decode(Remembered, bytes(event.data))
-        for verdict in await log.judged(index, 1)
-        if lookup(verdict.entry.subject) is Remembered
-        for _, event in verdict.admitted()
-    ]
+    return [said for verdict in await log.judged(index, 1) for said, _ in decisions_in(verdict, Remembered)]
 
 
 def _is_said(row: Row, said: Remembered) -> bool:

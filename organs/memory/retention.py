@@ -13,11 +13,10 @@ import msgspec
 from blake3 import blake3
 
 from organs.memory.port import Row, cosine_ppm
-from shared.codec import decode
 from shared.constant import constant
+from shared.decisions import decisions_in
 from shared.envelope import Verdict
 from shared.envelope.envelope import parse_rfc3339
-from shared.message import lookup
 from shared.subjects.gates import OutcomeJudged
 from shared.subjects.memory import HEADING_CHARS, PASSAGE_BYTES, MemoryKind, Origin, Passage
 
@@ -96,15 +95,13 @@ def _standing_for(alike: Sequence[Row]) -> Row:
 
 def episodes_of(verdict: Verdict) -> list[Passage]:
     """Return what an entry of the log tells as episodes: what became of a signal, with its position (NIM-18)."""
-    if verdict.sealed is None or lookup(verdict.entry.subject) is not OutcomeJudged:
+    if verdict.sealed is None:
         return []
-    at, part = verdict.entry.index, verdict.sealed.attributes.source
-    told_ms = parse_rfc3339(verdict.sealed.attributes.time)
+    part, told_ms = verdict.sealed.attributes.source, parse_rfc3339(verdict.sealed.attributes.time)
     found = list[Passage]()
-    for offset, event in verdict.admitted():
-        judged = decode(OutcomeJudged, bytes(event.data))
+    for judged, at in decisions_in(verdict, OutcomeJudged):
         text = f"{judged.domain}: {judged.outcome}; expected {judged.expected}, found {judged.found}. {judged.content}"
-        origin = Origin("log", part, judged.domain[:HEADING_CHARS], at, offset)
+        origin = Origin("log", part, judged.domain[:HEADING_CHARS], at.index, at.offset)
         found.append(Passage("episodic", _first_bytes(text, PASSAGE_BYTES), origin, told_ms, 0))
     return found
 

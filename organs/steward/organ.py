@@ -25,14 +25,15 @@ from organs.steward.ports import (
 )
 from shared.bus import Bus, Draft
 from shared.bus.wire import Kept, stream_name
-from shared.codec import MAX_REASON_CHARS, decode
+from shared.codec import MAX_REASON_CHARS
 from shared.config import Loaded
 from shared.constant import constant
+from shared.decisions import decisions_in
 from shared.envelope import Verdict, derive_event_id
 from shared.envelope.keybook import NOTARY_PART, Key
 from shared.errors import KeyFault, LogFault, Refusal, Refused
 from shared.keys import verify
-from shared.message import Decision, lookup, registered
+from shared.message import Decision, registered
 from shared.part.grant import FRESH_KEY, endorsed
 from shared.part.handshake import shape_digest
 from shared.part.organ import Organ
@@ -295,10 +296,8 @@ class StewardOrgan(Organ):
 
     def _remember(self, verdict: Verdict) -> None:
         """Fold the newest logged grant of each part, so that a restart does not log it again."""
-        if lookup(verdict.entry.subject) is PartGranted:
-            for _, event in verdict.admitted():
-                granted = decode(PartGranted, bytes(event.data))
-                self._logged[granted.part] = (granted.version, granted.publish, granted.subscribe)
+        for granted, _ in decisions_in(verdict, PartGranted):
+            self._logged[granted.part] = (granted.version, granted.publish, granted.subscribe)
 
     def _keys_lane(self) -> str:
         return KEYS_LANE.format(env=self.env)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +26,15 @@ ONE = 1.001  #: a score that is larger by more than rounding is none
 
 Layout = Literal["rows", "columns", "ended"]
 Floats = NDArray[np.float32]
+
+
+class Model(msgspec.Struct, frozen=True):
+    """What a model says of itself: the sides of its input, how it answers, and what it tells apart."""
+
+    width: int
+    height: int
+    layout: Layout
+    labels: list[str]
 
 
 @dataclass(frozen=True, slots=True)

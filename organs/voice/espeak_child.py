@@ -20,7 +20,7 @@ FRAME_BYTES = 2
 Heard = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
 
 
-def load(_: dict[str, Any]) -> Callable[[dict[str, Any], bytes], tuple[dict[str, Any], bytes]]:
+def load(_: dict[str, Any], _given: bytes) -> Callable[[dict[str, Any], bytes], tuple[dict[str, Any], bytes]]:
     """Return what speaks one text. Raises ImportError without the extra, RuntimeError where it does not begin."""
     loader: Any = importlib.import_module("espeakng_loader")
     library = ctypes.cdll.LoadLibrary(loader.get_library_path())

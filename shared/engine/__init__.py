@@ -6,3 +6,4 @@ from shared.engine.process import Engine as Engine
 from shared.engine.process import EngineDied as EngineDied
 from shared.engine.process import EngineFailed as EngineFailed
 from shared.engine.process import EngineMissing as EngineMissing
+from shared.engine.process import EngineNotBegun as EngineNotBegun

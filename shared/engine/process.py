@@ -1,6 +1,7 @@
 """The side of an engine that asks: it starts the process when first needed, keeps it warm, and replaces it.
 
-Both ways go frames: a line of JSON, then as many bytes as its `bytes` says.
+Both ways go frames: a line of JSON, then as many bytes as its `bytes` says. An error is a frame too, and the last one
+of its process: it is an answer, so nobody is asked again, and the next request finds a new process.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from shared.codec import MAX_REASON_CHARS
 from shared.constant import constant
 from shared.errors import Fault
 from shared.world import within
@@ -23,10 +25,12 @@ START_S = constant(30.0, "s", "NIM-16")
 ENGINE_TRIES = constant(2, "processes", "NIM-16")
 LAST_WORDS_BYTES = constant(2_000, "bytes", "X-12")
 SAID_CHARS = constant(200, "characters", "X-12")
+ANSWER_BYTES = constant(10_000_000, "bytes", "X-12")
 _PROGRAM = Path(__file__).with_name("program.py")
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "TMPDIR", "VIRTUAL_ENV")
 
 Answer = tuple[dict[str, Any], bytes]
+Given = Callable[[], Awaitable[bytes]]
 
 
 class EngineMissing(Fault):
@@ -34,20 +38,32 @@ class EngineMissing(Fault):
 
 
 class EngineFailed(Fault):
-    """The engine answered with an error, or nothing in time; the next request finds a new process where it must."""
+    """The engine answered with an error, no answer, or nothing in time; the next request finds a new process."""
 
     retry = True
+
+
+class EngineNotBegun(EngineFailed):
+    """The engine's process told an error, ended or said nothing as it began, with what it was given to begin with."""
 
 
 class EngineDied(EngineFailed):
     """The engine's process ended while it was asked, and so did the one that took its place."""
 
 
-class Engine:
-    """One engine. Owns its process, of which there is one at most."""
+async def nothing() -> bytes:
+    """Return what most engines are given to begin with."""
+    return b""
 
-    def __init__(self, program: Path, options: Mapping[str, Any] | None = None) -> None:
-        self.program, self.options = program, dict(options or {})
+
+class Engine:
+    """One engine. Owns its process, of which there is one at most.
+
+    Each process begins with the options and with the bytes that `given` returns then, such as a model's file.
+    """
+
+    def __init__(self, program: Path, options: Mapping[str, Any] | None = None, given: Given = nothing) -> None:
+        self.program, self.options, self.given = program, dict(options or {}), given
         self._child: asyncio.subprocess.Process | None = None
         self._listening: asyncio.Task[None] | None = None
         self._words = bytearray()
@@ -61,7 +77,7 @@ class Engine:
     async def ask(self, header: Mapping[str, Any], data: bytes, patience_s: float) -> Answer:
         """Return the answer to one request; where the process ends meanwhile, a new one is asked, once.
 
-        Raises EngineMissing, EngineFailed, EngineDied.
+        Raises EngineMissing, EngineNotBegun, EngineFailed, EngineDied, and what `given` raises.
         """
         ending = ""
         async with self._asking:
@@ -85,15 +101,18 @@ class Engine:
                 answer = await within(patience_s, _exchange(child, header, data))
             except TimeoutError:
                 raise EngineFailed(f"{self.program.stem} said nothing within {patience_s:g} s; it was ended") from None
+            except ValueError as odd:
+                raise EngineFailed(f"{self.program.stem} said what is no answer ({odd}); it was ended") from None
             except (EOFError, ConnectionError):
                 undo.pop_all()  # `ask` asks it how it ended
                 raise
+            if "error" in answer[0]:
+                raise EngineFailed(f"{self.program.stem}: {_told(answer[0])}")
             undo.pop_all()
-        if "error" in answer[0]:
-            raise EngineFailed(f"{self.program.stem}: {answer[0]['error']}")
         return answer
 
     async def _start(self) -> asyncio.subprocess.Process:
+        given = await self.given()
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",
@@ -109,21 +128,23 @@ class Engine:
         self._listening = asyncio.get_running_loop().create_task(self._listen(child))
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(self._end)
-            said = await self._begun(child)
+            said = await self._begun(child, given)
             if "missing" in said:
                 raise EngineMissing(said["missing"])
             if "error" in said:
-                raise EngineFailed(f"{self.program.stem} does not begin: {said['error']}")
+                raise EngineNotBegun(f"{self.program.stem} does not begin: {_told(said)}")
             undo.pop_all()
         return child
 
-    async def _begun(self, child: asyncio.subprocess.Process) -> dict[str, Any]:
+    async def _begun(self, child: asyncio.subprocess.Process, given: bytes) -> dict[str, Any]:
         try:
-            said, _ = await within(START_S, _exchange(child, {"parent": os.getpid(), **self.options}, b""))
+            said, _ = await within(START_S, _exchange(child, {"parent": os.getpid(), **self.options}, given))
         except TimeoutError:
-            raise EngineFailed(f"{self.program.stem} did not begin within {START_S:g} s") from None
+            raise EngineNotBegun(f"{self.program.stem} did not begin within {START_S:g} s") from None
+        except ValueError as odd:
+            raise EngineNotBegun(f"{self.program.stem} said what is no answer as it began ({odd})") from None
         except (EOFError, ConnectionError):
-            raise EngineFailed(f"{self.program.stem} ended as it began ({await self._ended()})") from None
+            raise EngineNotBegun(f"{self.program.stem} ended as it began ({await self._ended()})") from None
         return said
 
     async def _ended(self) -> str:
@@ -157,7 +178,7 @@ class Engine:
 
 
 async def _exchange(child: asyncio.subprocess.Process, header: Mapping[str, Any], data: bytes) -> Answer:
-    """Send one frame and return the next. Raises EOFError where there is none, ConnectionError."""
+    """Send one frame and return the next. EOFError or ConnectionError where none comes, ValueError for no frame."""
     assert child.stdin is not None
     assert child.stdout is not None
     child.stdin.write(json.dumps({**header, "bytes": len(data)}).encode() + b"\n" + data)
@@ -165,5 +186,22 @@ async def _exchange(child: asyncio.subprocess.Process, header: Mapping[str, Any]
     line = await child.stdout.readline()
     if not line.endswith(b"\n"):
         raise EOFError
-    answer: dict[str, Any] = json.loads(line)
-    return answer, await child.stdout.readexactly(answer.pop("bytes"))
+    answer, size = _header(line)
+    return answer, await child.stdout.readexactly(size)
+
+
+def _header(line: bytes) -> tuple[dict[str, Any], int]:
+    """Return a frame's header and how many bytes follow it. ValueError where it is none."""
+    try:
+        answer: dict[str, Any] = json.loads(line)
+        size = int(answer.pop("bytes"))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{type(error).__name__}: {str(error)[:SAID_CHARS]}") from None
+    if not 0 <= size <= ANSWER_BYTES:
+        raise ValueError(f"it announces {size} bytes, at most {ANSWER_BYTES} may follow")
+    return answer, size
+
+
+def _told(answer: Mapping[str, Any]) -> str:
+    """Return the error in an answer, short enough for a refusal's one line."""
+    return " ".join(str(answer["error"]).split())[:MAX_REASON_CHARS]

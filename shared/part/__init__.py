@@ -9,5 +9,6 @@ from shared.part.declare import Part as Part
 from shared.part.declare import declaration as declaration
 from shared.part.grant import grant_request as grant_request
 from shared.part.nerve import Nerve as Nerve
+from shared.part.nerve import SiteNerve as SiteNerve
 from shared.part.organ import Organ as Organ
 from shared.part.runner import Runner as Runner

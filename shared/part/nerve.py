@@ -18,6 +18,8 @@ from shared.codec import decode, encode
 from shared.errors import Refusal
 from shared.message import Decision, Message
 from shared.part.declare import Handler, Part, PartKind, read_handler
+from shared.settings import Settings
+from shared.world import SimWorld, World
 
 S = TypeVar("S", bound=msgspec.Struct)
 W = TypeVar("W", bound=msgspec.Struct)
@@ -97,10 +99,31 @@ class Nerve(Part, Generic[S, W]):
         return [] if isinstance(messages, Refusal) else [encode(m) for m in messages if isinstance(m, Decision)]
 
 
+class SiteNerve(Nerve[S, W]):
+    """A nerve of one site: not all that it hears names one, and then it is about its own."""
+
+    def __init__(self, site: str) -> None:
+        self.site = site
+
+    @classmethod
+    def build(cls, settings: Settings, world: World) -> Self:  # noqa: ARG003 - as declared
+        return cls(settings.site)
+
+    @classmethod
+    def simulate(cls, world: SimWorld) -> Self:  # noqa: ARG003 - as declared
+        return cls("here")
+
+    def again(self, world: SimWorld) -> Self:
+        return type(self)(self.site)
+
+    def about(self, entity: str) -> Self:
+        return type(self)(entity)
+
+
 @cache
 def _argument(cls: type[Any], place: int) -> type[Any]:
     """Return the class given for state (0) or window (1) in `class X(Nerve[State, Window])`."""
     for base in getattr(cls, "__orig_bases__", ()):
-        if typing.get_origin(base) is Nerve:
+        if issubclass(typing.get_origin(base) or object, Nerve):
             return typing.get_args(base)[place]
     return _argument(cls.__mro__[1], place)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from shared.codec import decode
+from shared.decisions import decisions_in
 from shared.envelope import Verdict
 from shared.log.entry import Position
-from shared.message import lookup
 from shared.subjects.privacy import PersonErased
 
 
@@ -22,6 +21,5 @@ def erasures(verdicts: Iterable[Verdict]) -> dict[str, Position]:
 
 def erased_by(verdict: Verdict) -> Iterator[tuple[str, Position]]:
     """Yield whose erasure one judged entry completes, and where it stands."""
-    if lookup(verdict.entry.subject) is PersonErased:
-        for offset, event in verdict.admitted():
-            yield decode(PersonErased, bytes(event.data)).person, Position(verdict.entry.index, offset)
+    for erased, at in decisions_in(verdict, PersonErased):
+        yield erased.person, at

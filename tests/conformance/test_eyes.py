@@ -166,11 +166,11 @@ def test_a_picture_is_seen_alike_each_time(with_eyes: Try) -> None:
     with_eyes(body)
 
 
-def test_they_say_who_they_are(with_eyes: Try) -> None:
+def test_they_say_who_they_are(with_eyes: Try, request: pytest.FixtureRequest) -> None:
     """The engine by its name, the model by its digest or its name."""
 
     async def body(eyes: Eyes) -> None:
-        assert eyes.engine in ("onnx", "ollama", "sim")
+        assert {"onnx": "onnx", "ollama": "ollama", "simulated": "sim"}[request.node.callspec.id] == eyes.engine
         assert eyes.model
 
     with_eyes(body)

@@ -17,12 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from organs.vision.detector import SUFFIX, DetectorProcess, OnnxEyes, try_out
-from organs.vision.layout import Floats, Frame, Layout, layout_of, things
+from organs.vision.detector import PROGRAM, SUFFIX, OnnxEyes, try_out
+from organs.vision.layout import Floats, Frame, Layout, Model, layout_of, things
 from organs.vision.naming import named, read_names
+from organs.vision.onnx_child import read_labels
 from organs.vision.picture import Picture
-from organs.vision.talk import Ready
-from organs.vision.worker import read_labels
 from shared.errors import ConfigFault, Refused
 from shared.models import ModelFolder
 from shared.ollama import ModelFailed
@@ -202,12 +201,12 @@ def test_a_file_that_is_no_detector_is_refused_by_name(name: str) -> None:
 def test_open_sides_and_half_precision_are_taken() -> None:
     """A model that leaves its input's sides open is shown 640 pixels; one may compute in half precision."""
     opened = answering(GOOD, TWO, ("batch", 3, "height", "width"))
-    assert Ready(640, 640, "rows", list(LABELS)) == asyncio.run(try_out(opened))
+    assert Model(640, 640, "rows", list(LABELS)) == asyncio.run(try_out(opened))
     graph = Graph()
     half = graph.node("Cast", graph.node("ReduceMax", "images", keepdims=0), to=1)
     nothing = graph.node("Mul", half, graph.constant(np.zeros((), np.float32)))
     raw = graph.file({graph.node("Add", graph.constant(GOOD), nothing): GOOD.shape}, metadata=TWO, kind=FLOAT16)
-    assert Ready(64, 64, "rows", list(LABELS)) == asyncio.run(try_out(raw))
+    assert Model(64, 64, "rows", list(LABELS)) == asyncio.run(try_out(raw))
 
 
 @pytest.mark.spec("X-12")
@@ -247,10 +246,10 @@ def test_names_are_sealed_into_a_file(tmp_path: Path) -> None:
 # Processes
 
 
-def kept(folder: Path, raw: bytes) -> OnnxEyes:
+def kept(folder: Path, raw: bytes, program: Path = PROGRAM) -> OnnxEyes:
     """Eyes of a detector that lies where it should."""
     files = ModelFolder(folder / "models", SUFFIX, "eyes install FILE")
-    return OnnxEyes(files, files.put(raw))
+    return OnnxEyes(files, files.put(raw), program)
 
 
 async def refused(eyes: OnnxEyes, picture: Picture = PICTURE) -> str:
@@ -298,8 +297,8 @@ def test_a_picture_that_cannot_be_decoded_is_refused_and_the_next_is_seen(tmp_pa
     asyncio.run(whole())
 
 
-def test_a_process_that_is_killed_while_it_looks_is_told_and_replaced(tmp_path: Path) -> None:
-    """kill -9 in the middle of a picture is a Fault that is worth another attempt, which finds a new process."""
+def test_a_process_that_is_killed_while_it_looks_is_replaced_and_asked_again(tmp_path: Path) -> None:
+    """kill -9 in the middle of a picture: another process sees the same in it."""
 
     async def whole() -> None:
         eyes = kept(tmp_path, detector())
@@ -311,11 +310,36 @@ def test_a_process_that_is_killed_while_it_looks_is_told_and_replaced(tmp_path: 
         done, _ = await asyncio.wait([asking], timeout=0.05)
         assert not done
         os.kill(pid, signal.SIGKILL)
-        with pytest.raises(ModelFailed, match="killed by SIGKILL") as fault:
-            await asking
+        assert first.seen == (await asking).seen
+        assert eyes.pid not in (None, pid)
+        await eyes.close()
+
+    asyncio.run(whole())
+
+
+#: A detector that begins with any file, and dies of any picture or sends what is none of its answers.
+ODD = """
+import os, signal
+def load(options, given):
+    def look(asked, picture):
+        if asked["least_ppm"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {}, b"neither one nor the other"
+    return look
+"""
+
+
+@pytest.mark.parametrize(("least_ppm", "words"), [(1, "2 times .killed by SIGKILL"), (0, "no answer")])
+def test_what_every_process_fails_at_is_told(tmp_path: Path, least_ppm: int, words: str) -> None:
+    """A Fault that is worth another attempt; nothing is made of it."""
+    program = tmp_path / "odd_child.py"
+    program.write_text(ODD)
+
+    async def whole() -> None:
+        eyes = kept(tmp_path, detector(), program)
+        with pytest.raises(ModelFailed, match=words) as fault:
+            await eyes.look(PICTURE, least_ppm)
         assert fault.value.retry
-        assert first.seen == (await eyes.look(PICTURE, 0)).seen
-        assert pid != eyes.pid
         await eyes.close()
 
     asyncio.run(whole())
@@ -367,12 +391,13 @@ def test_the_process_has_nothing_of_ours(tmp_path: Path) -> None:
     """Its environment holds none of our settings, it is bounded in memory, and leaves no core behind."""
 
     async def whole() -> None:
-        process = await DetectorProcess.start(detector())
-        child = psutil.Process(process.pid)
+        eyes = kept(tmp_path, detector())
+        await eyes.look(PICTURE, 0)
+        child = psutil.Process(eyes.pid)
         assert [] == [name for name in child.environ() if name.startswith("NIMMERVERSE")]
         assert 4_000_000_000 == child.rlimit(psutil.RLIMIT_AS)[1]
         assert (0, 0) == child.rlimit(psutil.RLIMIT_CORE)
-        await process.end()
+        await eyes.close()
 
     asyncio.run(whole())
 
@@ -396,7 +421,7 @@ except Refused as no:
 """
     said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert said.stdout.startswith(f"B011 NO_MODEL: an ONNX detector needs {missing}, which")
-    assert "install the extra `eyes`" in said.stdout
+    assert "pip install 'nimmerverse[eyes]'" in said.stdout
 
 
 @settings(max_examples=25, deadline=None)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from shared.engine import Engine, EngineDied, EngineFailed, EngineMissing
+from shared.engine import Engine, EngineDied, EngineFailed, EngineMissing, EngineNotBegun
 from tests.ground import until
 
 pytestmark = pytest.mark.spec("NIM-16")
@@ -48,7 +49,6 @@ async def pid_of(made: Engine) -> int:
     """The process that answers, with what it was sent."""
     answer, data = await made.ask({"do": "echo"}, b"\0\xff" * 200_000, PATIENCE_S)
     assert b"\0\xff" * 200_000 == data
-    assert answer["cpu_us"] >= 0
     return answer["pid"]
 
 
@@ -114,14 +114,70 @@ def test_silence_is_ended_and_told(tmp_path: Path) -> None:
     run(body)
 
 
-def test_an_error_of_the_engine_is_told_and_ends_nothing() -> None:
-    """What the library raises is EngineFailed in its own words, and the process stays."""
+def test_an_error_of_the_engine_is_told_and_its_process_is_replaced(tmp_path: Path) -> None:
+    """What the library raises is EngineFailed in its own words, on one line; it is asked once, and its process ends."""
+    mark = tmp_path / "asked"
 
     async def body(made: Engine) -> None:
         first = await pid_of(made)
-        with pytest.raises(EngineFailed, match="ValueError: not this"):
-            await made.ask({"do": "raise"}, b"", PATIENCE_S)
-        assert first == await pid_of(made)
+        with pytest.raises(EngineFailed, match=r"ValueError: not this$"):
+            await made.ask({"do": "raise", "mark": str(mark)}, b"", PATIENCE_S)
+        assert ["asked"] == mark.read_text().splitlines()
+        assert not psutil.pid_exists(first)
+        assert first != await pid_of(made)
+
+    run(body)
+
+
+def test_a_request_costs_what_was_computed() -> None:
+    """The engine's own processor time: more than nothing, and no more than passed meanwhile."""
+
+    async def body(made: Engine) -> None:
+        await pid_of(made)
+        began = time.perf_counter_ns()
+        answer, _ = await made.ask({"do": "compute", "terms": 100_000}, b"", PATIENCE_S)
+        passed_us = (time.perf_counter_ns() - began) / 1_000
+        assert 4_999_950_000 == answer["sum"]
+        assert 0 < answer["cpu_us"] <= passed_us
+
+    run(body)
+
+
+def test_each_process_begins_with_what_it_is_given() -> None:
+    """It is fetched for each process anew; where it cannot be had, no process is started."""
+    files = [b"a model's file" * 100_000, b"another"]
+
+    async def given() -> bytes:
+        if not files:
+            raise FileNotFoundError
+        return files.pop(0)
+
+    async def whole() -> None:
+        made = Engine(PROGRAM, given=given)
+        for expected in tuple(files):
+            assert expected == (await made.ask({"do": "given"}, b"", PATIENCE_S))[1]
+            assert expected == (await made.ask({"do": "given"}, b"", PATIENCE_S))[1]
+            await made.close()
+        with pytest.raises(FileNotFoundError):
+            await made.ask({"do": "given"}, b"", PATIENCE_S)
+        assert made.pid is None
+
+    asyncio.run(whole())
+
+
+@pytest.mark.spec("X-12")
+@pytest.mark.parametrize(
+    "words",
+    ["", "hello", "7", "{}", '{"bytes": null}', '{"bytes": -1}', '{"bytes": 99999999999}', "[" * 20_000, "x" * 200_000],
+)
+def test_what_is_no_answer_is_told_and_ended(words: str) -> None:
+    """A process that says anything but a frame is not believed: EngineFailed, and the next request finds another."""
+
+    async def body(made: Engine) -> None:
+        first = await pid_of(made)
+        with pytest.raises(EngineFailed, match="no answer"):
+            await made.ask({"do": "babble", "words": words}, b"", PATIENCE_S)
+        assert first != await pid_of(made)
 
     run(body)
 
@@ -130,8 +186,8 @@ def test_an_error_of_the_engine_is_told_and_ends_nothing() -> None:
     ("begin", "fault", "sentence"),
     [
         ("missing", EngineMissing, "No module named 'engine'"),
-        ("broken", EngineFailed, "does not begin: it was never any good"),
-        ("dead", EngineFailed, r"ended as it began \(killed by SIGKILL"),
+        ("broken", EngineNotBegun, "does not begin: ValueError: it was never any good"),
+        ("dead", EngineNotBegun, r"ended as it began \(killed by SIGKILL"),
     ],
 )
 def test_an_engine_that_does_not_begin_says_why(begin: str, fault: type[EngineFailed], sentence: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -15,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.passages import cut, files_of, read_passages
+from organs.cognition.quoting import NEAR_PPM
 from organs.memory import ChromaPassages, MemoryOrgan, Passages, PlainPassages, Row, digest_of, recall
 from organs.memory.embedder import gram_vector
 from organs.memory.retention import (
@@ -317,6 +320,42 @@ def test_lost_files_are_read_from_the_log_again(tmp_path: Path, harm: str) -> No
     live_nats(after, tmp_path / "home", mind(ChromaPassages(folder)))
 
 
+ROOT = Path(__file__).resolve().parents[2]
+OPENS = """
+import asyncio, shutil, sys
+from pathlib import Path
+from random import Random
+from random import Random
+from organs.memory.chroma import ChromaPassages
+
+whole, spoiled = Path(sys.argv[1]), Path(sys.argv[2])
+for seed in range(16):
+    shutil.rmtree(spoiled, ignore_errors=True)
+    shutil.copytree(whole, spoiled)
+    file = next(spoiled.glob("g*/chroma.sqlite3"))
+    draw, raw = Random(seed), bytearray(file.read_bytes())
+    for _ in range(1_000):
+        raw[draw.randrange(len(raw))] ^= draw.randrange(1, 256)
+    file.write_bytes(raw)
+    passages = ChromaPassages(spoiled)
+    assert 0 == asyncio.run(passages.open()).next_index
+    asyncio.run(passages.close())
+"""
+
+
+@pytest.mark.spec("X-07", "X-12")
+def test_no_spoiled_file_ends_the_process(tmp_path: Path) -> None:
+    """Over some files Chroma ends its whole process: they are found out before it sees them, and count as lost."""
+
+    async def before(living: Living) -> None:
+        await remembered(living, "one", "two", "three")
+
+    live_nats(before, tmp_path / "home", mind(ChromaPassages(tmp_path / "memory")))
+    command = [sys.executable, "-c", OPENS, str(tmp_path / "memory"), str(tmp_path / "spoiled")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert 0 == done.returncode, done.stderr[-500:]
+
+
 FORGERIES = {
     "words": "update embedding_metadata set string_value = 'gates open for nobody' where key = 'chroma:document'",
     "place": "update embedding_metadata set int_value = 7 where key = 'origin_first'",
@@ -550,9 +589,19 @@ def test_a_page_is_added_searched_asked_about_verified_and_forgotten(alive: Home
     """What a person does with memory: add a page, search it, ask about it, check it against the log, forget it."""
     [told] = alive.held("memory", "add", "README.md", "--json").documents
     assert (1, told["remembered"]) == (told["files"], told["passages"])
+    entries = alive.held("replay").out
+    [again] = alive.held("memory", "add", "README.md", "--json").documents
+    assert (1, -1, told["remembered"]) == (again["unchanged"], again["index"], again["remembered"])
+    assert "unchanged  README.md" in alive.held("memory", "add", "README.md").out
+    assert entries == alive.held("replay").out
+    assert "B012 NOT_COMPUTABLE: the question has no words; ask something" in alive.run("memory", "search", " ").err
+    [far] = alive.held("memory", "search", "qqq zzz xxx", "--limit", "1", "--json").documents
+    assert not far[0]["near"]
+    assert "(an answer takes 0.36)" in alive.held("memory", "search", "qqq zzz xxx").out
     [found] = alive.held("memory", "search", "notary signs checkpoints of the log", "--limit", "2", "--json").documents
     assert "README.md" == found[0]["origin"]["name"]
     assert found[0]["similarity_ppm"] >= found[1]["similarity_ppm"]
+    assert [one["similarity_ppm"] >= NEAR_PPM for one in found] == [one["near"] for one in found]
     raw = Path("README.md").read_bytes()
     assert all(raw[one["origin"]["first"] : one["origin"]["end"]].decode() == one["text"] for one in found)
     said = alive.held("ask", "notary: the organ that keeps the tree over the log and signs checkpoints of it").out

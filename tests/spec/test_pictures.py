@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from deploy.pictures import Sent, prepared, scaled
+from organs.vision.onnx_child import decoded
 from organs.vision.picture import PICTURE_PIXELS, Picture
-from organs.vision.worker import decoded
 from shared.errors import Refused
 from shared.subjects.vision import PICTURE_BYTES, Seen
 from tests.eyes import saved

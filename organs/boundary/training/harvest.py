@@ -8,18 +8,15 @@ nor stands both among what is learned and what is held out.
 
 from __future__ import annotations
 
-from typing import cast
-
 import msgspec
 
 from organs.boundary.organ import TRANSLATOR
 from organs.boundary.task import Task
 from organs.boundary.training.trails import Origin, Trail, Trails
-from shared.codec import decode
+from shared.decisions import decisions_in
 from shared.envelope import Verdict
 from shared.errors import Refused
 from shared.log.entry import Position
-from shared.message import Message, lookup
 from shared.subjects.boundary import Called, Corrected
 
 
@@ -47,13 +44,8 @@ class Harvest:
 
     def take(self, verdict: Verdict) -> None:
         """Keep what an entry's admitted decisions say."""
-        cls = lookup(verdict.entry.subject)
-        if cls is not Called and cls is not Corrected:
-            return
-        for offset, event in verdict.admitted():
-            said = decode(cast("type[Message]", cls), bytes(event.data))
-            assert isinstance(said, Called | Corrected)
-            self._keep(said, Position(verdict.entry.index, offset))
+        for said, at in decisions_in(verdict, Called, Corrected):
+            self._keep(said, at)
 
     def trails(self, log: str) -> Trails:
         """Return the trails in the order of their places in the log whose genesis has this fingerprint."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
 
 import msgspec
 
 from organs.records.view import Change, Column, Table, View
-from shared.codec import decode
+from shared.decisions import decisions_in
 from shared.envelope import Verdict
-from shared.message import Message, lookup
 from shared.subjects.boundary import Called, Corrected
 
 CALLS = Table(
@@ -32,16 +30,11 @@ CALLS = Table(
 
 def project(verdict: Verdict) -> Iterator[Change]:
     """Add a row for each call that was answered, and for each that a person said was right."""
-    cls = lookup(verdict.entry.subject)
-    if cls is not Called and cls is not Corrected:
-        return
-    for offset, event in verdict.admitted():
-        said = decode(cast("type[Message]", cls), bytes(event.data))
-        assert isinstance(said, Called | Corrected)
+    for said, at in decisions_in(verdict, Called, Corrected):
         speaker, attempts = (said.speaker, said.attempts) if isinstance(said, Called) else ("person", 0)
         yield CALLS.insert(
-            index=verdict.entry.index,
-            place=offset,
+            index=at.index,
+            place=at.offset,
             task=said.task,
             state=msgspec.json.encode(said.state, order="deterministic").decode(),
             call=said.call,

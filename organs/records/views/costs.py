@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from organs.records.view import Change, Column, Table, View
 from organs.records.views.trails import Told, bounded
-from shared.codec import decode
+from shared.decisions import decisions_in
 from shared.envelope import Verdict
-from shared.message import lookup
 from shared.subjects.thalamus import CostsObserved, Observed
 
 OBSERVATIONS = Table(
@@ -48,12 +47,9 @@ PROFILES = Table(
 
 def project(verdict: Verdict) -> Iterator[Change]:
     """Add what one account observed."""
-    if lookup(verdict.entry.subject) is not CostsObserved:
-        return
-    for _, event in verdict.admitted():
-        account = decode(CostsObserved, bytes(event.data))
+    for account, at in decisions_in(verdict, CostsObserved):
         for observed in account.costs:
-            yield from _changes(account, observed, verdict.entry.index)
+            yield from _changes(account, observed, at.index)
 
 
 def _changes(account: CostsObserved, o: Observed, index: int) -> Iterator[Change]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from organs.records.view import Change, Column, Table, View
-from shared.codec import decode
+from shared.decisions import decisions_in
 from shared.envelope import Verdict
-from shared.message import lookup
 from shared.subjects.system import PartGranted
 
 PARTS = Table(
@@ -26,11 +25,9 @@ PARTS = Table(
 
 def project(verdict: Verdict) -> Iterator[Change]:
     """Put the newest grant in the place of the one before."""
-    if lookup(verdict.entry.subject) is PartGranted:
-        for _, event in verdict.admitted():
-            new = decode(PartGranted, bytes(event.data))
-            may = {"publish": tuple(new.publish), "subscribe": tuple(new.subscribe)}
-            yield PARTS.put(part=new.part, version=new.version, **may, granted_index=verdict.entry.index)
+    for new, at in decisions_in(verdict, PartGranted):
+        may = {"publish": tuple(new.publish), "subscribe": tuple(new.subscribe)}
+        yield PARTS.put(part=new.part, version=new.version, **may, granted_index=at.index)
 
 
 VIEW = View("parts", 1, (PARTS,), project)

@@ -1,8 +1,7 @@
-"""A program of its own: one detector in onnxruntime, on one thread, fed with pictures over its standard input.
+"""What the child process of the eyes runs: one detector in onnxruntime, on one thread.
 
-`python -m organs.vision.worker`. Pictures and models are foreign bytes that libraries in C read, so they are read
-here, where nothing else can be lost: with bounded memory, and for a bounded time, after which the kernel ends it. It
-also ends with its standard input. Nothing of a picture is written anywhere.
+Pictures and models are foreign bytes that libraries in C read, so they are read here, where nothing else can be lost:
+with bounded memory, and for a bounded time, after which the kernel ends it. Nothing of a picture is written anywhere.
 """
 
 from __future__ import annotations
@@ -11,33 +10,63 @@ import ast
 import contextlib
 import importlib
 import io
-import os
 import resource
 import signal
-import sys
-from typing import IO, Any, cast
+from collections.abc import Callable, Generator
+from typing import Any, cast
 
 import msgspec
 import numpy as np
 from PIL import Image
 
-from organs.vision.layout import Floats, Frame, Layout, layout_of, things
+from organs.vision.layout import Floats, Frame, Layout, Model, layout_of, things
 from organs.vision.picture import Picture
-from organs.vision.talk import LENGTH_BYTES, Answer, Found, Look, No, Ready, framed
-from shared.codec import MAX_REASON_CHARS
+from organs.vision.port import surest
 from shared.constant import constant
-from shared.errors import Refused
-from shared.subjects.vision import LABEL_CHARS
-from shared.world import RealWorld
+from shared.subjects.vision import LABEL_CHARS, Seen
 
-WORKER_BYTES = constant(4_000_000_000, "bytes", "X-12")
-WORKER_S = constant(30, "s", "X-12")  # longer than the organ waits
+CHILD_BYTES = constant(4_000_000_000, "bytes", "X-12")
+CHILD_S = constant(30, "s", "X-12")  # as long as the organ waits or longer; it may be frozen
 USUAL_SIDE = constant(640, "pixels", "NIM-17")  # of an input that a model leaves open
 MOST_SIDE = constant(2_048, "pixels", "X-12")
 MOST_LABELS = constant(10_000, "classes", "X-12")
 MARGIN = (114, 114, 114)  #: the grey that these detectors are trained with
 FATAL = 4  #: of onnxruntime's severities
 _PARTS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+def load(_: dict[str, Any], raw: bytes) -> Callable[[dict[str, Any], bytes], tuple[dict[str, Any], bytes]]:
+    """Return what looks at one picture, and tells of the model where it is given none. ValueError for no detector."""
+    _bound()
+    with _in_time():
+        detector = Detector(raw)
+
+    def look(asked: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        if not data:
+            return {}, msgspec.msgpack.encode(detector.model)
+        with _in_time():
+            try:
+                image = decoded(Picture.read(data))
+            except ValueError as error:
+                return {"no_picture": str(error)}, b""
+            return {}, msgspec.msgpack.encode(detector.look(image, int(asked["least_ppm"])))
+
+    return look
+
+
+def _bound() -> None:
+    """Take no more memory than a detector needs, and leave no core behind."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(ValueError, OSError):  # macOS does not bound it
+        resource.setrlimit(resource.RLIMIT_AS, (CHILD_BYTES, CHILD_BYTES))
+
+
+@contextlib.contextmanager
+def _in_time() -> Generator[None]:
+    """Have the kernel end this process where something takes too long."""
+    signal.alarm(CHILD_S)
+    yield
+    signal.alarm(0)
 
 
 class Detector:
@@ -74,7 +103,12 @@ class Detector:
             raise ValueError(f"it has {len(outputs)} outputs, expected one")
         return np.asarray(outputs[0], np.float32)
 
-    def look(self, image: Image.Image, least_ppm: int) -> list[tuple[str, int, tuple[int, int, int, int]]]:
+    @property
+    def model(self) -> Model:
+        """What there is to know of the model."""
+        return Model(self.width, self.height, self.layout, self.labels)
+
+    def look(self, image: Image.Image, least_ppm: int) -> tuple[Seen, ...]:
         """Return what is in a picture. ValueError where the model's numbers are none."""
         frame = Frame(image.size, (self.width, self.height))
         inside = Image.new("RGB", frame.input, MARGIN)
@@ -83,7 +117,7 @@ class Detector:
         found = things(self._run(filled), self.layout, frame, least_ppm / 1e6)
         if any(not 0 <= one.number < len(self.labels) for one in found):
             raise ValueError(f"it names a class that is none of its {len(self.labels)}")
-        return [(self.labels[one.number], one.confidence_ppm, one.box) for one in found]
+        return surest([Seen(self.labels[one.number], one.confidence_ppm, *one.box) for one in found], least_ppm)
 
 
 def read_labels(names: str) -> list[str]:
@@ -119,68 +153,3 @@ def decoded(picture: Picture) -> Image.Image:
             return opened.convert("RGB")
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError) as error:
         raise ValueError(f"it cannot be decoded ({type(error).__name__}: {error})") from None
-
-
-def main() -> None:
-    """Load what comes first, then look at what comes after it."""
-    heard, said = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # a library may print; only frames go out
-    _bound()
-    raw = _read(heard)
-    if raw is None:
-        return
-    try:
-        detector = Detector(raw)
-    except Exception as error:  # noqa: BLE001 - whatever onnxruntime finds, the organ is told
-        _say(said, No("model", _shown(error)))
-        return
-    del raw
-    signal.alarm(0)
-    _say(said, Ready(detector.width, detector.height, detector.layout, detector.labels))
-    world = RealWorld("")
-    while (asked := _read(heard)) is not None:
-        signal.alarm(WORKER_S)
-        before_s = world.cpu_s()
-        _say(said, _answer(detector, msgspec.msgpack.decode(asked, type=Look), world, before_s))
-        signal.alarm(0)
-
-
-def _answer(detector: Detector, look: Look, world: RealWorld, before_s: float) -> Answer:
-    try:
-        image = decoded(Picture.read(look.picture))
-    except (ValueError, Refused) as error:
-        return No("picture", _shown(error))
-    try:
-        found = detector.look(image, look.least_ppm)
-    except Exception as error:  # noqa: BLE001 - whatever onnxruntime finds, the organ is told
-        return No("model", _shown(error))
-    return Found(found, round(1e6 * (world.cpu_s() - before_s)))
-
-
-def _bound() -> None:
-    """Take no more memory than a detector needs, leave no core behind, and load a model within its time."""
-    signal.alarm(WORKER_S)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(ValueError, OSError):  # macOS does not bound it
-        resource.setrlimit(resource.RLIMIT_AS, (WORKER_BYTES, WORKER_BYTES))
-
-
-def _read(heard: IO[bytes]) -> bytes | None:
-    """Return the next frame's body; None at the end."""
-    head = heard.read(LENGTH_BYTES)
-    size = int.from_bytes(head, "big")
-    body = heard.read(size)
-    return body if len(head) == LENGTH_BYTES and len(body) == size else None
-
-
-def _say(said: IO[bytes], answer: Answer) -> None:
-    said.write(framed(msgspec.msgpack.encode(answer)))
-    said.flush()
-
-
-def _shown(error: Exception) -> str:
-    return " ".join((str(error) or type(error).__name__).split())[:MAX_REASON_CHARS]
-
-
-if __name__ == "__main__":
-    main()
