@@ -11,12 +11,12 @@ from organs.artifacts.port import Artifact, ArtifactStore, check, checked_digest
 from organs.artifacts.s3 import Bucket, S3Store
 from organs.artifacts.sigv4 import Account
 from shared.codec import MAX_REASON_CHARS
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Damaged, KeyFault, Refusal, Refused
 from shared.files import OPEN_TO_OTHERS
 from shared.home import place
 from shared.part.organ import Log, Organ
+from shared.settings import Settings
 from shared.subjects.artifacts import (
     ArchiveArtifact,
     ArtifactArchived,
