@@ -13,8 +13,8 @@ import msgspec
 import torch
 from blake3 import blake3
 
-from organs.boundary.training.network import Shape
-from organs.boundary.training.trails import Origin
+from shared.boundary.training.network import Shape
+from shared.boundary.training.trails import Origin
 from shared.constant import constant
 from shared.errors import Refusal, Refused
 
