@@ -37,8 +37,8 @@ PPM = 1_000_000
 def boundary(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Train a new model, adapt one to changed rules, or repeat a recorded training and compare."""
     _need_extra()
-    from shared.boundary.training.plan import canonical
     from shared.boundary.training.training import train
+    from shared.canonical import canonical
 
     out: Path = args.out or place(loaded.settings) / "training" / "boundary"
     before = _record(args.repeat) if args.repeat else None

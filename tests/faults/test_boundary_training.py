@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.boundary.training.descent import CHECKPOINT, Point
-from shared.boundary.training.plan import canonical
+from shared.canonical import canonical
 from shared.errors import ConfigFault
 from tests.boundaries import STEPS, left, small_training
 

@@ -29,11 +29,12 @@ from shared.boundary.training.export import weights, with_weights
 from shared.boundary.training.lora import adapt, fold
 from shared.boundary.training.network import Network, Shape
 from shared.boundary.training.pictures import sparkline, svg
-from shared.boundary.training.plan import Record, canonical, read_record
+from shared.boundary.training.plan import Record, read_record
 from shared.boundary.training.reinforce import advantages, reward, sample
 from shared.boundary.training.trails import Trail, Trails, made_up, made_up_changed, read_trails, written
 from shared.boundary.training.training import MODEL, RECORD, TRAILS, WEIGHTS, train
 from shared.boundary.translator import RULES, Rules, translate
+from shared.canonical import canonical
 from shared.config import load
 from shared.errors import ConfigFault, Exit, Refused
 from shared.world import RealWorld

@@ -20,9 +20,10 @@ from shared.boundary.training.export import weights, with_weights, write_gguf
 from shared.boundary.training.lora import adapt, fold
 from shared.boundary.training.network import Network
 from shared.boundary.training.pictures import svg
-from shared.boundary.training.plan import Outcome, Plan, Record, Reward, Surroundings, canonical
+from shared.boundary.training.plan import Outcome, Plan, Record, Reward, Surroundings
 from shared.boundary.training.reinforce import Reinforcement
 from shared.boundary.training.trails import Trails, written
+from shared.canonical import canonical
 from shared.errors import ConfigFault
 from shared.files import private_folder, write_private
 
