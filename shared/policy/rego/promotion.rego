@@ -93,8 +93,9 @@ not_worse := data.nimmerverse.rows.made("not_worse", "nothing in force", null, "
 } else := data.nimmerverse.rows.missing("not_worse", ">= what is in force")
 
 number_of(name) := number if {
-	is_array(object.get(input, name, null))
-	number := count({each | some each in input[name]})
+	named := object.get(input, name, null)
+	is_array(named)
+	number := count({each | some each in named})
 } else := null
 
 # Every dataset of the model has to be verified, and there has to be one.
