@@ -132,7 +132,7 @@ HoursOfDay = Annotated[
 ]
 Kilowatts = Annotated[int, Field(ge=0, le=1_000_000_000), Expected("a whole number from 0 to 1000000000")]
 Permit = Annotated[
-    Annotated[int, Field(ge=0, le=1_000_000_000_000)] | None, Expected("a whole number from 0 to 1000000000000")
+    Annotated[int, Field(ge=0, le=1_000_000_000)] | None, Expected("a whole number from 0 to 1000000000")
 ]
 Level = Annotated[Literal["debug", "info", "warning", "error"], Expected("debug, info, warning or error")]
 Color = Annotated[Literal["auto", "always", "never"], Expected("auto, always or never")]

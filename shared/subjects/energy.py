@@ -11,7 +11,7 @@ from shared.message import Decision, PlacedReply, Ppm, Request, Signal
 WindowReason = Literal["OK", "GRID_CONSTRAINT", "OFFPEAK_REQUIRED", "NO_READING", "POLICY_FAILED"]
 #: What was read, and how far it can be believed: `declared` is somebody's word, and no meter's.
 MeterKind = Literal["declared", "file", "csv", "simulated"]
-Natural = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000_000)]
+Natural = Annotated[int, msgspec.Meta(ge=0, le=2_000_000_000)]
 Minute = Annotated[int, msgspec.Meta(ge=0, le=1_439)]  #: of the site's own day
 
 Purpose = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]  #: the job, or the model family
