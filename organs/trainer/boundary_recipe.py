@@ -14,7 +14,7 @@ from organs.trainer.recipes import BASE, Given, Left, Teller
 from organs.trainer.records import texts
 from shared.errors import Refusal
 from shared.subjects.training import JobSpec
-from shared.training.jobs import BATCH, LEARNING_RATE
+from shared.training.jobs import BATCH, KEEP_EVERY, LEARNING_RATE
 from shared.world import RealWorld
 
 if TYPE_CHECKING:  # it needs the extra `train`
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # it needs the extra `train`
 
 MEDIA_TYPE = "application/x-gguf"
 SIZES = ("width", "inner", "layers", "heads", "head")
-OTHERS = (LEARNING_RATE, BATCH, "warm_up", "decay_ppm", "rank", "keep_every")
+OTHERS = (LEARNING_RATE, BATCH, "warm_up", "decay_ppm", "rank", KEEP_EVERY)
 LARGEST = 4_096
 
 

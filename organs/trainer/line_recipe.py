@@ -1,6 +1,6 @@
 """The smallest recipe: a straight line through pairs of numbers, in plain Python; what one's own recipe looks like.
 
-Each record's text is `x y`, two numbers. A step takes a batch of them in the order of an epoch's shuffle, which is drawn
+Each record's text is `x y`, two numbers. A step takes a batch of them in the order of an epoch's shuffle, drawn
 from the seed, and moves slope and height against the gradient.
 """
 
@@ -19,7 +19,7 @@ from shared.checkpoints import note_of
 from shared.errors import Refusal, Refused
 from shared.files import write_private
 from shared.subjects.training import JobSpec
-from shared.training.jobs import BATCH, LEARNING_RATE, PPM
+from shared.training.jobs import BATCH, KEEP_EVERY, LEARNING_RATE, PPM
 
 WEIGHTS = "weights.safetensors"
 POINTS = 40  #: of a recorded curve
@@ -38,7 +38,7 @@ class LineRecipe:
 
     def check(self, spec: JobSpec) -> Refusal | None:
         """Refuse T003 what it has no use for."""
-        odd = set(spec.hyperparameters) - {LEARNING_RATE, BATCH, "keep_every"}
+        odd = set(spec.hyperparameters) - {LEARNING_RATE, BATCH, KEEP_EVERY}
         if odd or spec.base:
             return Refusal("T003", f"{self.name} takes {LEARNING_RATE}, {BATCH} and no base; found {sorted(odd)}")
         return None
