@@ -33,6 +33,7 @@ BUILT_IN = (
     "organs.records",
     "organs.anchor",
     "organs.artifacts",
+    "nerves.provenance",
     "organs.vault",
     "organs.boundary",
     "organs.memory",

@@ -180,6 +180,7 @@ CODES = _codes(
     ("C005", "POST_TOO_LARGE", "A post is larger than any may be."),
     ("C006", "ID_CONFLICT", "Two posts of one id have different texts."),
     ("C007", "NO_CORPUS", "There is no corpus of this name."),
+    ("C008", "NO_POST", "No post of this id is in the dataset."),
     ("D001", "OTHER_FACTS", "The dataset is registered with other facts; what changed is another dataset."),
     ("D002", "NO_DATASET", "No dataset is registered under this digest."),
     ("D003", "NO_CONCERN", "Nothing of that name stands against the dataset, so there is nothing to approve."),

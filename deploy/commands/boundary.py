@@ -13,8 +13,8 @@ from deploy.commands.audit import source_of
 from deploy.commands.task import finish
 from deploy.host import OPERATOR
 from deploy.terminal import Terminal
-from organs.artifacts import store_of
 from organs.boundary.harvest import Harvest
+from shared.artifacts import store_of
 from shared.audit import Options
 from shared.audit import verify as verify_log
 from shared.boundary.evaluate import Measured, measure
