@@ -18,7 +18,7 @@ from blake3 import blake3
 from shared.constant import constant
 from shared.errors import Refusal, Refused
 from shared.toxicity.lexicon import Lexicon, lexicon
-from shared.toxicity.odds import MICRO, odds_micro, share_ppm
+from shared.toxicity.odds import MICRO, ODDS_LIMIT, odds_micro, share_ppm
 from shared.toxicity.words import passages, words
 
 if TYPE_CHECKING:
@@ -60,15 +60,17 @@ class LearnedScorer:
         return [max(self.passage_ppm(words(passage)) for passage in passages(text)) for text in texts]
 
     def passage_ppm(self, found: Sequence[str]) -> int:
-        """Return the toxicity of one passage's words in millionths; of no words it is 0."""
-        return share_ppm(self.passage_odds(found)) if found else 0
+        """Return the toxicity of one passage's words in millionths."""
+        return share_ppm(self.passage_odds(found))
 
     def passage_odds(self, found: Sequence[str]) -> int:
-        """Return the log odds of one passage's words in millionths."""
+        """Return the log odds of one passage's words in millionths; no words are not toxic at all."""
+        if not found:
+            return -ODDS_LIMIT * MICRO
         chosen = buckets(found)
         said = self._gain * odds_micro(self._lexicon.passage_ppm(found)) // MICRO
         weighed = sum(self._weights[bucket] for bucket in chosen)
-        return self._bias + said + weighed * MICRO // math.isqrt(max(len(chosen), 1) * MICRO * MICRO)
+        return self._bias + said + weighed * MICRO // math.isqrt(len(chosen) * MICRO * MICRO)
 
 
 def read_model(raw: bytes, digest: str) -> LearnedScorer:

@@ -33,11 +33,12 @@ if TYPE_CHECKING:
 LEAST_POSTS = constant(5, "posts", "COL-02")  # a bucket that fewer posts have weighs nothing: it would tell of them
 HELD_OUT_PARTS = constant(5, "parts", "COL-02")
 LEAST_OF_EACH = constant(20, "posts", "COL-02")  # toxic and clean posts, to learn from and held out
+BATCH_SIZE = constant(256, "posts", "COL-02")
 #: Each hyperparameter's default, least and largest.
 HYPERPARAMETERS = {
     "learning_rate_ppm": (300_000, 1, 1_000_000),
     "decay_ppb": (30_000, 0, 1_000_000_000),
-    "batch": (256, 1, 65_536),
+    "batch": (BATCH_SIZE, 1, 65_536),
     "drop_toxic_ppm": (955_000, 500_000, 999_000),
 }
 
@@ -79,8 +80,8 @@ class Training:
         self._posts = _numbers(learned)
         met = np.bincount(self._posts.chosen, minlength=BUCKETS)
         self._learns = np.concatenate([met >= LEAST_POSTS, [True, True]]).astype(np.float64)
-        self._state = np.zeros(BUCKETS + 2)  #: the buckets' weights, the bias, the gain
-        self._squares = np.zeros(BUCKETS + 2)
+        self._state: Floats = np.zeros(BUCKETS + 2)  #: the buckets' weights, the bias, the gain
+        self._squares: Floats = np.zeros(BUCKETS + 2)
         self.losses: list[float] = []
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
 
@@ -88,6 +89,11 @@ class Training:
     def posts(self) -> int:
         """How many posts it learns from."""
         return len(self._posts.toxic)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it learns."""
+        return int(self._learns.sum())
 
     def step(self) -> float:
         """Take one step of AdaGrad and return the batch's mean loss before it."""
@@ -97,9 +103,9 @@ class Training:
         chosen, owners = self._chosen(rows)
         scale, said, toxic = self._posts.scale[rows], self._posts.said[rows], self._posts.toxic[rows]
         weighed = np.bincount(owners, self._state[chosen], len(rows)) * scale
-        odds = weighed + self._state[BUCKETS] + self._state[BUCKETS + 1] * said
+        odds: Floats = weighed + self._state[BUCKETS] + self._state[BUCKETS + 1] * said
         against: Floats = np.where(toxic > 0, -odds, odds)
-        loss = math.fsum(np.log1p(np.exp(-np.abs(against))) + np.maximum(against, 0.0)) / len(rows)
+        loss = math.fsum(np.logaddexp(0.0, against)) / len(rows)
         off = (1.0 / (1.0 + np.exp(-odds)) - toxic) / len(rows)
         slope = np.bincount(chosen, (off * scale)[owners], BUCKETS + 2)
         slope[:BUCKETS] += self._decay * self._state[:BUCKETS]
@@ -128,6 +134,8 @@ class Training:
             losses = [float(loss) for loss in found["losses"]]
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise _bad_checkpoint(str(error)[:120]) from None
+        if not all(map(math.isfinite, losses)):
+            raise _bad_checkpoint("a loss in it is no number")
         if shapes != dict.fromkeys(("squares", "state"), ("float64", 1, BUCKETS + 2)):
             raise _bad_checkpoint(f"it holds {shapes}")
         self.losses, self._squares, self._state = losses, found["squares"].copy(), found["state"].copy()
