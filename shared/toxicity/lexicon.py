@@ -85,11 +85,15 @@ class Lexicon:
 
 @cache
 def lexicon() -> Lexicon:
-    """Return the product's lexicon, read once. Damaged where its bytes are not those that its digest names."""
-    raw = LEXICON.read_bytes()
+    """Return the product's lexicon, read once. Damaged."""
+    return checked(LEXICON.read_bytes(), LEXICON_DIGEST)
+
+
+def checked(raw: bytes, digest: str) -> Lexicon:
+    """Return the lexicon in a file's bytes. Damaged where they are not what the digest names."""
     found = blake3(raw).hexdigest()
-    if found != LEXICON_DIGEST:
-        raise Damaged(f"{LEXICON} has BLAKE3 {found}, expected {LEXICON_DIGEST}; install the product again")
+    if found != digest:
+        raise Damaged(f"the lexicon of toxicity has BLAKE3 {found}, expected {digest}; install the product again")
     return Lexicon(raw)
 
 

@@ -47,7 +47,9 @@ def words(passage: str) -> list[str]:
     found = [word for word in _WORD.findall(passage) if len(word) <= MAX_WORD_CHARS]
     if not passage.isascii():
         found = [_latin(word) for word in found]
-    found += ["".join(filter(str.isalnum, spelt)) for spelt in _SPELT.findall(passage)]
+    for spelt in _SPELT.findall(passage):
+        letters = "".join(filter(str.isalnum, spelt))
+        found += [letters, letters[1:]]  # the first may be a word of its own: a, I, u
     return found
 
 
