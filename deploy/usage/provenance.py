@@ -19,7 +19,7 @@ PROVENANCE: dict[str, Described | Group] = {
             option("--format", choices=("jsonl", "x", "text", "trails"), help="what FILE holds (default: by its end)"),
             option("--source", metavar="NAME", help="what it is read from, in the log (default: the file's name)"),
             option("--licence", metavar="SPDX", help="under which it may be used (default: unknown)"),
-            option("--restriction", action="append", default=[], metavar="NAME", help="such as no-training (repeat it)"),
+            option("--restriction", action="append", default=[], metavar="NAME", help="as no-training (repeat it)"),
             option("--language", metavar="LL", help="what is kept, such as en; any keeps all (default: en)"),
             option("--keep", type=share, default=0.30, metavar="SHARE", help="the most toxic that is kept (0.30)"),
             option("--no-scorer", action="store_true", help="score nothing, and say so in the log"),
