@@ -20,7 +20,7 @@ from shared.subjects.provenance import Fate, Intake, Tally
 from shared.vault import Erased, ManyPeople
 
 #: What in a text leads to a person: a number to call, an address of mail, and in what is posted a handle.
-_NUMBER: Final = re.compile(r"\+\d[\d ()-]{7,}\d|\b\(?\d{3}\)?[-. ]\d{3}[-. ]\d{4}\b")
+_NUMBER: Final = re.compile(r"\+[1-9][\d ()-]{7,}\d|\b\(?\d{3}\)?[-. ]\d{3}[-. ]\d{4}\b")
 _MAIL: Final = re.compile(r"\w@\w[\w-]*\.\w")
 _HANDLE: Final = re.compile(r"(?:^|\W)@\w{2}")
 
