@@ -7,10 +7,11 @@ from deploy.usage.audit import AUDIT
 from deploy.usage.described import Described, Group
 from deploy.usage.keep import KEEP
 from deploy.usage.models import MODELS
+from deploy.usage.provenance import PROVENANCE
 from deploy.usage.run import RUN
 from deploy.usage.talk import TALK
 
-COMMANDS: dict[str, Described | Group] = {**RUN, **TALK, **AUDIT, **KEEP, **MODELS, **ADMIN}
+COMMANDS: dict[str, Described | Group] = {**RUN, **TALK, **AUDIT, **KEEP, **PROVENANCE, **MODELS, **ADMIN}
 
 
 def each_command() -> dict[str, Described]:
