@@ -9,10 +9,10 @@ from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 from cells.energy_cell.meters import CsvMeter, DeclaredMeter, FileMeter, Meter, NoMeter, SimMeter
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import ConfigFault
 from shared.part import Cell
+from shared.settings import Settings
 from shared.subjects.energy import SiteReading
 from shared.subjects.system import Tick
 from shared.world import SimWorld, World

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from organs.boundary.memory import MemoryShelf
-from organs.boundary.port import BoundaryFailed, BoundaryModel, ModelShelf
-from organs.boundary.shelf import FolderShelf
-from organs.boundary.task import TASK, Call, Task, write_call
-from organs.boundary.translator import RULES, Rules, translate
+from shared.boundary.memory import MemoryShelf
+from shared.boundary.port import BoundaryFailed, BoundaryModel, ModelShelf
+from shared.boundary.shelf import FolderShelf
+from shared.boundary.task import TASK, Call, Task, write_call
+from shared.boundary.translator import RULES, Rules, translate
 from shared.codec import MAX_REASON_CHARS
-from shared.config import Settings
 from shared.constant import constant
 from shared.decisions import decisions_in
 from shared.errors import Fault, Refusal, Refused
@@ -23,6 +22,7 @@ from shared.journal import record
 from shared.log.entry import Position
 from shared.models import models_folder
 from shared.part.organ import Log, Organ
+from shared.settings import Settings
 from shared.subjects.boundary import (
     CALL_ATTEMPTS,
     BoundaryNacked,
