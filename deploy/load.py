@@ -27,6 +27,7 @@ BUILT_IN = (
     "organs.meaning",
     "nerves.gate",
     "nerves.outcome",
+    "nerves.training",
     "nerves.thalamus",
     "organs.records",
     "organs.anchor",

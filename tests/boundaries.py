@@ -8,14 +8,14 @@ from typing import Any
 
 from blake3 import blake3
 
-from organs.boundary.task import TASK
-from organs.boundary.tokens import Vocabulary
-from organs.boundary.training.descent import Tell, Watch
-from organs.boundary.training.export import write_gguf
-from organs.boundary.training.network import Network, Shape
-from organs.boundary.training.plan import Plan, Record
-from organs.boundary.training.trails import Trails, made_up
-from organs.boundary.training.training import train
+from shared.boundary.task import TASK
+from shared.boundary.tokens import Vocabulary
+from shared.boundary.training.descent import Tell, Watch
+from shared.boundary.training.export import write_gguf
+from shared.boundary.training.network import Network, Shape
+from shared.boundary.training.plan import Plan, Record
+from shared.boundary.training.trails import Trails, made_up
+from shared.boundary.training.training import train
 from shared.world import RealWorld
 
 SMALL = Shape(len(Vocabulary(TASK)), width=32, inner=32, layers=1, heads=2, head=16)

@@ -19,8 +19,8 @@ from deploy.attach import operator
 from deploy.commands.task import finish
 from deploy.host import OPERATOR
 from deploy.terminal import Terminal
-from organs.artifacts import ArtifactStore, stated, store_of
-from organs.artifacts.port import CHUNK_BYTES, checked_digest
+from organs.artifacts import stated
+from shared.artifacts import CHUNK_BYTES, ArtifactStore, checked_digest, store_of
 from shared.bus import Bus
 from shared.bus.bus import REQUEST_TIMEOUT_S
 from shared.config import Loaded

@@ -13,15 +13,15 @@ from deploy.commands.audit import source_of
 from deploy.commands.task import finish
 from deploy.host import OPERATOR
 from deploy.terminal import Terminal
-from organs.artifacts import store_of
-from organs.boundary import FolderShelf
-from organs.boundary.evaluate import Measured, measure
-from organs.boundary.task import TASK
-from organs.boundary.training.harvest import Harvest
-from organs.boundary.training.trails import Trails, written
-from organs.boundary.translator import changed_rules
+from organs.boundary.harvest import Harvest
+from shared.artifacts import store_of
 from shared.audit import Options
 from shared.audit import verify as verify_log
+from shared.boundary.evaluate import Measured, measure
+from shared.boundary.shelf import FolderShelf
+from shared.boundary.task import TASK
+from shared.boundary.training.trails import Trails, written
+from shared.boundary.translator import changed_rules
 from shared.config import Loaded
 from shared.errors import ConfigFault, Exit, Refusal, Refused
 from shared.files import storing

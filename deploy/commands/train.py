@@ -11,8 +11,8 @@ import msgspec
 
 from deploy.commands.boundary import harvested
 from deploy.terminal import Terminal
-from organs.boundary.task import TASK
-from organs.boundary.translator import RULES, changed_rules
+from shared.boundary.task import TASK
+from shared.boundary.translator import RULES, changed_rules
 from shared.config import Loaded
 from shared.constant import constant
 from shared.errors import ConfigFault, Exit
@@ -20,9 +20,9 @@ from shared.home import place
 from shared.world import RealWorld
 
 if TYPE_CHECKING:  # they need the extra `train`, which most machines lack
-    from organs.boundary.training.descent import Point, Watch
-    from organs.boundary.training.plan import Plan, Record
-    from organs.boundary.training.trails import Trails
+    from shared.boundary.training.descent import Point, Watch
+    from shared.boundary.training.plan import Plan, Record
+    from shared.boundary.training.trails import Trails
 
 EXTRA = ("torch", "gguf")
 REINFORCE_STATES = constant(16, "states", "NIM-14")  # per step
@@ -37,8 +37,8 @@ PPM = 1_000_000
 def boundary(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Train a new model, adapt one to changed rules, or repeat a recorded training and compare."""
     _need_extra()
-    from organs.boundary.training.plan import canonical
-    from organs.boundary.training.training import train
+    from shared.boundary.training.training import train
+    from shared.canonical import canonical
 
     out: Path = args.out or place(loaded.settings) / "training" / "boundary"
     before = _record(args.repeat) if args.repeat else None
@@ -70,9 +70,9 @@ def _need_extra() -> None:
 
 def _trails(args: Namespace, before: Record | None, loaded: Loaded, terminal: Terminal) -> Trails:
     """Return what is learned from: the log's, a file's, those beside a record, or made up by the rules."""
-    from organs.boundary.training.plan import TRAINING_BATCH
-    from organs.boundary.training.trails import HELD_OUT, made_up, made_up_changed, read_trails
-    from organs.boundary.training.training import TRAILS
+    from shared.boundary.training.plan import TRAINING_BATCH
+    from shared.boundary.training.trails import HELD_OUT, made_up, made_up_changed, read_trails
+    from shared.boundary.training.training import TRAILS
 
     if args.from_log and (args.trails or before):
         raise ConfigFault("--from-log takes the trails from the log; give no --trails and no --repeat with it")
@@ -91,10 +91,10 @@ def _trails(args: Namespace, before: Record | None, loaded: Loaded, terminal: Te
 
 
 def _plan(args: Namespace, trails: Trails, base: bytes) -> Plan:
-    from organs.boundary.tokens import Vocabulary
-    from organs.boundary.training.network import Shape
-    from organs.boundary.training.plan import RANK, Plan
-    from organs.boundary.training.training import RECORD
+    from shared.boundary.tokens import Vocabulary
+    from shared.boundary.training.network import Shape
+    from shared.boundary.training.plan import RANK, Plan
+    from shared.boundary.training.training import RECORD
 
     if args.start is None:
         shape = Shape(len(Vocabulary(TASK)))
@@ -136,14 +136,14 @@ def _plan(args: Namespace, trails: Trails, base: bytes) -> Plan:
 
 
 def _steps(args: Namespace) -> int:
-    from organs.boundary.training.plan import ADAPT_STEPS, LEARN_STEPS
+    from shared.boundary.training.plan import ADAPT_STEPS, LEARN_STEPS
 
     usual = LEARN_STEPS if args.start is None else REINFORCE_STEPS if args.reinforce else ADAPT_STEPS
     return args.steps or usual
 
 
 def _base(folder: Path | None) -> bytes:
-    from organs.boundary.training.training import WEIGHTS
+    from shared.boundary.training.training import WEIGHTS
 
     if folder is None:
         return b""
@@ -153,7 +153,7 @@ def _base(folder: Path | None) -> bytes:
 
 
 def _record(path: Path) -> Record:
-    from organs.boundary.training.plan import read_record
+    from shared.boundary.training.plan import read_record
 
     if not path.is_file():
         raise ConfigFault(f"there is no training record {path}")
@@ -161,7 +161,7 @@ def _record(path: Path) -> Record:
 
 
 def _watch(out: Path, terminal: Terminal, loaded: Loaded) -> Watch:
-    from organs.boundary.training.descent import Watch
+    from shared.boundary.training.descent import Watch
 
     def tell(point: Point) -> None:
         exact = "" if point.exact_ppm is None else f"  exact {point.exact_ppm / PPM:.1%}"
@@ -173,7 +173,7 @@ def _watch(out: Path, terminal: Terminal, loaded: Loaded) -> Watch:
 
 
 def _sentence(record: Record, out: Path) -> str:
-    from organs.boundary.training.pictures import sparkline
+    from shared.boundary.training.pictures import sparkline
 
     outcome, origin = record.outcome, record.plan.origin
     exact = f"{outcome.exact_ppm / PPM:.2%} of {outcome.held_out} trails that were held out"

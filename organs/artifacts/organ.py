@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
-from organs.artifacts.folder import FolderStore
-from organs.artifacts.memory import MemoryStore
-from organs.artifacts.port import Artifact, ArtifactStore, check, checked_digest, has
-from organs.artifacts.s3 import Bucket, S3Store
-from organs.artifacts.sigv4 import Account
+from shared.artifacts import Artifact, ArtifactStore, MemoryStore, check, checked_digest, has, store_of
 from shared.codec import MAX_REASON_CHARS
 from shared.config import Settings
 from shared.constant import constant
-from shared.errors import Damaged, KeyFault, Refusal, Refused
-from shared.files import OPEN_TO_OTHERS
-from shared.home import place
+from shared.errors import Damaged, Refusal, Refused
 from shared.part.organ import Log, Organ
 from shared.subjects.artifacts import (
     ArchiveArtifact,
@@ -85,29 +78,6 @@ class ArtifactsOrgan(Organ):
     async def on_status(self, request: ArtifactStatus) -> list[ArtifactStated]:
         """Say what the store holds under a digest."""
         return [await stated(self.store, request.digest, whole=request.whole)]
-
-
-def store_of(settings: Settings, world: World) -> ArtifactStore:
-    """Return the artifact store that the settings choose: a bucket, or a folder in home. ConfigFault, KeyFault."""
-    if settings.artifact_url is None:
-        return FolderStore(place(settings) / "artifacts", world)
-    assert settings.artifact_credentials is not None, "no address without an account"
-    account = read_account(settings.artifact_credentials, settings.artifact_region)
-    return S3Store(Bucket.at(settings.artifact_url), account, place(settings) / "spool", world)
-
-
-def read_account(path: Path, region: str) -> Account:
-    """Return the account in a file that its owner alone may read; KeyFault says what is wrong with it."""
-    try:
-        mode, text = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise KeyFault(f"{path} cannot be read ({error}); write ACCESS_KEY:SECRET into it") from error
-    if mode & OPEN_TO_OTHERS:
-        raise KeyFault(f"{path} can be read by others; run `chmod 600 {path}`")
-    access_key, colon, secret = text.partition(":")
-    if not (access_key and colon and secret and text.isprintable()):
-        raise KeyFault(f"{path} does not hold ACCESS_KEY:SECRET in one line; correct it")
-    return Account(access_key, secret, region)
 
 
 async def stated(store: ArtifactStore, digest: str, *, whole: bool) -> ArtifactStated:

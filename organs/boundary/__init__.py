@@ -3,6 +3,3 @@
 from __future__ import annotations
 
 from organs.boundary.organ import BoundaryOrgan as BoundaryOrgan
-from organs.boundary.port import BoundaryFailed as BoundaryFailed
-from organs.boundary.port import BoundaryModel as BoundaryModel
-from organs.boundary.shelf import FolderShelf as FolderShelf

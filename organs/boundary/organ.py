@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from organs.boundary.memory import MemoryShelf
-from organs.boundary.port import BoundaryFailed, BoundaryModel, ModelShelf
-from organs.boundary.shelf import FolderShelf
-from organs.boundary.task import TASK, Call, Task, write_call
-from organs.boundary.translator import RULES, Rules, translate
+from shared.boundary.memory import MemoryShelf
+from shared.boundary.port import BoundaryFailed, BoundaryModel, ModelShelf
+from shared.boundary.shelf import FolderShelf
+from shared.boundary.task import TASK, Call, Task, write_call
+from shared.boundary.translator import RULES, Rules, translate
 from shared.codec import MAX_REASON_CHARS
 from shared.config import Settings
 from shared.constant import constant

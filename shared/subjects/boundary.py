@@ -13,7 +13,7 @@ from shared.subjects.system import Decided
 CALL_ATTEMPTS = constant(3, "attempts", "NIM-14")
 
 Digest = str  #: BLAKE3, 64 hexadecimal digits; whoever makes a file name of one checks it first
-#: How a model can fail to say a call; organs/boundary/port.py says what each means.
+#: How a model can fail to say a call; shared/boundary/port.py says what each means.
 Failing = Literal["length", "engine", "not_a_call", "not_loaded"]
 ModelState = Literal["unconfigured", "cold", "loading", "ready", "failed"]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 
-from shared.message import Decision, Ppm, Reply, Request
+from shared.message import Decision, Ppm, Reply, Request, Signal
 from shared.subjects.system import Decided
 
 JobState = Literal[
@@ -21,13 +21,13 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     family: str  #: `boundary`, `toxicity`, or one of your own
     recipe: str  #: name and version of the code that trains this family
-    backend: Backend
+    backend: str  #: a Backend; another one is refused T002
     datasets: list[Digest]
     base: Digest  #: the model it goes on from; empty where it is new
     hyperparameters: dict[str, int]  #: whole numbers alone: learning rate as `learning_rate_ppm`
     seed: int
-    steps: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
-    workers: Annotated[int, msgspec.Meta(ge=1, le=64)]
+    steps: int
+    workers: int
     heavy: bool  #: waits for the energy window
     reason: str  #: why it is trained, or trained again
     proposal: str  #: the accepted proposal, or the name of an exemption that policy knows
@@ -53,6 +53,14 @@ class JobMoved(Decision, subject="lifecycle.training.event.{job}.moved"):
     step: int
     window_index: int  #: the energy decision it rests on; -1 where it rests on none
     window_offset: int
+
+
+class WorkersRegistered(Decision, subject="lifecycle.training.event.{job}.registered"):
+    """The workers of an attempt, each by the key that it signs its votes with: nobody else's vote counts (COL-09)."""
+
+    job: str
+    attempt: int
+    workers: dict[str, bytes]  #: Ed25519 public key by worker
 
 
 class CheckpointVoted(Decision, subject="lifecycle.training.event.{job}.voted"):
@@ -145,12 +153,19 @@ class WorkerVote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     signature: bytes
 
 
+class RegisterWorkers(Request, subject="lifecycle.training.workers.request", reply=Decided):
+    """Register the workers of an attempt before they vote. Refused T001, T003, T007, T011."""
+
+    job: str
+    attempt: int
+    workers: dict[str, bytes]  #: Ed25519 public key by worker
+
+
 class CountVotes(Request, subject="lifecycle.training.count.request", reply=Decided):
-    """Have the votes on a checkpoint counted. The workers' public keys are those the job registered."""
+    """Have the votes on a checkpoint counted, by the keys of the workers that the job registered."""
 
     job: str
     step: int
-    workers: dict[str, bytes]  #: public key by worker
     votes: list[WorkerVote]
 
 
@@ -172,3 +187,15 @@ class RecordReproduction(Request, subject="lifecycle.training.reproduction.reque
     record: Digest
     verdict: Literal["reproduced", "diverged", "erased"]
     detail: str
+
+
+class JobProgressed(Signal, subject="lifecycle.training.progress"):
+    """How far a job is, for whoever watches; what counts is decided."""
+
+    job: str
+    attempt: int
+    step: int
+    steps: int
+    loss_micro: int
+    samples_per_s: int
+    pace_ppm: Ppm  #: the share of the time that its workers may compute

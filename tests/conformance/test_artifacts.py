@@ -25,10 +25,10 @@ from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from organs.artifacts import Artifact, ArtifactStore, FolderStore, MemoryStore, S3Store, check, folder, has, read
-from organs.artifacts.port import CHUNK_BYTES, verified
-from organs.artifacts.s3 import Bucket
-from organs.artifacts.sigv4 import Account
+from shared.artifacts import Artifact, ArtifactStore, FolderStore, MemoryStore, S3Store, check, folder, has, read
+from shared.artifacts.port import CHUNK_BYTES, verified
+from shared.artifacts.s3 import Bucket
+from shared.artifacts.sigv4 import Account
 from shared.errors import Damaged, Exit, Refused, StorageFault
 from shared.world import RealWorld
 
@@ -560,7 +560,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     program = f"""
 import asyncio, json, sys
 from pathlib import Path
-from organs.artifacts import FolderStore
+from shared.artifacts import FolderStore
 from shared.errors import StorageFault
 from shared.world import RealWorld
 
@@ -600,7 +600,7 @@ asyncio.run(main())
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from organs.artifacts import FolderStore
+from shared.artifacts import FolderStore
 from shared.world import RealWorld
 
 async def stream():

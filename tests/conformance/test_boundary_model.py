@@ -12,13 +12,13 @@ import msgspec
 import pytest
 from blake3 import blake3
 
-from organs.boundary.evaluate import measure, states
-from organs.boundary.llama import serve
-from organs.boundary.memory import MemoryShelf
-from organs.boundary.port import BoundaryFailed, BoundaryModel, ModelShelf
-from organs.boundary.shelf import FolderShelf, described
-from organs.boundary.task import TASK
-from organs.boundary.translator import changed_rules, translate
+from shared.boundary.evaluate import measure, states
+from shared.boundary.llama import serve
+from shared.boundary.memory import MemoryShelf
+from shared.boundary.port import BoundaryFailed, BoundaryModel, ModelShelf
+from shared.boundary.shelf import FolderShelf, described
+from shared.boundary.task import TASK
+from shared.boundary.translator import changed_rules, translate
 from shared.errors import Refused
 from shared.world import RealWorld
 from tests.boundaries import untrained

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from organs.artifacts import FolderStore, S3Store, check, http, read, s3, store_of
-from organs.artifacts.organ import read_account
-from organs.artifacts.s3 import Bucket
-from organs.artifacts.sigv4 import Account, query_of, signed
+from shared.artifacts import FolderStore, S3Store, check, http, read, read_account, s3, store_of
+from shared.artifacts.s3 import Bucket
+from shared.artifacts.sigv4 import Account, query_of, signed
 from shared.config import load
 from shared.errors import ConfigFault, Fault, KeyFault, NotPermitted, StorageFault, Unreachable
 from shared.home import Keys

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from organs.boundary.training.descent import Point
+from shared.boundary.training.descent import Point
 from tests.boundaries import small_training
 
 folder, last = Path(sys.argv[1]), int(sys.argv[2])

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from organs.boundary.training.descent import CHECKPOINT, Point
-from organs.boundary.training.plan import canonical
+from shared.boundary.training.descent import CHECKPOINT, Point
+from shared.canonical import canonical
 from shared.errors import ConfigFault
 from tests.boundaries import STEPS, left, small_training
 

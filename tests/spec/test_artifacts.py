@@ -12,7 +12,8 @@ import msgspec
 import pytest
 from blake3 import blake3
 
-from organs.artifacts import ArtifactsOrgan, FolderStore, MemoryStore
+from organs.artifacts import ArtifactsOrgan
+from shared.artifacts import FolderStore, MemoryStore
 from shared.codec import decode
 from shared.config import load
 from shared.errors import Exit, Refusal

@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from deploy.cli import build_parser
 from deploy.commands import boundary as command
 from deploy.terminal import Terminal
-from organs.boundary import BoundaryOrgan, FolderShelf
-from organs.boundary.evaluate import states
-from organs.boundary.memory import MemoryShelf
-from organs.boundary.port import ModelShelf
-from organs.boundary.task import TASK, Call, Choice, write_call
-from organs.boundary.tokens import BOS, EOS, MARKS, Vocabulary
-from organs.boundary.translator import Rules, translate
+from organs.boundary import BoundaryOrgan
+from shared.boundary.evaluate import states
+from shared.boundary.memory import MemoryShelf
+from shared.boundary.port import ModelShelf
+from shared.boundary.shelf import FolderShelf
+from shared.boundary.task import TASK, Call, Choice, write_call
+from shared.boundary.tokens import BOS, EOS, MARKS, Vocabulary
+from shared.boundary.translator import Rules, translate
 from shared.codec import decode, encode
 from shared.config import load
 from shared.errors import ConfigFault, Exit, Refusal, Refused

@@ -13,13 +13,13 @@ import pytest
 
 from deploy.attach import operator
 from organs.boundary import BoundaryOrgan
-from organs.boundary.evaluate import states
-from organs.boundary.memory import MemoryShelf
-from organs.boundary.task import TASK, Call, write_call
-from organs.boundary.training.harvest import Harvest
-from organs.boundary.training.trails import Trail, Trails, written
-from organs.boundary.translator import Rules, translate
+from organs.boundary.harvest import Harvest
 from organs.records.views import calls
+from shared.boundary.evaluate import states
+from shared.boundary.memory import MemoryShelf
+from shared.boundary.task import TASK, Call, write_call
+from shared.boundary.training.trails import Trail, Trails, written
+from shared.boundary.translator import Rules, translate
 from shared.config import load
 from shared.errors import Exit
 from shared.home import Keys

@@ -19,21 +19,22 @@ from safetensors.torch import load as tensors_of
 from deploy.cli import build_parser
 from deploy.commands import train as command
 from deploy.terminal import Terminal
-from organs.boundary.evaluate import states
-from organs.boundary.llama import serve
-from organs.boundary.task import TASK, Call, write_call
-from organs.boundary.tokens import EOS, PAD, Vocabulary
-from organs.boundary.training.batches import exact_ppm
-from organs.boundary.training.descent import Watch, rate
-from organs.boundary.training.export import weights, with_weights
-from organs.boundary.training.lora import adapt, fold
-from organs.boundary.training.network import Network, Shape
-from organs.boundary.training.pictures import sparkline, svg
-from organs.boundary.training.plan import Record, canonical, read_record
-from organs.boundary.training.reinforce import advantages, reward, sample
-from organs.boundary.training.trails import Trail, Trails, made_up, made_up_changed, read_trails, written
-from organs.boundary.training.training import MODEL, RECORD, TRAILS, WEIGHTS, train
-from organs.boundary.translator import RULES, Rules, translate
+from shared.boundary.evaluate import states
+from shared.boundary.llama import serve
+from shared.boundary.task import TASK, Call, write_call
+from shared.boundary.tokens import EOS, PAD, Vocabulary
+from shared.boundary.training.batches import exact_ppm
+from shared.boundary.training.descent import Watch, rate
+from shared.boundary.training.export import weights, with_weights
+from shared.boundary.training.lora import adapt, fold
+from shared.boundary.training.network import Network, Shape
+from shared.boundary.training.pictures import sparkline, svg
+from shared.boundary.training.plan import Record, read_record
+from shared.boundary.training.reinforce import advantages, reward, sample
+from shared.boundary.training.trails import Trail, Trails, made_up, made_up_changed, read_trails, written
+from shared.boundary.training.training import MODEL, RECORD, TRAILS, WEIGHTS, train
+from shared.boundary.translator import RULES, Rules, translate
+from shared.canonical import canonical
 from shared.config import load
 from shared.errors import ConfigFault, Exit, Refused
 from shared.world import RealWorld

@@ -17,8 +17,6 @@ from hypothesis import strategies as st
 
 from deploy.commands.talk import is_arithmetic
 from organs.boundary import BoundaryOrgan
-from organs.boundary.memory import MemoryShelf
-from organs.boundary.task import TASK
 from organs.cognition import Asked, CognitionOrgan, Language, OpenAISpeaker, Quoting, Shape, Speaking, Spoken
 from organs.cognition.deciding import DECIDE_ULF, state_in
 from organs.cognition.organ import MODEL_PATIENCE_S
@@ -27,6 +25,8 @@ from organs.cognition.quoting import NEAR_PPM, NOTHING, QUOTE_ULF, QUOTES
 from organs.cognition.servers import speaker_of
 from organs.cognition.speaking import SPEAK_ATTEMPTS, SPEAK_ULF
 from organs.memory import MemoryOrgan, PlainPassages
+from shared.boundary.memory import MemoryShelf
+from shared.boundary.task import TASK
 from shared.codec import decode
 from shared.config import load
 from shared.errors import ConfigFault, Fault, KeyFault, Refusal, Refused, Unreachable

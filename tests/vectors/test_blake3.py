@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from organs.artifacts import MemoryStore
+from shared.artifacts import MemoryStore
 from shared.log.tree import blake3_hash
 
 VECTORS = Path(__file__).parents[3] / "shared" / "vectors" / "blake3" / "test_vectors.json"

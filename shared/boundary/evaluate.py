@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from organs.boundary.port import BoundaryFailed, BoundaryModel
-from organs.boundary.task import Task
-from organs.boundary.translator import RULES, Rules, translate
+from shared.boundary.port import BoundaryFailed, BoundaryModel
+from shared.boundary.task import Task
+from shared.boundary.translator import RULES, Rules, translate
 from shared.world import SimWorld, World
 
 PPM = 1_000_000

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 
 import msgspec
 
-from organs.artifacts.port import (
+from shared.artifacts.port import (
     CHUNK_BYTES,
     Artifact,
     Taken,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from organs.boundary.task import Call
+from shared.boundary.task import Call
 from shared.constant import constant
 from shared.errors import ConfigFault
 

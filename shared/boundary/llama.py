@@ -7,8 +7,8 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from organs.boundary.port import BoundaryFailed, BoundaryModel
-from organs.boundary.tokens import CONTEXT_TOKENS
+from shared.boundary.port import BoundaryFailed, BoundaryModel
+from shared.boundary.tokens import CONTEXT_TOKENS
 from shared.constant import constant
 
 ANSWER_S = constant(2.0, "s", "NIM-14")  # a call takes milliseconds; longer means that the engine hangs

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from organs.boundary.port import BoundaryFailed, BoundaryModel, ModelFile
-from organs.boundary.task import Task, write_call
-from organs.boundary.translator import RULES, Rules, translate
+from shared.boundary.port import BoundaryFailed, BoundaryModel, ModelFile
+from shared.boundary.task import Task, write_call
+from shared.boundary.translator import RULES, Rules, translate
 from shared.errors import Refusal, Refused
 from shared.models import checked_digest
 from shared.subjects.boundary import Failing

@@ -13,16 +13,17 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from organs.boundary.task import Task
-from organs.boundary.training.batches import MICRO, Batches, exact_ppm, imitation
-from organs.boundary.training.descent import POINTS, Earned, Lesson, LessonAt, Watch, alone, curve, descend, forget
-from organs.boundary.training.export import weights, with_weights, write_gguf
-from organs.boundary.training.lora import adapt, fold
-from organs.boundary.training.network import Network
-from organs.boundary.training.pictures import svg
-from organs.boundary.training.plan import Outcome, Plan, Record, Reward, Surroundings, canonical
-from organs.boundary.training.reinforce import Reinforcement
-from organs.boundary.training.trails import Trails, written
+from shared.boundary.task import Task
+from shared.boundary.training.batches import MICRO, Batches, exact_ppm, imitation
+from shared.boundary.training.descent import POINTS, Earned, Lesson, LessonAt, Watch, alone, curve, descend, forget
+from shared.boundary.training.export import weights, with_weights, write_gguf
+from shared.boundary.training.lora import adapt, fold
+from shared.boundary.training.network import Network
+from shared.boundary.training.pictures import svg
+from shared.boundary.training.plan import Outcome, Plan, Record, Reward, Surroundings
+from shared.boundary.training.reinforce import Reinforcement
+from shared.boundary.training.trails import Trails, written
+from shared.canonical import canonical
 from shared.errors import ConfigFault
 from shared.files import private_folder, write_private
 

@@ -11,10 +11,10 @@ from typing import Literal
 
 import msgspec
 import torch
-from blake3 import blake3
 
-from organs.boundary.training.network import Shape
-from organs.boundary.training.trails import Origin
+from shared.boundary.training.network import Shape
+from shared.boundary.training.trails import Origin
+from shared.canonical import canonical, digest_of
 from shared.constant import constant
 from shared.errors import Refusal, Refused
 
@@ -111,16 +111,6 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def digest(self) -> str:
         """BLAKE3 of its canonical JSON."""
         return digest_of(self)
-
-
-def digest_of(struct: msgspec.Struct) -> str:
-    """Return BLAKE3 of a struct's canonical JSON, 64 hexadecimal digits."""
-    return blake3(canonical(struct)).hexdigest()
-
-
-def canonical(struct: msgspec.Struct) -> bytes:
-    """Return a struct as canonical JSON."""
-    return msgspec.json.encode(struct, order="deterministic")
 
 
 def read_record(raw: bytes) -> Record:

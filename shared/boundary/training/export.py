@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from organs.boundary.shelf import PLAN_KEY, TASK_KEY
-from organs.boundary.task import Task
-from organs.boundary.tokens import BOS, CONTEXT_TOKENS, EOS, PAD, UNK, Vocabulary
-from organs.boundary.training.network import NORM_EPS, ROPE_BASE, Network, Shape
+from shared.boundary.shelf import PLAN_KEY, TASK_KEY
+from shared.boundary.task import Task
+from shared.boundary.tokens import BOS, CONTEXT_TOKENS, EOS, PAD, UNK, Vocabulary
+from shared.boundary.training.network import NORM_EPS, ROPE_BASE, Network, Shape
 
 ARCHITECTURE = "gemma3"
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from organs.boundary.training.network import Network
+from shared.boundary.training.network import Network
 from shared.constant import constant
 
 STRENGTH = constant(2.0, "share", "NIM-14")  # of what the two matrices say, added to what the weight says

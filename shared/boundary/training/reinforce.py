@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from organs.boundary.task import Task
-from organs.boundary.tokens import EOS, PAD, Vocabulary
-from organs.boundary.training.batches import call_logits, prompts
-from organs.boundary.training.descent import Earned, Lesson
-from organs.boundary.training.network import Network
-from organs.boundary.training.plan import Plan
-from organs.boundary.training.trails import Trail
+from shared.boundary.task import Task
+from shared.boundary.tokens import EOS, PAD, Vocabulary
+from shared.boundary.training.batches import call_logits, prompts
+from shared.boundary.training.descent import Earned, Lesson
+from shared.boundary.training.network import Network
+from shared.boundary.training.plan import Plan
+from shared.boundary.training.trails import Trail
 from shared.constant import constant
 
 EXACT = constant(1.0, "reward", "NIM-14")

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from organs.artifacts.port import (
+from shared.artifacts.port import (
     CHUNK_BYTES,
     Artifact,
     Taken,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from organs.boundary.header import read_header
-from organs.boundary.llama import serve
-from organs.boundary.port import BoundaryModel, ModelFile
-from organs.boundary.task import Task
+from shared.boundary.header import read_header
+from shared.boundary.llama import serve
+from shared.boundary.port import BoundaryModel, ModelFile
+from shared.boundary.task import Task
 from shared.errors import Refusal, Refused
 from shared.models import ModelFolder, check_wanted
 

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from organs.boundary.training.plan import Plan
+from shared.boundary.training.plan import Plan
 from shared.constant import constant
 from shared.errors import ConfigFault
 from shared.files import private_folder, write_private

@@ -24,8 +24,8 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from organs.artifacts.http import Answer, Server, exchange
-from organs.artifacts.port import (
+from shared.artifacts.http import Answer, Server, exchange
+from shared.artifacts.port import (
     CHUNK_BYTES,
     Artifact,
     Taken,
@@ -35,7 +35,7 @@ from organs.artifacts.port import (
     missing,
     verified,
 )
-from organs.artifacts.sigv4 import Account, query_of, signed
+from shared.artifacts.sigv4 import Account, query_of, signed
 from shared.constant import constant
 from shared.errors import ConfigFault, Damaged, NotPermitted, Refused, StorageFault, Unreachable
 from shared.files import open_private, private_folder, storing

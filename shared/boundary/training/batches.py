@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from organs.boundary.task import Task, write_call
-from organs.boundary.tokens import BOS, EOS, PAD, Vocabulary
-from organs.boundary.training.network import Network
-from organs.boundary.training.trails import Trail
+from shared.boundary.task import Task, write_call
+from shared.boundary.tokens import BOS, EOS, PAD, Vocabulary
+from shared.boundary.training.network import Network
+from shared.boundary.training.trails import Trail
 from shared.errors import ConfigFault
 
 MEASURED = 500  #: trails per forward pass of a measurement

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Literal
 
-from organs.boundary.task import Choice, Function, Task
+from shared.boundary.task import Choice, Function, Task
 from shared.constant import constant
 
 Kind = Literal["mark", "byte", "piece"]

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 from blake3 import blake3
 
-from organs.boundary.task import Call, Task
-from organs.boundary.translator import RULES, Rules, translate
+from shared.boundary.task import Call, Task
+from shared.boundary.translator import RULES, Rules, translate
 from shared.constant import constant
 from shared.errors import ConfigFault, Refusal, Refused
 from shared.world import SimWorld

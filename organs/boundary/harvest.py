@@ -11,8 +11,8 @@ from __future__ import annotations
 import msgspec
 
 from organs.boundary.organ import TRANSLATOR
-from organs.boundary.task import Task
-from organs.boundary.training.trails import Origin, Trail, Trails
+from shared.boundary.task import Task
+from shared.boundary.training.trails import Origin, Trail, Trails
 from shared.decisions import decisions_in
 from shared.envelope import Verdict
 from shared.errors import Refused

@@ -1,0 +1,56 @@
+"""Where one training job stands: the fold of what was decided about it."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from shared.subjects.training import (
+    CheckpointVoted,
+    Digest,
+    JobMoved,
+    JobSpec,
+    JobState,
+    JobSubmitted,
+    Reproduced,
+    RunRecorded,
+    WorkersRegistered,
+)
+
+Decisions: TypeAlias = JobSubmitted | JobMoved | WorkersRegistered | CheckpointVoted | RunRecorded | Reproduced
+
+
+class Job(msgspec.Struct, frozen=True):
+    """One job. Without a spec nobody submitted it."""
+
+    spec: JobSpec | None = None
+    state: JobState = "pending"
+    reason: str = ""
+    attempt: int = 0
+    step: int = 0
+    workers: dict[str, bytes] = {}
+    agreed_step: int = 0  #: of the last checkpoint that the workers agreed on; 0 before the first
+    agreed: Digest = ""
+    agreed_ppm: int = 0
+    record: Digest = ""
+    model: Digest = ""
+
+
+def evolved(job: Job, decision: Decisions) -> Job:
+    """Return a job after one more decision about it."""
+    match decision:
+        case JobSubmitted():
+            return msgspec.structs.replace(job, spec=decision.spec)
+        case JobMoved():
+            moved = {"state": decision.state, "reason": decision.reason}
+            return msgspec.structs.replace(job, **moved, attempt=decision.attempt, step=decision.step)
+        case WorkersRegistered():
+            return msgspec.structs.replace(job, workers=decision.workers)
+        case CheckpointVoted() if decision.agreed:
+            agreed = {"agreed_step": decision.step, "agreed": decision.digest, "agreed_ppm": decision.fraction_ppm}
+            return msgspec.structs.replace(job, **agreed, step=decision.step)
+        case RunRecorded():
+            return msgspec.structs.replace(job, record=decision.record, model=decision.model)
+        case _:
+            return job

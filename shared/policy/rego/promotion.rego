@@ -1,0 +1,162 @@
+# Whether a model may be in force at a target (COL-10, COL-11, ILL-06, ILL-07, ZER-02, ZER-05); docs/policy.md has the table.
+# Input:
+#   environment, family, target (`staging` or `prod`), high_risk, emergency (bools)
+#   power_kw, power_age_s: of the window decision that was asked for this family
+#   turbines (bool), nox_mg_h, nox_permit_mg_h: of the same; the last two absent where they are unknown
+#   datasets: [digest], provenance: [{dataset, merkle_valid, anchored}]
+#   consensus_ppm, quality_ppm, bias_ppm, hallucination_ppm; suites: [names of the suites that measured it]
+#   in_force (bool), in_force_quality_ppm: of the model that is at the target now
+#   proposal (its state), approvals: [{role, age_s}], signatures: [{voter, age_s}], each a `pass` of its own voter
+# Values: approval_life_s, ratify_within_s, signatures (how many are demanded), waived (names of the rows).
+package nimmerverse.promotion
+
+import rego.v1
+
+import data.nimmerverse.limits
+
+# These block whatever anybody says.
+thresholds := [
+	data.nimmerverse.rows.at_most("power_kw", object.get(input, "power_kw", null), limits.power_kw),
+	data.nimmerverse.rows.at_most("power_age_s", object.get(input, "power_age_s", null), limits.power_life_s),
+	nox,
+	provenance("merkle_valid"),
+	provenance("anchored"),
+	data.nimmerverse.rows.at_least("consensus", object.get(input, "consensus_ppm", null), limits.consensus_ppm),
+	data.nimmerverse.rows.below("bias", object.get(input, "bias_ppm", null), limits.bias_ppm),
+	data.nimmerverse.rows.below("hallucination", object.get(input, "hallucination_ppm", null), limits.hallucination_ppm),
+	data.nimmerverse.rows.at_least("quality", object.get(input, "quality_ppm", null), quality_ppm),
+	not_worse,
+	data.nimmerverse.rows.at_least("suites", number_of("suites"), 1),
+	target,
+]
+
+# These may be waived in an emergency, by the two who may, and by nobody else.
+words := array.concat([proposal, signatures], approvals)
+
+default emergency := false
+
+emergency if {
+	object.get(input, "emergency", null) == true
+	given("cto")
+	given("safety_lead")
+}
+
+waived_words := said_so if {
+	emergency
+	said_so := [data.nimmerverse.rows.waived(row, "cto and safety_lead") | some row in words]
+} else := words
+
+override := [] if {
+	object.get(input, "emergency", null) == false
+} else := [
+	data.nimmerverse.rows.is_so("override_cto", given("cto")),
+	data.nimmerverse.rows.is_so("override_safety_lead", given("safety_lead")),
+] if {
+	object.get(input, "emergency", null) == true
+} else := [data.nimmerverse.rows.missing("emergency", "true or false")]
+
+rows := array.concat(array.concat(thresholds, waived_words), override)
+
+default allow := false
+
+allow if data.nimmerverse.rows.all_hold(rows)
+
+values := {
+	"approval_life_s": limits.approval_life_s,
+	"ratify_within_s": limits.ratify_within_s,
+	"signatures": signatures_wanted,
+	"waived": [row.name | some row in words; emergency; row.holds == false],
+}
+
+target := data.nimmerverse.rows.made("target", "staging or prod", 1, "") if {
+	object.get(input, "target", null) in ["staging", "prod"]
+} else := data.nimmerverse.rows.missing("target", "staging or prod")
+
+nox := data.nimmerverse.rows.made("nox", "no turbines", null, "") if {
+	object.get(input, "turbines", null) == false
+} else := data.nimmerverse.rows.at_most("nox", object.get(input, "nox_mg_h", null), input.nox_permit_mg_h) if {
+	object.get(input, "turbines", null) == true
+	is_number(object.get(input, "nox_permit_mg_h", null))
+} else := data.nimmerverse.rows.missing("nox", "<= permit")
+
+default quality_ppm := 1000000
+
+quality_ppm := object.get(limits.quality_ppm, input.family, limits.quality_of_others_ppm) if {
+	is_string(object.get(input, "family", null))
+}
+
+not_worse := data.nimmerverse.rows.made("not_worse", "nothing in force", null, "") if {
+	object.get(input, "in_force", null) == false
+} else := data.nimmerverse.rows.at_least("not_worse", object.get(input, "quality_ppm", null), input.in_force_quality_ppm) if {
+	object.get(input, "in_force", null) == true
+	is_number(object.get(input, "in_force_quality_ppm", null))
+} else := data.nimmerverse.rows.missing("not_worse", ">= what is in force")
+
+number_of(name) := number if {
+	is_array(object.get(input, name, null))
+	number := count({each | some each in input[name]})
+} else := null
+
+# Every dataset of the model has to be verified, and there has to be one.
+provenance(what) := data.nimmerverse.rows.missing(what, "every dataset") if {
+	not is_array(object.get(input, "datasets", null))
+} else := data.nimmerverse.rows.missing(what, "every dataset") if {
+	count(input.datasets) == 0
+} else := data.nimmerverse.rows.missing(what, sprintf("%d of %d", [count(input.datasets), count(input.datasets)])) if {
+	count([each | some each in input.datasets; not said(each, what)]) > 0
+} else := data.nimmerverse.rows.made(what, sprintf("%d of %d", [count(input.datasets), count(input.datasets)]), proved(what), "NOT_SO") if {
+	proved(what) < count(input.datasets)
+} else := data.nimmerverse.rows.made(what, sprintf("%d of %d", [count(input.datasets), count(input.datasets)]), proved(what), "")
+
+said(dataset, what) if {
+	some each in object.get(input, "provenance", [])
+	each.dataset == dataset
+	is_boolean(each[what])
+}
+
+# What was once found not to hold, does not hold, whatever else was said.
+proved(what) := count([dataset |
+	some dataset in input.datasets
+	said(dataset, what)
+	not refuted(dataset, what)
+])
+
+refuted(dataset, what) if {
+	some each in object.get(input, "provenance", [])
+	each.dataset == dataset
+	each[what] != true
+}
+
+proposal := data.nimmerverse.rows.equal("proposal", object.get(input, "proposal", null), "accepted")
+
+signatures_wanted := limits.signatures if {
+	object.get(input, "high_risk", null) == false
+} else := limits.signatures_high_risk
+
+signatures := data.nimmerverse.rows.missing("signatures", sprintf(">= %d", [signatures_wanted])) if {
+	not is_array(object.get(input, "signatures", null))
+} else := data.nimmerverse.rows.at_least("signatures", count(signers), signatures_wanted)
+
+signers := {each.voter |
+	some each in object.get(input, "signatures", [])
+	is_string(each.voter)
+	fresh(each)
+}
+
+approvals := [data.nimmerverse.rows.is_so(role, given(role)) | some role in roles_wanted]
+
+roles_wanted := [] if {
+	object.get(input, "target", null) == "staging"
+} else := ["release_manager", "safety_lead", "infrastructure_lead"]
+
+given(role) if {
+	some each in object.get(input, "approvals", [])
+	each.role == role
+	fresh(each)
+} else := null
+
+fresh(each) if {
+	is_number(each.age_s)
+	each.age_s >= 0
+	each.age_s <= limits.approval_life_s
+}

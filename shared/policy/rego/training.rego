@@ -1,0 +1,91 @@
+# Whether a training job may start at all (ILL-03, ILL-08, ZER-05).
+# Input: environment, heavy, steps, proposal (its state; absent where there is none), exemption (absent where none is
+# claimed), datasets: [{dataset, use, licence, restrictions, pii, approved: [concerns that were approved]}].
+package nimmerverse.training
+
+import rego.v1
+
+import data.nimmerverse.limits
+
+rows := [datasets, use, licence, restrictions, pii, proposal]
+
+default allow := false
+
+allow if data.nimmerverse.rows.all_hold(rows)
+
+listed := input.datasets if {
+	is_array(object.get(input, "datasets", null))
+} else := []
+
+datasets := data.nimmerverse.rows.at_least("datasets", count(listed), 1) if {
+	is_array(object.get(input, "datasets", null))
+} else := data.nimmerverse.rows.missing("datasets", ">= 1")
+
+use := about_datasets("use", "train", {concern |
+	some each in listed
+	object.get(each, "use", null) != "train"
+	concern := sprintf("use:%s", [text(each, "use")])
+})
+
+licence := about_datasets("licence", "open or approved", {concern |
+	some each in listed
+	not open(each)
+	concern := sprintf("licence:%s", [text(each, "licence")])
+	not approved(each, concern)
+})
+
+restrictions := about_datasets("restrictions", "none or approved", {concern |
+	some each in listed
+	some concern in restrictions_of(each)
+	not approved(each, concern)
+})
+
+pii := about_datasets("pii", "none or approved", {"pii" |
+	some each in listed
+	object.get(each, "pii", null) != "none"
+	not approved(each, "pii")
+})
+
+# Where no dataset is named, nothing about one holds.
+about_datasets(name, demanded, concerns) := data.nimmerverse.rows.none_of(name, demanded, concerns) if {
+	count(listed) > 0
+} else := data.nimmerverse.rows.missing(name, demanded)
+
+proposal := data.nimmerverse.rows.made("proposal", "accepted or exempt", 1, "") if {
+	object.get(input, "proposal", null) == "accepted"
+} else := data.nimmerverse.rows.made("proposal", "accepted or exempt", 1, "") if {
+	data.nimmerverse.exemptions.exempts({
+		"exemption": object.get(input, "exemption", null),
+		"environment": object.get(input, "environment", null),
+		"action": "train",
+		"steps": object.get(input, "steps", null),
+		"heavy": object.get(input, "heavy", null),
+	})
+} else := data.nimmerverse.rows.made("proposal", "accepted or exempt", 0, "NOT_EXEMPT") if {
+	is_string(object.get(input, "exemption", null))
+} else := data.nimmerverse.rows.made("proposal", "accepted or exempt", 0, "NOT_ACCEPTED") if {
+	is_string(object.get(input, "proposal", null))
+} else := data.nimmerverse.rows.missing("proposal", "accepted or exempt")
+
+open(each) if {
+	is_string(object.get(each, "licence", null))
+	each.licence in limits.open_licences
+}
+
+approved(each, concern) if {
+	is_array(object.get(each, "approved", null))
+	concern in each.approved
+}
+
+restrictions_of(each) := found if {
+	is_array(object.get(each, "restrictions", null))
+	found := {concern |
+		some name in each.restrictions
+		not name in limits.harmless_restrictions
+		concern := sprintf("restriction:%v", [name])
+	}
+} else := {"restriction:MISSING"}
+
+text(each, name) := each[name] if {
+	is_string(object.get(each, name, null))
+} else := "MISSING"
