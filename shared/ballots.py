@@ -76,6 +76,11 @@ def roles_granted(env: str, voter: str, patterns: list[str]) -> list[Role]:
     return found if len(found) == len(patterns) else []
 
 
+def ai_ballots(env: str, voter: str) -> str:
+    """Return the subject of a part's own ballots; people's are introduced by name and role, never asked for."""
+    return AiBallot.signing_pattern(env, voter)
+
+
 def is_ballot(pattern: str, env: str) -> bool:
     """Say whether a grant's pattern reaches any ballot."""
     return pattern.split(".")[:3] == [env, *_STEM[:2]]
