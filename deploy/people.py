@@ -7,12 +7,13 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from shared.bus import Bus
-from shared.bus.nats import connect
-from shared.config import Loaded, Settings
+from shared.bus.connecting import connect
+from shared.config import Loaded
 from shared.errors import ConfigFault, KeyFault, Unreachable
 from shared.home import Keys, Running, nkey_path
 from shared.keys import Keyring, ProxiedKey, Signer, check_public, read_secret
 from shared.people import PERSON_VERSION
+from shared.settings import Settings
 from shared.world import RealWorld
 
 

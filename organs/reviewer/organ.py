@@ -14,14 +14,14 @@ from organs.reviewer.ethics import reviewed
 from organs.reviewer.evidence import Evidence
 from shared.ballots import AI, signed_ballot
 from shared.codec import encode
-from shared.config import Settings
 from shared.consensus import stated
 from shared.constant import constant
+from shared.declaration import MAX_LARGE_BYTES
 from shared.errors import Refusal
 from shared.log.entry import Position
-from shared.message import MAX_LARGE_BYTES
 from shared.part.organ import Organ, OwnLog, own_key
 from shared.policy import Policies
+from shared.settings import Settings
 from shared.subjects.consensus import (
     AiBallot,
     EthicsReviewed,

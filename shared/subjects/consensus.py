@@ -10,7 +10,8 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from shared.message import MAX_LARGE_BYTES, Decision, Ppm, Reply, Request
+from shared.declaration import MAX_LARGE_BYTES
+from shared.message import Decision, Ppm, Reply, Request
 from shared.subjects.registry import Judgement
 from shared.subjects.system import Decided
 
