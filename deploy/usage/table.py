@@ -6,6 +6,7 @@ from deploy.usage.admin import ADMIN
 from deploy.usage.audit import AUDIT
 from deploy.usage.described import Described, Group
 from deploy.usage.govern import GOVERN
+from deploy.usage.governance import GOVERNANCE
 from deploy.usage.keep import KEEP
 from deploy.usage.models import MODELS
 from deploy.usage.provenance import PROVENANCE
@@ -20,6 +21,7 @@ COMMANDS: dict[str, Described | Group] = {
     **PROVENANCE,
     **MODELS,
     **GOVERN,
+    **GOVERNANCE,
     **ADMIN,
 }
 
