@@ -174,7 +174,9 @@ class _Hearing:
             if len(self._stopped) + len(self._finished) == len(self.team.keys) and self._stopped:
                 await self._count_all()
                 return None
-            if self.run.live.pace_ppm and self.world.elapsed_s() - self._heard_s > STALL_S:
+            if not self.run.live.pace_ppm:
+                self._heard_s = self.world.elapsed_s()  # who holds still has nothing to say
+            if self.world.elapsed_s() - self._heard_s > STALL_S:
                 raise _Again(f"the workers said nothing for {STALL_S:g} s")
 
     async def _hear(self, word: Word) -> None:

@@ -471,9 +471,12 @@ class Meters(Organ):
         return [PowerWindow(asked.site, allowed, reason, scale, 30, throttle, 3, 0)]
 
 
-OPEN = (True, "OK", 1_000_000, 1_000_000)
-LARGE = (False, "GRID_CONSTRAINT", 0, 500_000)
-CLOSED = (False, "OFFPEAK_REQUIRED", 500_000, 0)
+Window = tuple[bool, WindowReason, int, int]
+OPEN: Window = (True, "OK", 1_000_000, 1_000_000)
+SLOW: Window = (True, "OK", 20_000, 1_000_000)
+LARGE: Window = (False, "GRID_CONSTRAINT", 0, 500_000)
+SHORT: Window = (False, "GRID_CONSTRAINT", 0, 20_000)
+CLOSED: Window = (False, "OFFPEAK_REQUIRED", 500_000, 0)
 
 
 class Proposals(Organ):
@@ -488,7 +491,7 @@ class Proposals(Organ):
         return [ProposalStated(asked.proposal, None, None, "pass", "pass", "accepted", [])]
 
 
-def _in_power(windows: list[tuple[bool, WindowReason, int, int]]) -> Lives:
+def _in_power(windows: list[Window]) -> Lives:
     lives = Lives()
 
     async def life(living: Living) -> None:
@@ -516,8 +519,7 @@ def test_a_heavy_job_waits_for_the_window_and_says_for_what() -> None:
 @pytest.mark.spec("COL-07")
 def test_a_running_heavy_job_is_throttled_held_and_let_go_and_its_outcome_is_the_same() -> None:
     """A closed window has it hold still, a short grid throttles it, and no bit of what it leaves depends on that."""
-    slow, short = (True, "OK", 20_000, 1_000_000), (False, "GRID_CONSTRAINT", 0, 20_000)
-    calm, wild = _in_power([OPEN]), _in_power([slow, CLOSED, CLOSED, short, OPEN])
+    calm, wild = _in_power([OPEN]), _in_power([SLOW, CLOSED, CLOSED, SHORT, OPEN])
     assert ["running", "paused", "running", "completed"] == wild.path()
     assert calm.record is not None
     assert wild.record is not None
