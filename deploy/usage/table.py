@@ -8,10 +8,20 @@ from deploy.usage.described import Described, Group
 from deploy.usage.govern import GOVERN
 from deploy.usage.keep import KEEP
 from deploy.usage.models import MODELS
+from deploy.usage.provenance import PROVENANCE
 from deploy.usage.run import RUN
 from deploy.usage.talk import TALK
 
-COMMANDS: dict[str, Described | Group] = {**RUN, **TALK, **AUDIT, **KEEP, **MODELS, **GOVERN, **ADMIN}
+COMMANDS: dict[str, Described | Group] = {
+    **RUN,
+    **TALK,
+    **AUDIT,
+    **KEEP,
+    **PROVENANCE,
+    **MODELS,
+    **GOVERN,
+    **ADMIN,
+}
 
 
 def each_command() -> dict[str, Described]:

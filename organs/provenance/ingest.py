@@ -24,7 +24,7 @@ from shared.canonical import digest_of
 from shared.codec import encode
 from shared.constant import constant
 from shared.corpus import BATCH_MEDIA_TYPE, MANIFEST_MEDIA_TYPE, Listed, Manifest
-from shared.errors import Refusal, Refused
+from shared.errors import NotPermitted, Refusal, Refused
 from shared.log.batch import MAX_RECORDS
 from shared.message import MESSAGE_ID_BYTES, Reply, Request
 from shared.subjects.anchor import AnchorRequest, AnchorStatus
@@ -269,13 +269,15 @@ class Ingest:
     async def _ask(self, request: Request) -> Reply | Refusal:
         """Ask under an id that the request's own bytes give, so that asking again changes nothing; a few times."""
         message_id = None if isinstance(request, CorpusStatus) else blake3(encode(request)).digest()[:MESSAGE_ID_BYTES]
-        answer = await self.ports.bus.request(request, ASK_S, message_id=message_id)
-        for _ in range(TRIES - 1):
-            if not isinstance(answer, Refusal) or answer.code not in BUSY:
-                break
-            await self.ports.world.sleep(AGAIN_S)
-            answer = await self.ports.bus.request(request, ASK_S, message_id=message_id)
-        return answer
+        try:
+            for _ in range(TRIES - 1):
+                answer = await self.ports.bus.request(request, ASK_S, message_id=message_id)
+                if not isinstance(answer, Refusal) or answer.code not in BUSY:
+                    return answer
+                await self.ports.world.sleep(AGAIN_S)
+            return await self.ports.bus.request(request, ASK_S, message_id=message_id)
+        except NotPermitted:  # where no part of an environment hears a request, nobody may send it
+            return Refusal("B006", f"no part here hears {request.template}; start the one that does")
 
 
 async def _nothing(read: Read) -> Read:
