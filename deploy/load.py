@@ -24,6 +24,8 @@ BUILT_IN = (
     "cells.sensor_cell",
     "cells.battery_cell",
     "nerves.overload",
+    "cells.energy_cell",
+    "nerves.energy",
     "organs.meaning",
     "nerves.gate",
     "nerves.outcome",

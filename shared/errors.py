@@ -187,6 +187,7 @@ CODES = _codes(
     ("D004", "DATASET_BLOCKED", "The dataset may not teach: what stands against it was not approved."),
     ("D005", "DATASET_CHANGED", "The dataset's content is not what was registered."),
     ("W001", "NO_READING", "There is no reading of the site's meters, or only a stale one."),
+    ("W002", "BAD_READING", "What a meter's program wrote is not exactly one reading; nothing is taken from it."),
     ("Q001", "UNDEFINED", "The policy says nothing about this input, which is a denial."),
     ("Q002", "POLICY_FAILED", "The policy's engine could not evaluate it, which is a denial."),
     ("Q003", "BAD_POLICY", "The policy cannot be read, or is none of this product's shape."),

@@ -22,8 +22,8 @@ from shared.subjects.registry import Row as PolicyRow
 
 ENGINE = f"regorus {metadata.version('celine-regorus')}"
 ROOT = "nimmerverse"
-#: Both engines count exactly up to here.
-MAX_INTEGER = constant(2**53 - 1, "any", "ILL-08")
+#: Every engine that was tried counts and writes exactly up to here: one writes 2**53 as -1.
+MAX_INTEGER = constant(2**31 - 1, "any", "ILL-08")
 MAX_DEPTH = constant(8, "levels", "X-12")
 REASON_CHARS = constant(300, "characters", "X-12")
 
@@ -143,7 +143,7 @@ class Policies:
 def canonical(given: Mapping[str, object]) -> bytes:
     """Return an input's canonical JSON, whose BLAKE3 is its digest.
 
-    Raises Refused Q003 for a float, because engines round them differently, a whole number beyond 2**53, or nesting
+    Raises Refused Q003 for a float, because engines round them differently, a whole number beyond 2**31, or nesting
     that no policy has.
     """
     _check(given, "input", MAX_DEPTH)
@@ -165,7 +165,7 @@ def _check(value: object, place: str, depth: int) -> None:
             for number, item in enumerate(cast("list[object]", value)):
                 _check(item, f"{place}[{number}]", depth - 1)
         case _:
-            expected = "whole numbers up to 2**53, true, false, texts, lists and objects, eight deep at most"
+            expected = "whole numbers up to 2**31, true, false, texts, lists and objects, eight deep at most"
             raise Refused(Refusal("Q003", f"{place}: found {value!r:.80}, policies take {expected}"))
 
 
