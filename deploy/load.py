@@ -23,6 +23,7 @@ BUILT_IN = (
     "cells.math_cell",
     "cells.sensor_cell",
     "cells.battery_cell",
+    "cells.toxicity_cell",
     "nerves.overload",
     "cells.energy_cell",
     "nerves.energy",
@@ -34,6 +35,7 @@ BUILT_IN = (
     "organs.records",
     "organs.anchor",
     "organs.artifacts",
+    "organs.datasets",
     "organs.trainer.organ",  # the package alone is what its worker processes import
     "nerves.provenance",
     "organs.vault",
