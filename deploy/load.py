@@ -35,6 +35,8 @@ BUILT_IN = (
     "organs.records",
     "organs.anchor",
     "organs.artifacts",
+    "organs.datasets",
+    "organs.trainer.organ",  # the package alone is what its worker processes import
     "nerves.provenance",
     "organs.vault",
     "organs.boundary",

@@ -200,6 +200,7 @@ CODES = _codes(
     ("D003", "NO_CONCERN", "Nothing of that name stands against the dataset, so there is nothing to approve."),
     ("D004", "DATASET_BLOCKED", "The dataset may not teach: what stands against it was not approved."),
     ("D005", "DATASET_CHANGED", "The dataset's content is not what was registered."),
+    ("D006", "FACTS_CONTRADICT", "What is said of the dataset is not what its own content says."),
     ("W001", "NO_READING", "There is no reading of the site's meters, or only a stale one."),
     ("W002", "BAD_READING", "What a meter's program wrote is not exactly one reading; nothing is taken from it."),
     ("Q001", "UNDEFINED", "The policy says nothing about this input, which is a denial."),
