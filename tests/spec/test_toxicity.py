@@ -23,7 +23,7 @@ from cells.toxicity_cell import (
 )
 from shared.errors import Damaged, Refused
 from shared.subjects.toxicity import ToxicityRequest, ToxicityResponse, ToxicityWave
-from shared.toxicity.learned import BUCKETS, MAX_MODEL_BYTES
+from shared.toxicity.learned import BUCKETS, MAX_TOXICITY_BYTES
 from shared.toxicity.lexicon import LEXICON, LEXICON_DIGEST, checked
 from shared.toxicity.measures import KEEP_PPM, Outcome, auc_ppm, by_group, false_positive_rate_difference, outcome
 from shared.toxicity.odds import odds_micro, share_ppm
@@ -213,7 +213,7 @@ def test_only_a_model_is_loaded() -> None:
         "other lexicon": save(tensors | {"lexicon": np.zeros(32, np.uint8)}),
         "other version": save(tensors | {"numbers": np.array([2, 0, 0, 1])}),
         "out of bounds": save(tensors | {"numbers": np.array([1, 1 << 62, 0, 1])}),
-        "oversize": raw + bytes(MAX_MODEL_BYTES),
+        "oversize": raw + bytes(MAX_TOXICITY_BYTES),
     }
     for what, bad in wrong.items():
         digest = digest_of(raw if what == "flipped" else bad)
