@@ -25,6 +25,8 @@ BUILT_IN = (
     "cells.battery_cell",
     "cells.toxicity_cell",
     "nerves.overload",
+    "cells.energy_cell",
+    "nerves.energy",
     "organs.meaning",
     "nerves.gate",
     "nerves.outcome",
@@ -33,6 +35,8 @@ BUILT_IN = (
     "organs.records",
     "organs.anchor",
     "organs.artifacts",
+    "organs.datasets",
+    "organs.trainer.organ",  # the package alone is what its worker processes import
     "nerves.provenance",
     "organs.vault",
     "organs.boundary",

@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+import msgspec
+
 from shared.bus import Bus, Delivery, Draft, Receipt
 from shared.codec import decode_any
 from shared.envelope import Verdict, derive_event_id
 from shared.errors import Refusal, Refused
 from shared.log.entry import Position
-from shared.message import Decision, Message, Reply, Request, Signal, lookup
+from shared.message import Decision, Message, PlacedReply, Reply, Request, Signal, lookup
 from shared.part.cell import Cell
 from shared.part.declare import Handler, Part
 from shared.part.mind import Mind
@@ -64,7 +66,8 @@ class Handover:
 
         deciding = mind.decide(received.message, received.message_id, received.context, ahead)
         receipts, outputs = await own_code(self.part.name, deciding)
-        return receipts, await self._publish(handler, received, outputs)
+        said = [_placed(output, receipts) for output in outputs]
+        return receipts, await self._publish(handler, received, said)
 
     async def _publish(self, handler: Handler, received: Received, outputs: Iterable[Any]) -> Answer:
         """Publish a handler's outputs in order and return its answer; nothing is published if one is undeclared.
@@ -118,6 +121,13 @@ class Handover:
                 continue
             at = (Position(verdict.entry.index, offset),) if handler.placed else ()
             await self._publish(handler, received, await own_code(self.part.name, act(handler.call, message, *at)))
+
+
+def _placed(output: object, receipts: list[Receipt]) -> object:
+    """Return a reply with the place of the first decision made beside it: its nerve could not know that."""
+    if isinstance(output, PlacedReply) and receipts:
+        return msgspec.structs.replace(output, index=receipts[0].index, offset=receipts[0].offset)
+    return output
 
 
 def _decided(receipt: Receipt) -> Decided:

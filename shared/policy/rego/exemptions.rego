@@ -41,7 +41,7 @@ fits("environment", asked) if {
 fits("action", asked) if asked.action in known[asked.exemption].actions
 
 fits("steps", asked) if {
-	is_number(asked.steps)
+	data.nimmerverse.rows.natural(asked.steps)
 	asked.steps <= known[asked.exemption].steps
 }
 
