@@ -23,6 +23,7 @@ BUILT_IN = (
     "cells.math_cell",
     "cells.sensor_cell",
     "cells.battery_cell",
+    "cells.toxicity_cell",
     "nerves.overload",
     "organs.meaning",
     "nerves.gate",
