@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from deploy.cli import main
 from shared.bus.nats import NatsWire
+from shared.bus.wire import Delivery
 
 
 def dying(last: int, words: list[str]) -> int:
@@ -34,9 +36,11 @@ def dying(last: int, words: list[str]) -> int:
 
         return call
 
-    async def asked(self: NatsWire, *args: Any) -> Any:  # noqa: ANN401 - as the wire declares it
+    async def asked(
+        self: NatsWire, subject: str, data: bytes, headers: Mapping[str, str] | None, timeout_s: float
+    ) -> Delivery:
         step()
-        answer = await request(self, *args)
+        answer = await request(self, subject, data, headers, timeout_s)
         step()
         return answer
 
