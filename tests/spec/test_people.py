@@ -14,6 +14,7 @@ from organs.reviewer import ReviewerOrgan
 from organs.steward.entitlement import objections
 from shared.ballots import PEOPLES, ballot_grants, signed_ballot
 from shared.bus import Bus, Draft
+from shared.codec import decode
 from shared.decisions import decisions_in
 from shared.envelope import Verdict
 from shared.errors import NotPermitted, Refusal, Refused
@@ -24,11 +25,12 @@ from shared.policy import Policies
 from shared.subjects.consensus import AiBallot, Ballot, HumanBallot, MakeProposal, ProposalStatus, Role, VoteCounted
 from shared.subjects.keys import KEYS_LANE
 from shared.subjects.people import EndPerson, IntroducePerson, PersonEnded
-from shared.subjects.system import Granted, GrantRequest
+from shared.subjects.system import DeadLetter, Granted, GrantRequest
 from shared.world import World, new_id
 from tests.ground import ENV, Founded, Ground, SimGround, play_nats, play_sim
 from tests.organisms import Living, live_nats, live_sim
-from tests.proposals import PROPOSAL, facts
+from tests.parts import stage
+from tests.proposals import PROPOSAL, Chamber, facts
 
 MANIFEST = "f" * 64
 MAY_VOTE: tuple[Role, ...] = ("human", "safety_lead")
@@ -126,18 +128,22 @@ def test_admission_refuses_a_forged_role_or_voter(play: str, tmp_path: Path) -> 
 
 @pytest.mark.spec("ZER-02")
 def test_a_ballot_that_names_another_voter_is_nobodys() -> None:
-    """A ballot on one's own lane that says it is another's is admitted as bytes, refused by who counts, and no vote."""
+    """A ballot on one's own lane that says it is another's is dead-lettered as R008, folded by nobody, and no vote."""
 
     async def body(ground: SimGround) -> None:
-        founded = await Founded.on(ground)
-        signer = await founded.introduce("ada", *ballot_grants(ENV, "ada", ["human"]))
-        ada = Bus(ground.world, await ground.wire("ada"), "ada", "1", [signer])
-        honest = spoken(ada, "human", PROPOSAL)
-        assert isinstance(honest.decision, HumanBallot)
-        await ada.append(Draft(_Masked.of(honest.decision, "eve"), honest.event_id))
-        verdicts = [verdict async for verdict in ada.replay()]
-        assert [] == [no for verdict in verdicts for no in verdict.void()]
-        assert [] == _ballots(verdicts)
+        async with stage(ground) as here:
+            chamber = await Chamber.on(ground)
+            await here.carry(ConsensusNerve(), [await chamber.key_of(ConsensusNerve())])
+            await (await here.asker()).request(MakeProposal(PROPOSAL, facts(), None))
+            dead, ada = await here.dead(), await chamber.voter("ada", "human")
+            honest = spoken(ada, "human", PROPOSAL)
+            assert isinstance(honest.decision, HumanBallot)
+            await ada.append(Draft(_Masked.of(honest.decision, "eve"), honest.event_id))
+            [letter] = await dead.at_least(1)
+            assert "R008" == decode(DeadLetter, letter.data).code
+            assert [] == await chamber.stands(HumanBallot)
+            assert [] == await chamber.stands(VoteCounted)
+            assert [] == [no async for verdict in ada.replay() for no in verdict.void()]
 
     play_sim(body)
 
@@ -152,10 +158,6 @@ class _Masked(HumanBallot, subject=None):  # type: ignore[call-arg]
     def of(cls, ballot: HumanBallot, voter: str) -> _Masked:
         """The ballot under another name."""
         return cls(voter, ballot.about, ballot.choice, ballot.reason, ballot.evidence, ballot.signature)
-
-
-def _ballots(verdicts: Sequence[Verdict]) -> list[HumanBallot]:
-    return [ballot for verdict in verdicts for ballot, _ in decisions_in(verdict, HumanBallot)]
 
 
 @pytest.mark.spec("ZER-02")
