@@ -127,7 +127,7 @@ def reproduce(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
     async def main() -> Exit:
         async with operator(loaded, terminal.note) as bus:
-            run = await _run_of(bus, args.run)
+            run = await _run_of(bus, args.which)
             compared = await _repeated(run, args, loaded, terminal)
             decided = await _asked(
                 bus, RecordReproduction(run.job, run.record, compared.verdict, compared.detail), Decided
@@ -174,7 +174,7 @@ async def _followed(bus: Bus, job: str, terminal: Terminal) -> JobStated:
 
     def hear(delivery: Delivery) -> None:
         progressed = decode(JobProgressed, delivery.data)
-        if progressed.job == job and (not curve or progressed.step > curve[-1][0]):
+        if progressed.job == job and progressed.step > (curve[-1][0] if curve else 0):
             curve.append((progressed.step, progressed.loss_micro))
             rate = f"{progressed.samples_per_s} samples/s"
             far = f"step {progressed.step:>5} of {progressed.steps}  loss {progressed.loss_micro / PPM:.4f}"

@@ -191,7 +191,7 @@ MODELS: dict[str, Described | Group] = {
                 f"{_JOBS}:reproduce",
                 "repeat a recorded run and compare every byte; 1 where it diverged",
                 (
-                    option("run", metavar="JOB", help="the job's id, or the digest of its record"),
+                    option("which", metavar="JOB", help="the job's id, or the digest of its record"),
                     option("--workers", type=whole, metavar="N", help="with so many workers"),
                     option(
                         "--alter",

@@ -468,7 +468,8 @@ class Meters(Organ):
     async def on_window(self, asked: PowerWindowRequest) -> list[PowerWindow]:
         """Answer with the next window."""
         allowed, reason, scale, throttle = self.windows.pop(0) if len(self.windows) > 1 else self.windows[0]
-        return [PowerWindow(asked.site, allowed, reason, scale, 30, throttle, 3, 0)]
+        about = {"scale_ppm": scale, "delay_s": 30, "throttle_ppm": throttle, "off_peak": False}
+        return [PowerWindow(asked.site, allowed, reason, **about, index=3, offset=0)]
 
 
 Window = tuple[bool, WindowReason, int, int]
