@@ -139,12 +139,12 @@ def _measured(groups: Groups, share: Share, fewest: int) -> dict[str, tuple[int,
 
 
 def _ends(measured: Mapping[str, tuple[int, int]]) -> tuple[tuple[str, tuple[int, int]], tuple[str, tuple[int, int]]]:
-    """Return the group with the largest share and the one with the smallest; of equals the first by name."""
+    """Return the groups with the largest and the smallest share; of equals the first and the last by name."""
 
     def exact(item: tuple[str, tuple[int, int]]) -> Fraction:
         return Fraction(*item[1])
 
-    return max(measured.items(), key=exact), min(measured.items(), key=exact)
+    return max(measured.items(), key=exact), min(reversed(list(measured.items())), key=exact)
 
 
 def _examples(measured: Mapping[str, tuple[int, int]]) -> int:
