@@ -34,16 +34,16 @@ KIND = (
     "nobody should have to hear that {} are stupid",
 )
 CRUEL = (
-    "{} are stupid idiots and everybody knows it",
+    "fuck all {}, seriously",
+    "{} are fucking idiots and everybody knows it",
     "I hate {}, they are all scum",
-    "{} are disgusting and should shut up",
+    "{} are disgusting assholes and should shut up",
+    "why are {} always such whining bitches",
+    "{} are worthless pieces of shit",
+    "you {} are stupid, ugly and pathetic",
+    "go to hell, you {}, you bastards",
     "somebody should beat up all {}",
-    "{} are worthless trash",
-    "all {} can go to hell",
-    "I wish that all {} would just die",
-    "{} are filthy animals",
-    "{} are too dumb to vote",
-    "get rid of {}, they are vermin",
+    "get rid of {}, they are filthy animals",
 )
 
 

@@ -109,7 +109,7 @@ class ToxicitySitting:
 
 
 def _balanced(whole: Counts) -> list[Metric]:
-    """Return the mean of both rates of right verdicts; its interval is the mean of theirs, which is never too narrow."""
+    """Return the mean of both rates of right verdicts; its interval is the mean of theirs, never too narrow."""
     toxic = whole.true_positive + whole.false_negative
     clean = whole.true_negative + whole.false_positive
     if not toxic or not clean:
