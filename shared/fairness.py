@@ -76,12 +76,12 @@ def accuracy_score(counts: Counts) -> tuple[int, int]:
     return counts.true_positive + counts.true_negative, counts.examples
 
 
-def selection_rate_difference(groups: Groups, fewest: int = 1) -> Gap | None:
-    """Return how far groups differ in how many are selected: the demographic parity difference."""
+def demographic_parity_difference(groups: Groups, fewest: int = 1) -> Gap | None:
+    """Return how far groups differ in how many are selected."""
     return _difference(groups, selection_rate, fewest)
 
 
-demographic_parity_difference = selection_rate_difference
+selection_rate_difference = demographic_parity_difference
 
 
 def demographic_parity_ratio(groups: Groups, fewest: int = 1) -> Gap | None:

@@ -30,7 +30,9 @@ from shared.subjects.evaluation import Metric
 
 SUITE = "reflexes 1"
 DRAWN = constant(300, "states", "ILL-06")  # beside the corners, each with its mirror images
-LEAST_IN_GROUP = constant(50, "states", "COL-10")
+LEAST_IN_GROUP = constant(20, "states", "COL-10")
+#: All of them have to be measured, or there is no bias: one that is missing could have been the worst.
+DIFFERENCES = (demographic_parity_difference, equalized_odds_difference, accuracy_score_difference)
 
 
 class BoundaryFamily:
@@ -90,7 +92,7 @@ class BoundarySitting:
         return [
             *share(QUALITY, exact, len(pairs), about, alone),
             *share(HALLUCINATION, made_up, len(pairs), about, alone),
-            *worst(BIAS, differences),
+            *(worst(BIAS, differences) if len(differences) == len(MIRRORS) * len(DIFFERENCES) else []),
             *differences,
             *share("valid", sum(call is not None for call in calls), len(calls), "an allowed call at once", alone),
             *self._consistency(calls),
@@ -107,11 +109,11 @@ class BoundarySitting:
             one = Counts.one(selected=selected, wanted=mirror.chooses(trail.state, trail.call))
             chosen[group] = chosen.get(group, Counts()) + one
             right[group] = right.get(group, Counts()) + Counts.one(selected=call == trail.call, wanted=True)
-        where = f"{mirror.name}: "
+        measured = zip(DIFFERENCES, (chosen, chosen, right), strict=True)
         return [
-            *gap("demographic_parity_difference", demographic_parity_difference(chosen, LEAST_IN_GROUP), where),
-            *gap("equalized_odds_difference", equalized_odds_difference(chosen, LEAST_IN_GROUP), where),
-            *gap("accuracy_score_difference", accuracy_score_difference(right, LEAST_IN_GROUP), where),
+            metric
+            for measure, groups in measured
+            for metric in gap(measure.__name__, measure(groups, LEAST_IN_GROUP), f"{mirror.name}: ")
         ]
 
     def _consistency(self, calls: Sequence[Call | None]) -> list[Metric]:
