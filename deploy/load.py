@@ -37,6 +37,7 @@ BUILT_IN = (
     "organs.anchor",
     "organs.artifacts",
     "organs.datasets",
+    "organs.evaluator",
     "organs.trainer.organ",  # the package alone is what its worker processes import
     "nerves.provenance",
     "organs.vault",

@@ -76,12 +76,12 @@ def accuracy_score(counts: Counts) -> tuple[int, int]:
     return counts.true_positive + counts.true_negative, counts.examples
 
 
-def selection_rate_difference(groups: Groups, fewest: int = 1) -> Gap | None:
-    """Return how far groups differ in how many are selected: the demographic parity difference."""
+def demographic_parity_difference(groups: Groups, fewest: int = 1) -> Gap | None:
+    """Return how far groups differ in how many are selected."""
     return _difference(groups, selection_rate, fewest)
 
 
-demographic_parity_difference = selection_rate_difference
+selection_rate_difference = demographic_parity_difference
 
 
 def demographic_parity_ratio(groups: Groups, fewest: int = 1) -> Gap | None:
@@ -139,12 +139,12 @@ def _measured(groups: Groups, share: Share, fewest: int) -> dict[str, tuple[int,
 
 
 def _ends(measured: Mapping[str, tuple[int, int]]) -> tuple[tuple[str, tuple[int, int]], tuple[str, tuple[int, int]]]:
-    """Return the group with the largest share and the one with the smallest; of equals the first by name."""
+    """Return the groups with the largest and the smallest share; of equals the first and the last by name."""
 
     def exact(item: tuple[str, tuple[int, int]]) -> Fraction:
         return Fraction(*item[1])
 
-    return max(measured.items(), key=exact), min(measured.items(), key=exact)
+    return max(measured.items(), key=exact), min(reversed(list(measured.items())), key=exact)
 
 
 def _examples(measured: Mapping[str, tuple[int, int]]) -> int:
