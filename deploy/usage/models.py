@@ -97,6 +97,12 @@ MODELS: dict[str, Described | Group] = {
                 (
                     option("file", type=Path, help="a model.gguf that `train boundary` made"),
                     option("--digest", type=fingerprint, help="refuse the file if this is not its BLAKE3"),
+                    option(
+                        "--exemption",
+                        default="",
+                        metavar="NAME",
+                        help="by which it may speak though it is not promoted here: dev_install, in dev",
+                    ),
                 ),
             ),
             "evaluate": Described(
