@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from shared.constant import constant
+from shared.errors import Refusal, Refused
+from shared.toxicity.learned import read_model
+from shared.toxicity.lexicon import lexicon
 
 REFERENCE_WORD_PPM = constant(150_000, "ppm", "COL-02")
-SURELY_TOXIC_PPM = constant(1_000_000, "ppm", "COL-02")
 
 #: The five of its ten words that the source's measured examples pin down.
 REFERENCE_WORDS = ("attack", "harm", "hate", "kill", "violent")
@@ -50,5 +52,18 @@ class ReferenceScorer:
 
 
 def default_scorer() -> Scorer:
-    """Return the scorer of a fresh machine."""
-    return ReferenceScorer()
+    """Return the scorer of a fresh machine. Damaged where its lexicon is not the one that was shipped."""
+    return lexicon()
+
+
+def load_scorer(raw: bytes, digest: str) -> Scorer:
+    """Return the learned scorer in a file's bytes. Refused F002 where they are not what the digest names, or none."""
+    return read_model(raw, digest)
+
+
+def promoted_scorer(raw: bytes, digest: str, in_force: str) -> Scorer:
+    """Return the scorer that takes the default's place. Refused N006 unless it is the one `in_force`, F002."""
+    if digest != in_force:
+        found = f"{in_force} is" if in_force else "none is"
+        raise Refused(Refusal("N006", f"asked for the toxicity model {digest}; {found} in force; promote it first"))
+    return load_scorer(raw, digest)
