@@ -256,6 +256,10 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "policy check": ("energy", "HOME/no.json"),
     "policy test": ("tests/spec/well_judged.jsonl",),
     "policy digest": (),
+    "policy draft": ("quiet", "HOME/no.rego"),
+    "policy move": ("quiet", "simulating", "--reason", "to look"),
+    "policy ask": ("quiet", "r", "HOME/no.json"),
+    "policy status": ("quiet",),
     "energy": ("--play", "HOME/no.csv"),
     "artifact archive": (blake3(STORED.read_bytes()).hexdigest(), "--reason", "it was a test"),
     "people add": ("ada", "--role", "human"),
@@ -278,6 +282,10 @@ OBJECTIONS = {
     "hear": Exit.REFUSED,
     "doctor": Exit.FAILED,
     "policy check": Exit.CONFIG,
+    "policy draft": Exit.CONFIG,
+    "policy move": Exit.REFUSED,  # its nerve does not run
+    "policy ask": Exit.CONFIG,
+    "policy status": Exit.REFUSED,
     "energy": Exit.REFUSED,
     "train boundary": Exit.CONFIG,  # nothing was trained there
     "boundary install": Exit.CONFIG,  # there is no file
