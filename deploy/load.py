@@ -23,7 +23,11 @@ BUILT_IN = (
     "cells.math_cell",
     "cells.sensor_cell",
     "cells.battery_cell",
+    "cells.toxicity_cell",
     "nerves.overload",
+    "cells.energy_cell",
+    "nerves.energy",
+    "nerves.policy",
     "organs.meaning",
     "nerves.gate",
     "nerves.outcome",
@@ -32,11 +36,16 @@ BUILT_IN = (
     "organs.records",
     "organs.anchor",
     "organs.artifacts",
+    "organs.datasets",
+    "organs.evaluator",
+    "organs.trainer.organ",  # the package alone is what its worker processes import
+    "nerves.provenance",
     "organs.vault",
     "organs.boundary",
     "organs.memory",
     "organs.cognition",
     "nerves.consensus",
+    "nerves.registry",
     "organs.reviewer",
 )
 #: Ours too, but run only where they are asked for (`up --part`): they need settings, extras, or a body, of their own.

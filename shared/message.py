@@ -188,6 +188,13 @@ class Reply(Message):
     kind: ClassVar[Kind] = "reply"
 
 
+class PlacedReply(Reply, kw_only=True):
+    """A nerve's reply that also says where its decision stands; its runner writes that in once the log has it."""
+
+    index: int = -1
+    offset: int = -1
+
+
 class Decision(Message):
     """A persisted event: signed, appended to the log, true only when acknowledged and admitted. Integers only."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -30,6 +31,14 @@ def _url(*schemes: str, socket: bool = False) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError("no such zone here") from error
+    return name
 
 
 Token = Annotated[
@@ -96,6 +105,18 @@ Digest = Annotated[
 ]
 NoteKeys = Annotated[str | None, Expected("verifier keys separated by commas, or the path of a file with one a line")]
 SecondSignature = Annotated[Literal["none", "ml-dsa-44"], Expected("none or ml-dsa-44")]
+MeterWanted = Annotated[Literal["none", "declared", "file", "csv"] | None, Expected("none, declared, file or csv")]
+Zone = Annotated[
+    Annotated[str, AfterValidator(_zone)] | None, Expected("a zone of this machine's tz database: Europe/Berlin")
+]
+DayTime = r"([01]\d|2[0-3]):[0-5]\d"
+HoursOfDay = Annotated[
+    str, Field(pattern=f"^{DayTime}-{DayTime}$"), Expected("HH:MM-HH:MM, the second not in it any more")
+]
+Kilowatts = Annotated[int, Field(ge=0, le=1_000_000_000), Expected("a whole number from 0 to 1000000000")]
+Permit = Annotated[
+    Annotated[int, Field(ge=0, le=1_000_000_000)] | None, Expected("a whole number from 0 to 1000000000")
+]
 Level = Annotated[Literal["debug", "info", "warning", "error"], Expected("debug, info, warning or error")]
 Color = Annotated[Literal["auto", "always", "never"], Expected("auto, always or never")]
 
@@ -218,6 +239,20 @@ class Settings(BaseModel):
     ears_key: File = Field(None, description="File with the API key for ears_url, mode 0600.")
     ears_commands: File = Field(
         None, description="File with the sentences that pocketsphinx may hear, one a line; empty is the built-in list."
+    )
+    energy_meter: MeterWanted = Field(
+        None,
+        description="How the site's power is known: a `file` that a meter's program writes, a `csv` that is played, or "
+        "`declared` by energy_declared_kw; empty is declared in dev and none elsewhere.",
+    )
+    energy_meter_file: File = Field(None, description="The file that energy_meter reads.")
+    energy_declared_kw: Kilowatts = Field(1, description="What the site draws in kilowatts, where nothing measures it.")
+    energy_nox_permit_mg_h: Permit = Field(
+        None, description="NOx in mg/h that the permit of the site's turbines allows; empty where it has none."
+    )
+    energy_zone: Zone = Field(None, description="Time zone of the site, by which its day is counted; empty is UTC.")
+    energy_off_peak: HoursOfDay = Field(
+        "02:00-06:00", description="Hours of the site's day in which heavy training is preferred; may cross midnight."
     )
     color: Color = Field("auto", description="Coloured output; auto colours a terminal only.")
 

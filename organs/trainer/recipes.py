@@ -15,17 +15,18 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
 from shared.errors import Refusal, Refused
-from shared.subjects.training import Backend, JobSpec
+from shared.subjects.training import JobSpec
 
 BASE = "base.safetensors"
 #: Family to the module that holds its RECIPE. They are imported when asked for: most need an extra.
 RECIPES = {
     "boundary": "organs.trainer.boundary_recipe",
+    "line": "organs.trainer.line_recipe",
     "toxicity": "organs.trainer.toxicity_recipe",
 }
 
@@ -76,12 +77,33 @@ class Left(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Recipe(Protocol):
     """One way to train one family of models."""
 
-    family: str
-    name: str  #: name and version, as a job's spec gives it: `boundary_recipe 1.0.0`
-    kinds: tuple[str, ...]  #: of the datasets it learns from
-    backends: tuple[Backend, ...]
-    parallel: Literal["replicas", "data"]  #: whether every worker trains the whole run, or a share of each batch
-    sources: tuple[str, ...]  #: packages whose own source files are this recipe's code
+    @property
+    def family(self) -> str: ...
+
+    @property
+    def name(self) -> str:
+        """Name and version, as a job's spec gives it: `boundary_recipe 1.0.0`."""
+        ...
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of the datasets that it learns from."""
+        ...
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """What computes it."""
+        ...
+
+    @property
+    def parallel(self) -> str:
+        """`replicas` where every worker trains the whole run, `data` where each takes a share of every batch."""
+        ...
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Files and folders, from where the packages lie, whose digests are this recipe's code."""
+        ...
 
     def check(self, spec: JobSpec) -> Refusal | None:
         """Return what is wrong with a job's hyperparameters (T003) or backend (T002), None where nothing is. Pure."""

@@ -32,7 +32,7 @@ def main() -> None:
     os.dup2(2, 1)  # libraries may print; only frames go out
     sys.excepthook = _last_word(said)
     options, data = _read(sys.stdin.buffer)
-    _die_with(int(options.pop("parent")))
+    die_with(int(options.pop("parent")))
     try:
         ask = _load(Path(sys.argv[1]))(options, data)
     except ImportError as error:
@@ -87,7 +87,7 @@ def _cpu_us() -> int:
     return round(1e6 * (used.ru_utime + used.ru_stime))
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Have the kernel kill this process when its parent is gone, also if that was a moment ago."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

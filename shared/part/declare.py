@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, Literal, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union
 
 from shared.bus.bucket import bucket_permissions
 from shared.bus.wire import inbox_prefix, stream_name
@@ -26,6 +26,9 @@ from shared.settings import Settings
 from shared.subjects.signing import SignRequest
 from shared.subjects.system import DeadLetter, Decided, Handshake, Heartbeat, LifeforceTold, Tick
 from shared.world import SimWorld, World
+
+if TYPE_CHECKING:  # metrics are read off runners, and a runner runs parts
+    from shared.part.metrics import Declared
 
 PartKind = Literal["cell", "nerve", "organ"]
 Garden = Literal["virtual", "real"]
@@ -46,6 +49,7 @@ class Part:
     rests: ClassVar[bool] = False  #: whether it takes nothing while there is no lifeforce; what keeps safe never does
     buckets: ClassVar[tuple[str, ...]] = ()  #: the key-value buckets that an organ reads and writes
     holds_key: ClassVar[bool] = False  #: whether it signs something besides decisions, and so always needs its key
+    metrics: ClassVar[tuple[Declared, ...]] = ()  #: what it alone can tell, beside what every part does
     unchecked: ClassVar[Mapping[str, str]] = {}  #: generic checks this part is excused from, each with its reason
 
     @classmethod

@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+import msgspec
+
 from shared.bus import Bus, Delivery, Draft, Receipt
 from shared.codec import decode_any
 from shared.decisions import says_its_subject
 from shared.envelope import Verdict, derive_event_id
 from shared.errors import Refusal, Refused
 from shared.log.entry import Position
-from shared.message import Decision, Message, Reply, Request, Signal, lookup
+from shared.message import Decision, Message, PlacedReply, Reply, Request, Signal, lookup
 from shared.part.cell import Cell
 from shared.part.declare import Handler, Part
 from shared.part.mind import Mind
@@ -67,7 +69,8 @@ class Handover:
 
         deciding = mind.decide(received.message, received.message_id, received.context, ahead, at)
         receipts, outputs = await own_code(self.part.name, deciding)
-        return receipts, await self._publish(handler, received, outputs)
+        said = [_placed(output, receipts) for output in outputs]
+        return receipts, await self._publish(handler, received, said)
 
     async def _publish(self, handler: Handler, received: Received, outputs: Iterable[Any]) -> Answer:
         """Publish a handler's outputs in order and return its answer; nothing is published if one is undeclared.
@@ -125,6 +128,13 @@ class Handover:
                 continue
             placed = (at,) if handler.placed else ()
             await self._publish(handler, received, await own_code(self.part.name, act(handler.call, message, *placed)))
+
+
+def _placed(output: object, receipts: list[Receipt]) -> object:
+    """Return a reply with the place of the first decision made beside it: its nerve could not know that."""
+    if isinstance(output, PlacedReply) and receipts:
+        return msgspec.structs.replace(output, index=receipts[0].index, offset=receipts[0].offset)
+    return output
 
 
 def _decided(receipt: Receipt) -> Decided:

@@ -1,6 +1,7 @@
 """Metrics, declared like messages: a table of names and what each reads; nothing is counted here a second time.
 
 A runner and its bus keep the counters; at every scrape the collector reads them (Prometheus text format, on 127.0.0.1).
+What one part alone can tell stands at that part, as its `metrics`.
 """
 
 from __future__ import annotations
@@ -175,7 +176,8 @@ class _Collector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         runners = tuple(self.runners)
-        for declared in METRICS:
+        own = {declared.name: declared for runner in runners for declared in runner.part.metrics}
+        for declared in (*METRICS, *own.values()):
             family = CounterMetricFamily if declared.kind == "counter" else GaugeMetricFamily
             metric = family(declared.name, declared.help, labels=declared.labels)
             for values, total in _totals(declared, runners).items():
@@ -212,7 +214,7 @@ def serve(port: int, runners: Collection[Runner]) -> tuple[int, Callable[[], Non
 
 def _totals(declared: Declared, runners: tuple[Runner, ...]) -> Readings:
     totals: Readings = defaultdict(float)
-    for runner in runners:
+    for runner in runners if declared in METRICS else [r for r in runners if declared in r.part.metrics]:
         for values, value in declared.read(runner).items():
             totals[(runner.part.name, *values)] += value
     return totals

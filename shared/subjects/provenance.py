@@ -55,6 +55,7 @@ class BatchSealed(Decision, subject="provenance.corpus.event.{corpus}.sealed"):
     posts: int
     tally: Tally
     personal: int  #: posts of a person, sealed under that person's key
+    exposed: int  #: posts of nobody in the open whose text names an address, a number or an @handle
     next_offset: int  #: byte of the source at which the next batch begins
 
 
@@ -66,6 +67,7 @@ class CorpusFinished(Decision, subject="provenance.corpus.event.{corpus}.finishe
     posts: int
     tally: Tally
     personal: int
+    exposed: int
     dataset: str  #: BLAKE3 digest of the manifest artifact that lists every batch
 
 
@@ -78,6 +80,7 @@ class CorpusStated(Reply, subject="provenance.corpus.status.reply"):
     posts: int
     tally: Tally
     personal: int
+    exposed: int
     next_offset: int
     dataset: str  #: empty while it is not finished
 
@@ -106,6 +109,7 @@ class SealBatch(Request, subject="provenance.corpus.seal.request", reply=Decided
     posts: int
     tally: Tally
     personal: int
+    exposed: int
     next_offset: int
 
 

@@ -14,12 +14,12 @@ from shared.subjects.training import JobSpec, JobState
 PPM = 1_000_000
 STEPS = constant(10_000, "steps", "ZER-08")
 WORKERS = constant(64, "workers", "ILL-13")
-ATTEMPTS = constant(5, "attempts", "ILL-02")
+ATTEMPTS = constant(5, "attempts", "ILL-02")  # that may come to nothing, one after the other
 HYPERPARAMETERS = constant(32, "hyperparameters", "X-12")
 DATASETS = constant(32, "datasets", "X-12")
 NAME_CHARS = constant(64, "characters", "X-12")
 REASON_CHARS = constant(500, "characters", "X-12")
-LEARNING_RATE, BATCH, EPOCHS = "learning_rate_ppm", "batch", "epochs"
+LEARNING_RATE, BATCH, EPOCHS, KEEP_EVERY = "learning_rate_ppm", "batch", "epochs", "keep_every"
 JOB_DIGITS = 32
 
 #: What each backend takes at most, by hyperparameter (ZER-08).
@@ -35,8 +35,8 @@ ENDED: frozenset[JobState] = frozenset({"completed", "failed", "cancelled", "ref
 #: Where the trainer may move a job. `completed` comes from a recorded run, `cancelled` from who cancels it.
 MOVES: dict[JobState, frozenset[JobState]] = {
     "pending": frozenset({"waiting", "running", "refused", "failed"}),
-    "waiting": frozenset({"running", "refused", "failed"}),
-    "running": frozenset({"running", "paused", "preempted", "failed"}),
+    "waiting": frozenset({"waiting", "running", "refused", "failed"}),
+    "running": frozenset({"running", "waiting", "paused", "preempted", "failed"}),
     "paused": frozenset({"running", "waiting", "failed"}),
     "preempted": frozenset({"running", "waiting", "failed"}),
 }
@@ -76,7 +76,7 @@ def _check_numbers(spec: JobSpec) -> Refusal | None:
     given = spec.hyperparameters
     if len(given) > HYPERPARAMETERS:
         return Refusal("T003", f"{len(given)} hyperparameters, at most {HYPERPARAMETERS} may be")
-    highest = LIMITS[spec.backend] | {LEARNING_RATE: PPM}
+    highest = LIMITS[spec.backend] | {LEARNING_RATE: PPM, KEEP_EVERY: STEPS}
     ranges = {"steps": (spec.steps, 1, STEPS), "workers": (spec.workers, 1, WORKERS)}
     ranges |= {f"hyperparameters.{name}": (given[name], 1, most) for name, most in highest.items() if name in given}
     for name, (found, low, high) in ranges.items():
@@ -89,3 +89,8 @@ def _check_numbers(spec: JobSpec) -> Refusal | None:
     if not 1 <= len(spec.reason) <= REASON_CHARS:
         return Refusal("T003", f"say in 1 to {REASON_CHARS} characters why this is trained")
     return None
+
+
+def keep_every(spec: JobSpec) -> int:
+    """Return after how many steps a job's workers vote on a checkpoint: as it says, or a tenth of its steps."""
+    return spec.hyperparameters.get(KEEP_EVERY, max(1, spec.steps // 10))

@@ -14,6 +14,8 @@ from shared.keys import MODERATE, Cost, obtain
 from shared.settings import Settings
 from shared.vault.erasures import erasures as erasures
 from shared.vault.format import HEADER_NAME
+from shared.vault.many import Keys as Keys
+from shared.vault.many import ManyPeople as ManyPeople
 from shared.vault.people import Erasure as Erasure
 from shared.vault.people import People as People
 from shared.vault.port import BackupUnreachable as BackupUnreachable

@@ -27,11 +27,11 @@ MAX_NAME_CHARS = constant(200, "characters", "X-11")
 MAX_VALUE_BYTES = constant(8_064, "bytes", "X-11")  # padded and sealed it has at most MAX_SEALED_BYTES
 S = TypeVar("S", bound=msgspec.Struct)
 
-_ABOUT = b"nimmerverse personal 1\0"
+ABOUT = b"nimmerverse personal 1\0"
 _SALTS = "nimmerverse 2026 salts of a person's records"
 
 
-class _Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is kept of one person."""
 
     key: bytes
@@ -57,7 +57,7 @@ class People:
     """The keys of people; its store is unlocked by the first call that needs it, because that takes half a second."""
 
     def __init__(self, unlock: Callable[[], Awaitable[Store]], entropy: Entropy) -> None:
-        self._unlock, self._entropy = unlock, entropy
+        self._unlock, self.entropy = unlock, entropy
         self._opened: Store | None = None
 
     async def store(self) -> Store:
@@ -70,15 +70,15 @@ class People:
     async def seal(self, name: str, value: str) -> Personal[str]:
         """Return `value` sealed for the person called `name`. Raises Refused B002, B003."""
         secret = _text(value)
-        pseudonym, person = await self._enrolled(_named(name))
+        pseudonym, person = await self._enrolled(named(name))
         if len(secret) > MAX_VALUE_BYTES:
             raise Refused(Refusal("B003", f"found {len(secret)} bytes to seal, at most {MAX_VALUE_BYTES} are allowed"))
-        return Personal(pseudonym, close(person.key, secret, _ABOUT + pseudonym, self._entropy))
+        return Personal(pseudonym, close(person.key, secret, ABOUT + pseudonym, self.entropy))
 
     async def open(self, personal: Personal[str]) -> str:
         """Return the value. Raises Erased, Unknown, Unopenable."""
         key = (await self._known(personal.person)).key
-        secret = unclose(key, personal.sealed, _ABOUT + personal.person)
+        secret = unclose(key, personal.sealed, ABOUT + personal.person)
         if secret is None:
             raise Unopenable(personal.person)
         return secret.decode()
@@ -86,15 +86,15 @@ class People:
     async def salt(self, person: bytes, record_id: bytes) -> bytes:
         """Return a record's salt, derived from the person's key. Raises Erased, Unknown."""
         key = (await self._known(person)).key
-        return blake3(record_id, key=blake3(key, derive_key_context=_SALTS).digest()).digest()
+        return blake3(record_id, key=salts_key(key)).digest()
 
     async def find(self, name: str) -> bytes:
         """Return the pseudonym of the person called `name`. Raises Unknown."""
-        store, known = await self.store(), _named(name)
+        store, plain = await self.store(), named(name)
         with store.hold():
-            pseudonym = store.get("name", known)
+            pseudonym = store.get("name", plain)
             if pseudonym is not None and store.get("person", pseudonym.hex()) is None:
-                store.delete("name", known)  # an enrolment that a crash cut off: nothing was ever sealed under it
+                store.delete("name", plain)  # an enrolment that a crash cut off: nothing was ever sealed under it
                 pseudonym = None
         if pseudonym is None:
             raise Unknown("a person of this name")
@@ -121,7 +121,7 @@ class People:
         with store.hold():
             raw = store.get("person", person.hex())
             if raw is not None:
-                name = _decode(raw, _Person).name
+                name = _decode(raw, Person).name
                 ordered = msgspec.msgpack.encode(_Erasure((index, offset)))
                 gone: list[Slot] = [("person", person.hex())]
                 if store.get("name", name) == person:
@@ -136,9 +136,9 @@ class People:
         store = await self.store()
         with store.hold():
             raw = store.get("erased", person.hex())
-            known = _Erasure((index, offset)) if raw is None else _decode(raw, _Erasure)
-            if known.complete is None:
-                complete = msgspec.structs.replace(known, complete=(index, offset))
+            carried = _Erasure((index, offset)) if raw is None else _decode(raw, _Erasure)
+            if carried.complete is None:
+                complete = msgspec.structs.replace(carried, complete=(index, offset))
                 store.put("erased", person.hex(), msgspec.msgpack.encode(complete))
 
     async def erasures(self) -> list[Erasure]:
@@ -146,41 +146,54 @@ class People:
         store = await self.store()
         with store.hold():
             raw = [(person, store.get("erased", person)) for person in store.names("erased")]
-        known = [(person, _decode(value, _Erasure)) for person, value in raw if value is not None]
-        return [Erasure(person, erasure.ordered, erasure.complete) for person, erasure in known]
+        carried = [(person, _decode(value, _Erasure)) for person, value in raw if value is not None]
+        return [Erasure(person, erasure.ordered, erasure.complete) for person, erasure in carried]
 
-    async def _enrolled(self, name: str) -> tuple[bytes, _Person]:
-        store = await self.store()
-        with store.hold():
-            pseudonym = store.get("name", name)
-            if pseudonym is None:
-                pseudonym = draw(self._entropy, PSEUDONYM_BYTES)
-                store.put("name", name, pseudonym)
-            raw = store.get("person", pseudonym.hex())
-            if raw is None:
-                raw = msgspec.msgpack.encode(_Person(draw(self._entropy, KEY_BYTES), name))
-                store.put("person", pseudonym.hex(), raw)
-        return pseudonym, _decode(raw, _Person)
+    async def _enrolled(self, name: str) -> tuple[bytes, Person]:
+        return enrolled(await self.store(), self.entropy, name)
 
-    async def _known(self, person: bytes) -> _Person:
-        store = await self.store()
-        with store.hold():
-            raw, erased = store.get("person", person.hex()), store.get("erased", person.hex())
-        if erased is not None:
-            erasure = _decode(erased, _Erasure)
-            raise Erased(person, *(erasure.complete or erasure.ordered), complete=erasure.complete is not None)
+    async def _known(self, person: bytes) -> Person:
+        return known(await self.store(), person)
+
+
+def enrolled(store: Store, entropy: Entropy, name: str) -> tuple[bytes, Person]:
+    """Return the pseudonym and the key of whoever has this name, as `named` gives it; enrolled on first use."""
+    with store.hold():
+        pseudonym = store.get("name", name)
+        if pseudonym is None:
+            pseudonym = draw(entropy, PSEUDONYM_BYTES)
+            store.put("name", name, pseudonym)
+        raw = store.get("person", pseudonym.hex())
         if raw is None:
-            raise Unknown(f"{person.hex()[:4]}…")
-        return _decode(raw, _Person)
+            raw = msgspec.msgpack.encode(Person(draw(entropy, KEY_BYTES), name))
+            store.put("person", pseudonym.hex(), raw)
+    return pseudonym, _decode(raw, Person)
 
 
-def _named(name: str) -> str:
+def known(store: Store, person: bytes) -> Person:
+    """Return the key behind a pseudonym. Raises Erased, Unknown."""
+    with store.hold():
+        raw, erased = store.get("person", person.hex()), store.get("erased", person.hex())
+    if erased is not None:
+        erasure = _decode(erased, _Erasure)
+        raise Erased(person, *(erasure.complete or erasure.ordered), complete=erasure.complete is not None)
+    if raw is None:
+        raise Unknown(f"{person.hex()[:4]}…")
+    return _decode(raw, Person)
+
+
+def salts_key(key: bytes) -> bytes:
+    """Return the key of a person's salts, from the person's own."""
+    return blake3(key, derive_key_context=_SALTS).digest()
+
+
+def named(name: str) -> str:
     """Return a name as it is looked up: the same letters are the same person, however they were typed."""
-    known = unicodedata.normalize("NFC", name).strip()
-    _text(known)
-    if not 0 < len(known) <= MAX_NAME_CHARS:
-        raise Refused(Refusal("B002", f"a person's name has 1 to {MAX_NAME_CHARS} characters, found {len(known)}"))
-    return known
+    plain = unicodedata.normalize("NFC", name).strip()
+    _text(plain)
+    if not 0 < len(plain) <= MAX_NAME_CHARS:
+        raise Refused(Refusal("B002", f"a person's name has 1 to {MAX_NAME_CHARS} characters, found {len(plain)}"))
+    return plain
 
 
 def _text(value: str) -> bytes:

@@ -14,6 +14,11 @@ Slot = tuple[Space, str]
 class Store(Protocol):
     """Entries by space and key. Every call is whole or not at all, also through a crash."""
 
+    @property
+    def generation(self) -> int:
+        """The number of the key in force, certain while the store is held: it grows with every rotation."""
+        ...
+
     def get(self, space: Space, key: str) -> bytes | None: ...
 
     def put(self, space: Space, key: str, value: bytes) -> None: ...
@@ -44,6 +49,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.entries: dict[Slot, bytes] = {}
+        self.generation = 1
 
     def get(self, space: Space, key: str) -> bytes | None:
         return self.entries.get((space, key))
@@ -63,6 +69,7 @@ class MemoryStore:
     def rotate(self, drop: Collection[Slot] = (), add: Mapping[Slot, bytes] | None = None) -> None:
         kept = {slot: value for slot, value in self.entries.items() if slot not in drop}
         self.entries = kept | dict(add or {})
+        self.generation += 1
 
     def rewrite_backups(self) -> list[str]:
         return []

@@ -251,6 +251,12 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "artifact get": (blake3(STORED.read_bytes()).hexdigest(), "--out", "HOME/got"),
     "artifact list": (),
     "artifact verify": (blake3(STORED.read_bytes()).hexdigest(),),
+    "policy list": (),
+    "policy show": ("energy",),
+    "policy check": ("energy", "HOME/no.json"),
+    "policy test": ("tests/spec/well_judged.jsonl",),
+    "policy digest": (),
+    "energy": ("--play", "HOME/no.csv"),
     "artifact archive": (blake3(STORED.read_bytes()).hexdigest(), "--reason", "it was a test"),
     "people add": ("ada", "--role", "human"),
     "people list": (),
@@ -271,6 +277,8 @@ OBJECTIONS = {
     "say": Exit.REFUSED,  # this organism has neither voice nor ears
     "hear": Exit.REFUSED,
     "doctor": Exit.FAILED,
+    "policy check": Exit.CONFIG,
+    "energy": Exit.REFUSED,
     "train boundary": Exit.CONFIG,  # nothing was trained there
     "boundary install": Exit.CONFIG,  # there is no file
     "boundary evaluate": Exit.CONFIG,

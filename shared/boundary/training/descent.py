@@ -8,15 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from shared.boundary.training.plan import Plan
+from shared.checkpoints import check, note_of
 from shared.constant import constant
 from shared.errors import ConfigFault
 from shared.files import private_folder, write_private
@@ -63,6 +63,47 @@ LessonAt = Callable[[int], Lesson]
 Curve = tuple[tuple[int, int], ...]
 
 
+class Keeper(Protocol):
+    """Whoever keeps what a training has, while it goes on."""
+
+    def kept(self) -> bytes | None:
+        """Return the checkpoint to go on from, None at the beginning."""
+        ...
+
+    def due(self, step: int) -> bool:
+        """Say whether a checkpoint is made after this step."""
+        ...
+
+    def keep(self, step: int, checkpoint: bytes) -> None:
+        """Keep one checkpoint: one safetensors file."""
+        ...
+
+    def stepped(self, step: int, loss: float) -> None:
+        """Hear that a step is done."""
+        ...
+
+
+class FolderKeeper(msgspec.Struct, frozen=True):
+    """One checkpoint in a folder, written whole or not at all."""
+
+    folder: Path
+    every: int
+
+    def kept(self) -> bytes | None:
+        path = self.folder / CHECKPOINT
+        return path.read_bytes() if path.exists() else None
+
+    def due(self, step: int) -> bool:
+        return step % self.every == 0
+
+    def keep(self, step: int, checkpoint: bytes) -> None:
+        private_folder(self.folder)
+        write_private(self.folder / CHECKPOINT, checkpoint)
+
+    def stepped(self, step: int, loss: float) -> None:
+        pass
+
+
 class Watch(msgspec.Struct, frozen=True):
     """How often a training is looked at, what it then says, and where it keeps what it has."""
 
@@ -71,6 +112,12 @@ class Watch(msgspec.Struct, frozen=True):
     world: World
     every: int = 25  #: steps between two points
     keep_every: int = 100  #: steps between two checkpoints
+    keeper: Keeper | None = None  #: who keeps the checkpoints; the folder where nobody is named
+
+    @property
+    def keeping(self) -> Keeper:
+        """Who keeps the checkpoints."""
+        return self.keeper or FolderKeeper(self.folder, self.keep_every)
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -106,7 +153,8 @@ def descend(
     optimiser: _Optimiser = torch.optim.AdamW(
         trained.values(), lr=1.0, betas=BETAS, weight_decay=plan.decay_ppm / MICRO
     )
-    kept = _restore(plan, trained, optimiser, watch.folder)
+    keeper = watch.keeping
+    kept = _restore(plan, trained, optimiser, keeper.kept())
     begun, first, losses, earned = watch.world.elapsed_s(), kept.step, list(kept.losses), list(kept.earned)
     for step in range(first, plan.steps):
         for group in optimiser.param_groups:
@@ -120,8 +168,9 @@ def descend(
         losses.append(loss.item())
         earned += [lesson.earned] if lesson.earned is not None else []
         done = step + 1
-        if done % watch.keep_every == 0 and done < plan.steps:
-            _keep(_Kept(plan.digest, done, tuple(losses), tuple(earned)), trained, optimiser, watch.folder)
+        keeper.stepped(done, losses[-1])
+        if keeper.due(done) and done < plan.steps:
+            keeper.keep(done, _checkpoint(_Kept(plan.digest, done, tuple(losses), tuple(earned)), trained, optimiser))
         if done % watch.every == 0 or done == plan.steps:
             eta_s = (watch.world.elapsed_s() - begun) / (done - first) * (plan.steps - done)
             seen = exact() if done % (watch.every * 4) == 0 or done == plan.steps else None
@@ -147,32 +196,29 @@ def forget(folder: Path) -> None:
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
-def _keep(kept: _Kept, trained: dict[str, nn.Parameter], optimiser: _Optimiser, folder: Path) -> None:
-    """Write a checkpoint, whole or not at all."""
+def _checkpoint(kept: _Kept, trained: dict[str, nn.Parameter], optimiser: _Optimiser) -> bytes:
+    """Return everything that the rest of a training depends on, as one safetensors file."""
     tensors: dict[str, Tensor] = {}
     for name, parameter in trained.items():
         tensors[f"weight/{name}"] = parameter.detach().contiguous()
         state: dict[str, Tensor] = optimiser.state[parameter]
         tensors |= {f"{moment}/{name}": state[moment].contiguous() for moment in _MOMENTS}
-    private_folder(folder)
-    write_private(folder / CHECKPOINT, save(tensors, {_META: msgspec.json.encode(kept).decode()}))
+    return save(tensors, {_META: msgspec.json.encode(kept).decode()})
 
 
-def _restore(plan: Plan, trained: dict[str, nn.Parameter], optimiser: _Optimiser, folder: Path) -> _Kept:
-    """Put a checkpoint's numbers in their places; ConfigFault where it is of another plan."""
-    path = folder / CHECKPOINT
-    if not path.exists():
+def _restore(plan: Plan, trained: dict[str, nn.Parameter], optimiser: _Optimiser, raw: bytes | None) -> _Kept:
+    """Put a checkpoint's numbers in their places; Refused T009, ConfigFault where it is of another plan."""
+    if raw is None:
         return _Kept(plan.digest, 0, (), ())
-    opened: Any = safe_open(path, framework="pt")
-    with opened as file:
-        kept = msgspec.json.decode(file.metadata()[_META], type=_Kept)
-        if kept.plan != plan.digest:
-            raise ConfigFault(
-                f"{folder} holds a training by another plan ({kept.plan[:16]}…, this is {plan.digest[:16]}…); "
-                "choose another folder, or remove its checkpoint"
-            )
-        for name, parameter in trained.items():
-            parameter.data.copy_(file.get_tensor(f"weight/{name}"))
-            moments: dict[str, Any] = {moment: file.get_tensor(f"{moment}/{name}") for moment in _MOMENTS}
-            optimiser.state[parameter] = moments
+    check(raw)
+    kept, tensors = msgspec.json.decode(note_of(raw, _META), type=_Kept), load(raw)
+    if kept.plan != plan.digest:
+        raise ConfigFault(
+            f"here lies a training by another plan ({kept.plan[:16]}…, this is {plan.digest[:16]}…); "
+            "choose another folder, or remove its checkpoint"
+        )
+    for name, parameter in trained.items():
+        parameter.data.copy_(tensors[f"weight/{name}"])
+        moments: dict[str, Any] = {moment: tensors[f"{moment}/{name}"] for moment in _MOMENTS}
+        optimiser.state[parameter] = moments
     return kept

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -69,12 +69,17 @@ def written(trails: Sequence[Trail]) -> bytes:
 
 def read_trails(path: Path, task: Task) -> Trails:
     """Return the trails of a file; Refused F003 names the first line that is none."""
-    found: list[Trail] = []
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if number > MAX_TRAILS:
-                raise Refused(Refusal("F003", f"{path.name} has more than {MAX_TRAILS} lines"))
-            found.append(_read(line, f"{path.name}, line {number}", task))
+        return read_lines(file, path.name, task)
+
+
+def read_lines(lines: Iterable[bytes], name: str, task: Task) -> Trails:
+    """Return the trails of some lines; Refused F003 names the first line that is none."""
+    found: list[Trail] = []
+    for number, line in enumerate(lines, 1):
+        if number > MAX_TRAILS:
+            raise Refused(Refusal("F003", f"{name} has more than {MAX_TRAILS} lines"))
+        found.append(_read(line, f"{name}, line {number}", task))
     return Trails.of(found)
 
 

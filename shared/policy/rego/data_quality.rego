@@ -14,7 +14,7 @@ default allow := false
 allow if data.nimmerverse.rows.all_hold(rows)
 
 keep_ppm := min([limits.toxicity_ppm, input.keep_ppm]) if {
-	is_number(object.get(input, "keep_ppm", null))
+	data.nimmerverse.rows.natural(object.get(input, "keep_ppm", null))
 } else := limits.toxicity_ppm
 
 toxicity := data.nimmerverse.rows.made("toxicity", "not scored", null, "") if {

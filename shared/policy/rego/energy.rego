@@ -27,11 +27,11 @@ power_kw := object.get(input, "power_kw", null)
 soc_ppm := object.get(input, "soc_ppm", null)
 
 known if {
-	is_number(power_kw)
-	is_number(soc_ppm)
-	is_number(object.get(input, "minute", null))
-	is_number(object.get(input, "off_peak_from", null))
-	is_number(object.get(input, "off_peak_to", null))
+	data.nimmerverse.rows.natural(power_kw)
+	data.nimmerverse.rows.natural(soc_ppm)
+	data.nimmerverse.rows.natural(object.get(input, "minute", null))
+	data.nimmerverse.rows.natural(object.get(input, "off_peak_from", null))
+	data.nimmerverse.rows.natural(object.get(input, "off_peak_to", null))
 	is_boolean(object.get(input, "heavy", null))
 }
 

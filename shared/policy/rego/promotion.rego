@@ -6,8 +6,9 @@
 #   datasets: [digest], provenance: [{dataset, merkle_valid, anchored}]
 #   consensus_ppm, quality_ppm, bias_ppm, hallucination_ppm; suites: [names of the suites that measured it]
 #   in_force (bool), in_force_quality_ppm: of the model that is at the target now
+#   staged (bool): the model is what is at staging now; asked for prod alone
 #   proposal (its state), approvals: [{role, age_s}], signatures: [{voter, age_s}], each a `pass` of its own voter
-# Values: approval_life_s, ratify_within_s, signatures (how many are demanded), waived (names of the rows).
+# Values: approval_life_s, ratify_within_s, ratify_signatures, signatures (how many are demanded), waived (names of the rows).
 package nimmerverse.promotion
 
 import rego.v1
@@ -21,36 +22,36 @@ thresholds := [
 	nox,
 	provenance("merkle_valid"),
 	provenance("anchored"),
-	data.nimmerverse.rows.at_least("consensus", object.get(input, "consensus_ppm", null), limits.consensus_ppm),
+	data.nimmerverse.rows.share_at_least("consensus", object.get(input, "consensus_ppm", null), limits.consensus_ppm),
 	data.nimmerverse.rows.below("bias", object.get(input, "bias_ppm", null), limits.bias_ppm),
 	data.nimmerverse.rows.below("hallucination", object.get(input, "hallucination_ppm", null), limits.hallucination_ppm),
-	data.nimmerverse.rows.at_least("quality", object.get(input, "quality_ppm", null), quality_ppm),
+	data.nimmerverse.rows.share_at_least("quality", object.get(input, "quality_ppm", null), quality_ppm),
 	not_worse,
 	data.nimmerverse.rows.at_least("suites", number_of("suites"), 1),
 	target,
 ]
 
 # These may be waived in an emergency, by the two who may, and by nobody else.
-words := array.concat([proposal, signatures], approvals)
+words := array.concat([proposal, staged, signatures], approvals)
 
 default emergency := false
 
 emergency if {
 	object.get(input, "emergency", null) == true
-	given("cto")
-	given("safety_lead")
+	overridden("cto") == true
+	overridden("safety_lead") == true
 }
 
 waived_words := said_so if {
 	emergency
-	said_so := [data.nimmerverse.rows.waived(row, "cto and safety_lead") | some row in words]
+	said_so := [data.nimmerverse.rows.waived(row) | some row in words]
 } else := words
 
 override := [] if {
 	object.get(input, "emergency", null) == false
 } else := [
-	data.nimmerverse.rows.is_so("override_cto", given("cto")),
-	data.nimmerverse.rows.is_so("override_safety_lead", given("safety_lead")),
+	data.nimmerverse.rows.is_so("override_cto", overridden("cto")),
+	data.nimmerverse.rows.is_so("override_safety_lead", overridden("safety_lead")),
 ] if {
 	object.get(input, "emergency", null) == true
 } else := [data.nimmerverse.rows.missing("emergency", "true or false")]
@@ -63,6 +64,7 @@ allow if data.nimmerverse.rows.all_hold(rows)
 
 values := {
 	"approval_life_s": limits.approval_life_s,
+	"ratify_signatures": limits.signatures_high_risk,
 	"ratify_within_s": limits.ratify_within_s,
 	"signatures": signatures_wanted,
 	"waived": [row.name | some row in words; emergency; row.holds == false],
@@ -76,7 +78,7 @@ nox := data.nimmerverse.rows.made("nox", "no turbines", null, "") if {
 	object.get(input, "turbines", null) == false
 } else := data.nimmerverse.rows.at_most("nox", object.get(input, "nox_mg_h", null), input.nox_permit_mg_h) if {
 	object.get(input, "turbines", null) == true
-	is_number(object.get(input, "nox_permit_mg_h", null))
+	data.nimmerverse.rows.natural(object.get(input, "nox_permit_mg_h", null))
 } else := data.nimmerverse.rows.missing("nox", "<= permit")
 
 default quality_ppm := 1000000
@@ -87,14 +89,15 @@ quality_ppm := object.get(limits.quality_ppm, input.family, limits.quality_of_ot
 
 not_worse := data.nimmerverse.rows.made("not_worse", "nothing in force", null, "") if {
 	object.get(input, "in_force", null) == false
-} else := data.nimmerverse.rows.at_least("not_worse", object.get(input, "quality_ppm", null), input.in_force_quality_ppm) if {
+} else := data.nimmerverse.rows.share_at_least("not_worse", object.get(input, "quality_ppm", null), input.in_force_quality_ppm) if {
 	object.get(input, "in_force", null) == true
-	is_number(object.get(input, "in_force_quality_ppm", null))
+	data.nimmerverse.rows.natural(object.get(input, "in_force_quality_ppm", null))
 } else := data.nimmerverse.rows.missing("not_worse", ">= what is in force")
 
 number_of(name) := number if {
-	is_array(object.get(input, name, null))
-	number := count({each | some each in input[name]})
+	named := object.get(input, name, null)
+	is_array(named)
+	number := count({each | some each in named})
 } else := null
 
 # Every dataset of the model has to be verified, and there has to be one.
@@ -109,7 +112,7 @@ provenance(what) := data.nimmerverse.rows.missing(what, "every dataset") if {
 } else := data.nimmerverse.rows.made(what, sprintf("%d of %d", [count(input.datasets), count(input.datasets)]), proved(what), "")
 
 said(dataset, what) if {
-	some each in object.get(input, "provenance", [])
+	some each in objects("provenance")
 	each.dataset == dataset
 	is_boolean(each[what])
 }
@@ -122,12 +125,24 @@ proved(what) := count([dataset |
 ])
 
 refuted(dataset, what) if {
-	some each in object.get(input, "provenance", [])
+	some each in objects("provenance")
 	each.dataset == dataset
 	each[what] != true
 }
 
+# The objects of a list; what is none says nothing.
+objects(name) := found if {
+	listed := object.get(input, name, null)
+	is_array(listed)
+	found := [each | some each in listed; is_object(each)]
+} else := []
+
 proposal := data.nimmerverse.rows.equal("proposal", object.get(input, "proposal", null), "accepted")
+
+# What goes to prod stands at staging first (ILL-07).
+staged := data.nimmerverse.rows.made("staged", "prod alone", null, "") if {
+	object.get(input, "target", null) == "staging"
+} else := data.nimmerverse.rows.is_so("staged", object.get(input, "staged", null))
 
 signatures_wanted := limits.signatures if {
 	object.get(input, "high_risk", null) == false
@@ -138,7 +153,7 @@ signatures := data.nimmerverse.rows.missing("signatures", sprintf(">= %d", [sign
 } else := data.nimmerverse.rows.at_least("signatures", count(signers), signatures_wanted)
 
 signers := {each.voter |
-	some each in object.get(input, "signatures", [])
+	some each in objects("signatures")
 	is_string(each.voter)
 	fresh(each)
 }
@@ -150,13 +165,20 @@ roles_wanted := [] if {
 } else := ["release_manager", "safety_lead", "infrastructure_lead"]
 
 given(role) if {
-	some each in object.get(input, "approvals", [])
+	some each in objects("approvals")
 	each.role == role
 	fresh(each)
 } else := null
 
+# A word that overrides is one of these days, not an approval of last week.
+overridden(role) if {
+	some each in objects("approvals")
+	each.role == role
+	fresh(each)
+	each.age_s <= limits.ratify_within_s
+} else := null
+
 fresh(each) if {
-	is_number(each.age_s)
-	each.age_s >= 0
+	data.nimmerverse.rows.natural(each.age_s)
 	each.age_s <= limits.approval_life_s
 }

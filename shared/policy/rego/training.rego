@@ -13,13 +13,14 @@ default allow := false
 
 allow if data.nimmerverse.rows.all_hold(rows)
 
+default listed := []
+
 listed := input.datasets if {
 	is_array(object.get(input, "datasets", null))
-} else := []
+	count([each | some each in input.datasets; not is_object(each)]) == 0
+}
 
-datasets := data.nimmerverse.rows.at_least("datasets", count(listed), 1) if {
-	is_array(object.get(input, "datasets", null))
-} else := data.nimmerverse.rows.missing("datasets", ">= 1")
+datasets := data.nimmerverse.rows.at_least("datasets", count(listed), 1)
 
 use := about_datasets("use", "train", {concern |
 	some each in listed
@@ -82,9 +83,13 @@ restrictions_of(each) := found if {
 	found := {concern |
 		some name in each.restrictions
 		not name in limits.harmless_restrictions
-		concern := sprintf("restriction:%v", [name])
+		concern := restriction(name)
 	}
 } else := {"restriction:MISSING"}
+
+restriction(name) := sprintf("restriction:%s", [name]) if {
+	is_string(name)
+} else := "restriction:MISSING"
 
 text(each, name) := each[name] if {
 	is_string(object.get(each, name, null))

@@ -9,7 +9,7 @@ import data.nimmerverse.limits
 rows := [
 	data.nimmerverse.rows.below("hallucination", object.get(input, "hallucination_ppm", null), limits.hallucination_ppm),
 	data.nimmerverse.rows.below("bias", object.get(input, "bias_ppm", null), limits.bias_ppm),
-	data.nimmerverse.rows.at_least("consensus", object.get(input, "consensus_ppm", null), limits.consensus_ppm),
+	data.nimmerverse.rows.share_at_least("consensus", object.get(input, "consensus_ppm", null), limits.consensus_ppm),
 ]
 
 default allow := false
@@ -21,8 +21,8 @@ values := {"should_pause": should_pause}
 default should_pause := true
 
 should_pause := false if {
-	is_number(object.get(input, "hallucination_ppm", null))
-	is_number(object.get(input, "consensus_ppm", null))
+	data.nimmerverse.rows.natural(object.get(input, "hallucination_ppm", null))
+	data.nimmerverse.rows.natural(object.get(input, "consensus_ppm", null))
 	input.hallucination_ppm < limits.pause_hallucination_ppm
 	input.consensus_ppm >= limits.pause_consensus_ppm
 }
