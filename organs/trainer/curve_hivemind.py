@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def _trained(hivemind: Any, torch: Any, dht: Any, given: Given, tell: Teller) ->
         target_batch_size=size * given.world_size * ROUND_STEPS,
         batch_size_per_step=size,
         params=list(weights.values()),
-        optimizer=lambda each: torch.optim.SGD(each, lr=rate, momentum=0.9),
+        optimizer=partial(torch.optim.SGD, lr=rate, momentum=0.9),
         use_local_updates=True,
         matchmaking_time=MATCH_S,
         averaging_timeout=MEET_S,
