@@ -9,7 +9,7 @@ from deploy.host import OPERATOR, EmbeddedHost, RemoteHost, host_for
 from deploy.load import BUILT_IN, find_part
 from deploy.organism import Organism
 from shared.bus import Bus
-from shared.bus.nats import connect
+from shared.bus.connecting import connect
 from shared.config import Loaded
 from shared.errors import ConfigFault
 from shared.home import Running, nkey_path, place

@@ -21,7 +21,7 @@ from deploy.snapshot import take
 from organs.notary import FolderShelf
 from organs.notary.ports import MEMORY
 from shared.bus.nats import NatsWire
-from shared.config import Loaded, Settings
+from shared.config import Loaded
 from shared.errors import ConfigFault, LogFault, StorageFault
 from shared.files import private_folder, storing, sync_folder, write_private
 from shared.home import place
@@ -29,6 +29,7 @@ from shared.log.checkpoint import Checkpoint
 from shared.log.note import Note
 from shared.log.store import FolderTiles
 from shared.log.tiles import CHECKPOINT, HEIGHT, WIDTH, Tiles, bundle, tile_path
+from shared.settings import Settings
 from shared.version import VERSION
 
 FORMAT = "nimmerverse-backup-1"

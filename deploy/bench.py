@@ -19,13 +19,14 @@ from nats.aio.client import Client
 from deploy.embedded import Account, Identity, NatsServer
 from organs.steward.ports import TRACE_AGE_S, NatsGround, kept_config, log_config
 from shared.bus import Bus, Draft, Writer
-from shared.bus.nats import NatsWire, connect
+from shared.bus.connecting import connect
+from shared.bus.nats import NatsWire
 from shared.codec import encode
 from shared.constant import constant
 from shared.envelope.keybook import ROOT_PART
 from shared.keys import LocalSigner, load_or_create
 from shared.subjects.keys import KEYS_ENTITY, Genesis, Grant, KeyIntroduced, RootKey
-from shared.subjects.nervous import LoadAssessed
+from shared.subjects.nervous import Extent, LoadAssessed
 from shared.world import RealWorld, new_id
 
 WRITERS = constant(16, "parts", "X-07")
@@ -152,4 +153,5 @@ def table(figures: Sequence[Figure]) -> str:
 
 def _decision(writer: int, number: int) -> LoadAssessed:
     site = f"site{writer}"
-    return LoadAssessed(site, "NORMAL", "NORMAL", "asked", 30, 30_000, number % 1_000_000, 400_000, 300_000, 500_000)
+    cpu, other = Extent(number % 1_000_000, 1_000_000), Extent(400_000, 500_000)
+    return LoadAssessed(site, "NORMAL", "NORMAL", "asked", 3, 3_000, cpu=cpu, memory=other, disk=other, load=other)

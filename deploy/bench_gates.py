@@ -20,7 +20,7 @@ from nats.aio.msg import Msg
 from deploy.attach import living
 from deploy.host import OPERATOR
 from nerves.gate import GateNerve
-from shared.bus.nats import connect
+from shared.bus.connecting import connect
 from shared.codec import decode, encode
 from shared.config import load
 from shared.constant import constant

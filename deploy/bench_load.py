@@ -17,7 +17,7 @@ from pathlib import Path
 
 from deploy.host import OPERATOR
 from shared.bus import Wire
-from shared.bus.nats import connect
+from shared.bus.connecting import connect
 from shared.codec import encode
 from shared.constant import constant
 from shared.envelope import rfc3339

@@ -41,7 +41,7 @@ from shared.log.tiles import CHECKPOINT, Tiles, TileWriter
 from shared.log.tree import HASH_BYTES
 from shared.message import Decision, lookup
 from shared.subjects.keys import KEYS_ENTITY, Genesis, Grant, KeyIntroduced, RootKey
-from shared.subjects.nervous import LoadAssessed
+from shared.subjects.nervous import Extent, LoadAssessed
 from shared.world import World, now_ms
 
 LEAVES = constant(100_000, "leaves", "X-04")
@@ -160,18 +160,18 @@ class SampleLog:
 
 
 def _assessed(first: int, n: int) -> LoadAssessed:
-    site = f"site{first % LANES}"
+    site, extent = f"site{first % LANES}", Extent(100_000, 200_000)
     return LoadAssessed(
         site=site,
         level="NORMAL",
         before="UNKNOWN",
         reason="asked",
-        cpu_ppm=100_000,
-        memory_ppm=100_000,
-        disk_ppm=100_000,
-        load_ppm=100_000,
-        readings=4,
+        readings=3,
         span_ms=n,
+        cpu=extent,
+        memory=extent,
+        disk=extent,
+        load=extent,
     )
 
 

@@ -15,9 +15,9 @@ import psutil
 
 from organs.organd import OrgandOrgan
 from organs.organd.ports import Held
-from shared.config import Settings
 from shared.constant import constant
 from shared.ollama import OllamaClient
+from shared.settings import Settings
 from shared.world import RealWorld
 
 BENCH_TOKENS = constant(8, "tokens", "NIM-16")

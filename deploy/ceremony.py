@@ -19,10 +19,10 @@ from deploy.roots import read_roots
 from organs.steward import grants_of
 from organs.steward.ports import log_config
 from shared.bus import Bus
+from shared.bus.connecting import connect
 from shared.bus.ledger import APPEND_TIMEOUT_S
-from shared.bus.nats import connect
 from shared.codec import encode
-from shared.config import Loaded, Settings
+from shared.config import Loaded
 from shared.constant import constant
 from shared.envelope import Attributes, admit, derive_event_id, pack_event, prepare, read_event, rfc3339, type_of
 from shared.envelope.keybook import Key
@@ -30,6 +30,7 @@ from shared.errors import ConfigFault, KeyFault, Refusal, Refused
 from shared.home import Keys, Running, nkey_path
 from shared.log.entry import Entry
 from shared.part import declaration, grant_request
+from shared.settings import Settings
 from shared.subjects.keys import KEYS_ENTITY, KEYS_LANE, Genesis, KeyIntroduced, KeyRevoked, RootKey
 from shared.subjects.system import GrantRequest
 from shared.version import VERSION

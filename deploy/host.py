@@ -13,9 +13,10 @@ from organs.steward import Door, Ground, NatsGround, OpenDoor
 from organs.steward.ports import log_config
 from shared.bus import Wire
 from shared.bus.bucket import bucket_stream
-from shared.bus.nats import NatsWire, connect, nanoseconds
+from shared.bus.connecting import connect
+from shared.bus.nats import NatsWire, nanoseconds
 from shared.bus.wire import INBOX, inbox_prefix, stream_name
-from shared.config import Settings, redact
+from shared.config import redact
 from shared.constant import constant
 from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import Refusal, Refused, Unreachable
@@ -23,6 +24,7 @@ from shared.home import Keys, Running, born_s, nkey_path, place
 from shared.journal import record
 from shared.keys import Signer
 from shared.message import check_env
+from shared.settings import Settings
 from shared.subjects.models import LEASES
 from shared.subjects.system import GrantRequest
 from shared.world import RealWorld, World

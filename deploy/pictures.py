@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from organs.vision.picture import Picture
 from shared.constant import constant
 from shared.errors import ConfigFault, Refusal, Refused
+from shared.extras import how_to_install
 from shared.subjects.vision import PICTURE_BYTES, Seen
 
 if TYPE_CHECKING:  # it comes with the extra `eyes`
@@ -63,7 +64,7 @@ def upright(raw: bytes) -> tuple[Image.Image, bool]:
     except ModuleNotFoundError:
         raise ConfigFault(
             f"a picture of more than {PICTURE_BYTES} bytes, one that lies on its side, and --out take Pillow, which is "
-            "not installed here: pip install 'nimmerverse[eyes]'"
+            f"not installed here: {how_to_install('eyes')}"
         ) from None
     try:
         with Image.open(io.BytesIO(raw), formats=["PNG", "JPEG"]) as opened:

@@ -15,13 +15,17 @@ from shared.part import Nerve, Part, declaration
 
 @dataclass
 class Recheck:
-    """What a replay found: sizes, void events with their refusals, and decisions that come out differently."""
+    """What a replay found: sizes, void events with their refusals, and decisions that come out differently.
+
+    Only a nerve's own version repeats a decision for certain; what another made is counted apart.
+    """
 
     entries: int = 0
     events: int = 0
     rerun: int = 0
     void: list[str] = field(default_factory=list[str])
     differing: list[str] = field(default_factory=list[str])
+    other_versions: int = 0  #: run again by another version than decided them, and came out differently
 
 
 class Rerun:
@@ -71,8 +75,10 @@ async def recheck(bus: Bus, trusted: str | None, parts: Sequence[Part]) -> Reche
         for rerun in reruns:
             for offset, same in rerun.take(verdict):
                 found.rerun += 1
-                if not same:
-                    version = verdict.sealed.attributes.version if verdict.sealed else ""
+                version = verdict.sealed.attributes.version if verdict.sealed else ""
+                if not same and version != rerun.nerve.version:
+                    found.other_versions += 1
+                elif not same:
                     found.differing.append(
                         f"({verdict.entry.index}, {offset}) of {rerun.nerve.name}, decided by version {version}"
                     )

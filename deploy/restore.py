@@ -30,12 +30,14 @@ from deploy.snapshot import SNAPSHOT_CHUNK_BYTES, put_back
 from organs.notary.ports import notary_folder, tiles_folder
 from shared.audit import LiveSource, Options, Report, verify
 from shared.bus import Bus, Draft
-from shared.bus.nats import NatsWire, connect
-from shared.config import Loaded, Settings
+from shared.bus.connecting import connect
+from shared.bus.nats import NatsWire
+from shared.config import Loaded
 from shared.errors import ConfigFault, Exit, Fault
 from shared.files import private_folder, storing, sync_folder
 from shared.home import Keys, Running, place
 from shared.keys import Signer, load_or_create
+from shared.settings import Settings
 from shared.subjects.keys import KEYS_ENTITY, KEYS_LANE, EpochStarted
 from shared.version import VERSION
 from shared.world import RealWorld, new_id

@@ -16,7 +16,6 @@ from typing import Any, Literal
 from organs.notary import FolderShelf
 from shared.audit import Report
 from shared.bus import Bus
-from shared.config import Settings
 from shared.envelope import KeyBook, leaf_of
 from shared.errors import Exit, LogFault
 from shared.home import place
@@ -25,6 +24,7 @@ from shared.log.note import BadNote, Note
 from shared.log.store import FolderTiles
 from shared.log.tiles import CHECKPOINT, Tiles
 from shared.log.tree import consistency_proof, leaf_hashes, nodes_of, root_from
+from shared.settings import Settings
 
 Kept = Literal["home", "backup", "given"]
 

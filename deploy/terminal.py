@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from shared.config import Settings
+from shared.settings import Settings
 
 #: The product's colour protocol: background by environment, colour by domain (NIM-21).
 ENVIRONMENTS = {"dev": "dark_green", "staging": "dark_orange3", "prod": "blue3"}

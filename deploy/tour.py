@@ -170,7 +170,7 @@ class Tour:
         hold(self.position < found.entries, f"the log ends before position {self.position}")
         return (
             f"{found.entries} entries read back from the genesis, every signature and chain admitted; "
-            f"{found.rerun} decisions run again from their evidence, all the same"
+            f"{found.rerun} decisions run again from their evidence, {_repeated(found)}"
         )
 
     def _auditor(self) -> Auditor:
@@ -267,9 +267,18 @@ def _write(path: Path | None, report: Report) -> None:
             path.write_text(json.dumps(msgspec.to_builtins(report), indent=2) + "\n")
 
 
+def _repeated(found: Recheck) -> str:
+    """Return how decisions came out: those of an earlier version need that version, `audit replay` names it."""
+    if not found.other_versions:
+        return "all the same"
+    return f"all the same but {found.other_versions} that other versions made (`./run audit replay` says which)"
+
+
 def _in_words(row: DecisionRow) -> str:
     decided = msgspec.json.decode(row.data, type=LoadAssessed)
-    return f"{decided.site} is {decided.level} (cpu {decided.cpu_ppm // 10_000} %, from {decided.readings} readings)"
+    assert decided.cpu is not None, "asked, it decides from readings"
+    cpu = f"cpu {decided.cpu.least_ppm // 10_000} to {decided.cpu.most_ppm // 10_000} %"
+    return f"{decided.site} is {decided.level} ({cpu} in {decided.readings} readings)"
 
 
 _NEXT = """
@@ -278,5 +287,5 @@ _NEXT = """
     ./run watch                         see every message, decoded and verified
     ./run request nervous.overload.assess.request '{"site": "…"}'
     ./run replay                        the whole log, every entry admitted again
-    ./run part ./my_cell.py             your own cell (README has one in 25 lines)
+    ./run part docs/my_cell.py          your own cell: copy this one, which the README explains
 """

@@ -17,12 +17,12 @@ from shared.audit import FolderSource, LiveSource, Options, Report, Snapshot, ve
 from shared.audit.bundle import VERIFIER
 from shared.audit.evidence import check_proof, evidence_of, signed_tree
 from shared.bus import Bus
-from shared.config import Settings
 from shared.errors import Exit, Fault, Refusal
 from shared.files import private_folder, storing
 from shared.home import place
 from shared.log.store import FolderTiles
 from shared.log.tiles import CHECKPOINT, WIDTH, bundle, tile_path
+from shared.settings import Settings
 from shared.subjects.log import ProofRequest
 
 PATIENCE_TRIES = 100

@@ -12,37 +12,51 @@ Three families, and only three:
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import msgspec
 
 
 class Exit(IntEnum):
-    """Exit codes of the command line; they never change their meaning."""
+    """Exit codes of the command line; they never change their meaning. Each has its words, as every help lists them."""
 
-    OK = 0
-    FAILED = 1  #: a check, a step or a test did not hold
-    USAGE = 2  #: the command line itself is wrong
-    CONFIG = 3  #: a setting is unknown or invalid
-    IN_USE = 4  #: a folder or port belongs to another process
-    UNREACHABLE = 5  #: a server is missing or does not answer
-    KEY = 6  #: a key file is unreadable or its passphrase is wrong
-    REFUSED = 7  #: a typed refusal came back, or permission is missing
-    STORAGE = 8  #: the disk is full or not writable
-    UNKNOWN_SIGNER = 10  #: an audit found everything consistent, but nobody said whom to trust
-    TAMPERED = 11  #: an entry, a tile, a signature or a view's row is not what the log committed to; the first is named
-    INCOMPLETE = 12  #: entries that a checkpoint commits to are missing; the range is named
-    STALE = 13  #: the newest checkpoint is older than was asked for
-    FUTURE = 14  #: a checkpoint or an entry is from the future
-    TRUNCATED = 15  #: a bundle or a file of it was cut short
-    ENLARGED = 16  #: a bundle holds more than it lists
-    MIXED = 17  #: a bundle is made of parts of two logs
-    WRONG_SIGNER = 18  #: the signer is not the trusted one
-    BAD_PROOF = 19  #: a proof has the wrong size or does not lead to the checkpoint's root
-    FORKED = 20  #: two checkpoints of one log contradict each other
-    VOID = 21  #: everything is as signed, and some entries are void: they were refused, and take no effect
-    LOST = 22  #: entries that a kept checkpoint commits to are gone, and the log itself says so in an epoch
-    INTERRUPTED = 130
+    words: str
+
+    def __new__(cls, code: int, words: str) -> Self:
+        """Make a member that is its code and has its words."""
+        made = int.__new__(cls, code)
+        made._value_ = code
+        made.words = words
+        return made
+
+    OK = 0, "done"  #: all held
+    FAILED = 1, "a check or step did not hold"  #: a check, a step or a test did not hold
+    USAGE = 2, "wrong usage"  #: the command line itself is wrong
+    CONFIG = 3, "a setting is wrong"  #: a setting is unknown or invalid
+    IN_USE = 4, "folder or port in use"  #: a folder or port belongs to another process
+    UNREACHABLE = 5, "a server is missing"  #: a server is missing or does not answer
+    KEY = 6, "key or passphrase"  #: a key file is unreadable or its passphrase is wrong
+    REFUSED = 7, "refused"  #: a typed refusal came back, or permission is missing
+    STORAGE = 8, "disk full or not writable"
+    UNKNOWN_SIGNER = 10, "consistent, signer unknown"  #: all is consistent, but nobody said whom to trust
+    TAMPERED = 11, "tampered"  #: an entry, tile, signature or view's row is not as the log says; the first is named
+    INCOMPLETE = 12, "incomplete"  #: entries that a checkpoint commits to are missing; the range is named
+    STALE = 13, "stale"  #: the newest checkpoint is older than was asked for
+    FUTURE = 14, "from the future"  #: a checkpoint or an entry is from the future
+    TRUNCATED = 15, "truncated"  #: a bundle or a file of it was cut short
+    ENLARGED = 16, "enlarged"  #: a bundle holds more than it lists
+    MIXED = 17, "mixed"  #: a bundle is made of parts of two logs
+    WRONG_SIGNER = 18, "wrong signer"  #: the signer is not the trusted one
+    BAD_PROOF = 19, "bad proof"  #: a proof has the wrong size or does not lead to the checkpoint's root
+    FORKED = 20, "forked"  #: two checkpoints of one log contradict each other
+    VOID = 21, "void entries"  #: all is as signed, and some entries are void: they were refused, and take no effect
+    LOST = 22, "lost"  #: entries that a kept checkpoint commits to are gone, and the log itself says so in an epoch
+    INTERRUPTED = 130, "interrupted by Ctrl-C or SIGTERM, which stop `up` and `part` in order: those end with 0"
+
+    @property
+    def is_of_an_audit(self) -> bool:
+        """Whether this is what an audit found, not how a command ended."""
+        return Exit.UNKNOWN_SIGNER <= self < Exit.INTERRUPTED
 
 
 class Code(msgspec.Struct, frozen=True):

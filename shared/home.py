@@ -16,10 +16,10 @@ from pathlib import Path
 
 import psutil
 
-from shared.config import Settings
 from shared.errors import ConfigFault, KeyFault
 from shared.files import private_folder, write_private
 from shared.keys import MODERATE, Cost, Keyring, LocalSigner, ProxiedKey, Signer, Token, load_or_create, obtain
+from shared.settings import Settings
 from shared.world import World
 
 CLOCK_STEP_S = 60.0  #: how far the machine's clock may be set between a process's start and a look at it, s

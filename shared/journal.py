@@ -10,7 +10,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
-from shared.config import Level
+from shared.settings import Level
 
 ROOT: Final = "nimmerverse"
 
@@ -48,6 +48,10 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
         "The signing proxy signed for `caller` with `key`; `digest` is BLAKE3 of what was signed.",
     ),
     "signature_refused": ("warning", "The signing proxy refused `caller`; `code` and `detail` say why."),
+    "extra_missing": (
+        "warning",
+        "A part works without its optional extra and refuses what needs it; `detail` says how that is installed.",
+    ),
     "notary_signs": (
         "info",
         "The notary signs from here on; others verify it with `key`, and `second`.",

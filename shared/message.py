@@ -10,35 +10,39 @@ one subject token. Five bases give the kind: Signal (and Wave), Request, Reply, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Literal, dataclass_transform
 
 import msgspec
-from msgspec import inspect as schema
 
 from shared.constant import constant
+from shared.declaration import (
+    EVENT_TOKEN,
+    MAX_MESSAGE_BYTES,
+    DeclarationError,
+    Kind,
+    Stream,
+    check_kept,
+    check_place,
+    check_types,
+    fields_of,
+    is_event,
+    overlap,
+)
 
-MAX_MESSAGE_BYTES = constant(60_000, "bytes", "X-12")
-MAX_LARGE_BYTES = constant(700_000, "bytes", "X-12")  # in base64 too within the 1 MiB that a NATS server takes
 MAX_ENTITY_CHARS = constant(128, "characters", "X-01")
-EVENT_TOKEN = constant("event", "token", "X-01")
-EVENT_TOKENS = constant(5, "tokens", "X-01")
 SUBJECTS_KNOWN = constant(4_096, "subjects", "X-12")
 
-Kind = Literal["signal", "request", "reply", "decision"]
 MESSAGE_ID_BYTES = constant(16, "bytes", "BIZ-01")
 MessageId = Annotated[bytes, msgspec.Meta(min_length=MESSAGE_ID_BYTES, max_length=MESSAGE_ID_BYTES)]
 Ppm = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]  #: a share, in millionths
-Stream = Literal["log", "transitions"]
+MAX_DOMAIN_CHARS = constant(64, "characters", "NIM-03")
+Domain = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_DOMAIN_CHARS)]  #: what a wave is about, in a word
+Cost = Annotated[int, msgspec.Meta(ge=0)]  #: in millionths of a lifeforce
 
 _SUBJECT = re.compile(r"[a-z][a-z0-9_-]*(\.([a-z0-9_-]+|\{[a-z_]+\})){2,}")
 _ENV = re.compile(r"[a-z][a-z0-9_-]*")
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
-
-
-class DeclarationError(TypeError):
-    """A message class or a part is declared wrongly; the sentence says what was found and what is expected."""
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
@@ -128,10 +132,10 @@ class AnyWave(Signal):
     source: str  #: its subject without environment and `.wave`; the server lets nobody else publish there
     wave_id: MessageId
     taken_ms: int  #: by its header, or when it came
-    domain: str
+    domain: Domain
     confidence_ppm: Ppm
     content: str
-    cost_ulf: int
+    cost_ulf: Cost
     polarity: Literal[-1, 1] = 1
     direction_cdeg: int | None = None
     beat: int = 0
@@ -154,19 +158,19 @@ class Wave(_Felt):
     Its subject is `domain.service.detail.wave`; without the last token it names the wave's *source*.
     """
 
-    domain: str
+    domain: Domain
     confidence_ppm: Ppm
     content: str
-    cost_ulf: int
+    cost_ulf: Cost
 
 
 class AnyWaveFields(msgspec.Struct, frozen=True):
     """What every wave has, in whatever order; other fields are its class's own."""
 
-    domain: str
+    domain: Domain
     confidence_ppm: Ppm
     content: str
-    cost_ulf: int
+    cost_ulf: Cost
     polarity: Literal[-1, 1] = 1
     direction_cdeg: int | None = None
     beat: int = 0
@@ -225,10 +229,10 @@ def _find(subject: str) -> type[Message] | None:
     """Return the class of a subject without its environment; asked for every message, so answers are kept."""
     tokens = tuple(subject.split("."))
     found = _BY_SHAPE.get(tokens)
-    if found is None and _is_event(tokens):
+    if found is None and is_event(tokens):
         found = _BY_SHAPE.get((tokens[0], tokens[1], EVENT_TOKEN, "*", tokens[4]))
     if found is None:
-        found = next((cls for shape, cls in _BY_SHAPE.items() if "*" in shape and _overlap(shape, tokens)), None)
+        found = next((cls for shape, cls in _BY_SHAPE.items() if "*" in shape and overlap(shape, tokens)), None)
     return found
 
 
@@ -240,7 +244,7 @@ def is_wave(subject: str) -> bool:
 
 def lane_of(subject: str) -> str | None:
     """Return the lane of a decision's full subject, or None when it is not shaped like one."""
-    return subject.rsplit(".", 1)[0] if _is_event(tuple(subject.split(".")[1:])) else None
+    return subject.rsplit(".", 1)[0] if is_event(tuple(subject.split(".")[1:])) else None
 
 
 def check_env(env: str) -> str:
@@ -273,141 +277,28 @@ def _register(cls: type[Message]) -> None:
     name, template = f"{cls.__module__}.{cls.__qualname__}", cls.template
     if not _SUBJECT.fullmatch(template):
         raise DeclarationError(f"{name}: subject {template!r} is not domain.service.detail in lower-case tokens")
-    fields = {field.name: field for field in _fields(cls)}
+    fields = fields_of(cls)
+    names = [field.name for field in fields]
     for token in cls.tokens:
-        if token[0] == "{" and token[1:-1] not in fields:
+        if token[0] == "{" and token[1:-1] not in names:
             raise DeclarationError(f"{name}: subject token {token} is not a field of the message")
-    for field in fields:
+    for field in names:
         if field in vars(Message) or field in vars(Decision):
             raise DeclarationError(
                 f"{name}: field {field!r} would hide what every message class says of itself; rename it"
             )
-    _check_place(cls, name)
+    check_place(cls, name)
     if issubclass(cls, Wave) and (len(cls.tokens) != len(AnyWave.tokens) or cls.tokens[-1] != AnyWave.tokens[-1]):
         raise DeclarationError(f"{name}: the subject of a wave is domain.service.detail.wave, found {template!r}")
     if cls.kind == "request" and cls.reply is None:
         raise DeclarationError(f"{name}: a request declares its reply class")
-    has_float = _check_types(cls, name)
+    has_float = check_types(cls, fields, name)
     shape = tuple("*" if token[0] == "{" else token for token in cls.tokens)
     for other_shape, other in _BY_SHAPE.items():
-        if _overlap(shape, other_shape):
+        if overlap(shape, other_shape):
             raise DeclarationError(f"{name}: {template!r} already belongs to {other.__module__}.{other.__qualname__}")
-    _check_kept(cls, name)
+    check_kept(cls, name)
     cls.has_float = has_float
     _REGISTRY[template] = cls
     _BY_SHAPE[shape] = cls
     _find.cache_clear()
-
-
-def _check_place(cls: type[Message], name: str) -> None:
-    """Refuse a subject that a decision must not have, or that only a decision may have."""
-    if cls.kind == "decision":
-        if not (_is_event(cls.tokens) and cls.tokens[3][0] == "{" and cls.tokens[4][0] != "{"):
-            raise DeclarationError(
-                f"{name}: a decision's subject is domain.service.event.{{entity}}.type, found {cls.template!r}"
-            )
-    elif cls.tokens[2:3] == (EVENT_TOKEN,):
-        raise DeclarationError(f"{name}: the third token 'event' is reserved for decisions")
-    if cls.confidential and (cls.kind not in ("request", "reply") or "{" in cls.template):
-        raise DeclarationError(
-            f"{name}: only a request or reply on a fixed subject may carry personal data in the open; seal it"
-        )
-    if cls.max_bytes > MAX_MESSAGE_BYTES and (cls.kind not in ("request", "reply") or cls.max_bytes > MAX_LARGE_BYTES):
-        raise DeclarationError(
-            f"{name}: only a request or reply may be larger than {MAX_MESSAGE_BYTES} bytes, and up to {MAX_LARGE_BYTES}"
-        )
-    if cls.urgent and cls.kind != "signal":
-        raise DeclarationError(f"{name}: only a signal goes out before the log has what it rests on")
-
-
-def _check_kept(cls: type[Message], name: str) -> None:
-    """Refuse what no stream beside the log could keep."""
-    if cls.kind in ("signal", "reply") and cls.tokens[2][0] == "{":
-        raise DeclarationError(
-            f"{name}: the third token of what may be traced is fixed, or its stream would overlap the log's; "
-            f"found {cls.template!r}"
-        )
-    if cls.stream not in (None, "log", "transitions"):
-        raise DeclarationError(
-            f"{name}: stream={cls.stream!r} is none; a turn is one of the `transitions`, and whether anything else is "
-            "kept is its part's garden to say"
-        )
-
-
-def _is_event(tokens: tuple[str, ...]) -> bool:
-    """Say whether a subject without its environment is domain.service.event.entity.type."""
-    return len(tokens) == EVENT_TOKENS and tokens[2] == EVENT_TOKEN
-
-
-def _fields(cls: type[Message]) -> tuple[schema.Field, ...]:
-    described = schema.type_info(cls)
-    assert isinstance(described, schema.StructType)
-    return described.fields
-
-
-#: Types with one canonical MessagePack form that any reader knows; a decision holds nothing else.
-_EXACT = (
-    *(
-        schema.NoneType,
-        schema.BoolType,
-        schema.IntType,
-        schema.StrType,
-        schema.BytesType,
-        schema.LiteralType,
-        schema.EnumType,
-    ),
-    *(schema.ListType, schema.VarTupleType, schema.TupleType, schema.DictType, schema.UnionType, schema.StructType),
-)
-_MAY_BE_FLOAT = (schema.FloatType, schema.AnyType)
-
-
-def _check_types(cls: type[Message], name: str) -> bool:
-    """Refuse fields that are not plain MessagePack, and floats in decisions; return whether a value may be a float."""
-    found = [node for field in _fields(cls) for node in _nodes(field.type, set())]
-    has_float = any(isinstance(node, _MAY_BE_FLOAT) for node in found)
-    if cls.kind == "decision" and has_float:
-        raise DeclarationError(
-            f"{name}: decisions carry integers only (ppm, ms, micro-credits); a float differs between processors"
-        )
-    for node in found:
-        if not isinstance(node, (*_EXACT, *_MAY_BE_FLOAT)):
-            raise DeclarationError(
-                f"{name}: {type(node).__name__} is not plain MessagePack; a set has no order, a time is ms"
-            )
-        if isinstance(node, schema.DictType) and not isinstance(
-            node.key_type, (schema.StrType, schema.LiteralType, schema.EnumType)
-        ):
-            raise DeclarationError(
-                f"{name}: the keys of a dict are text in plain MessagePack, found {type(node.key_type).__name__}"
-            )
-    return has_float
-
-
-def _nodes(node: schema.Type, met: set[int]) -> Iterator[schema.Type]:
-    """Yield a type and every type inside it once, also where a struct holds itself."""
-    if id(node) in met:
-        return
-    met.add(id(node))
-    yield node
-    for inside in _inside(node):
-        yield from _nodes(inside, met)
-
-
-def _inside(node: schema.Type) -> tuple[schema.Type, ...]:
-    match node:
-        case schema.ListType() | schema.VarTupleType():
-            return (node.item_type,)
-        case schema.TupleType():
-            return node.item_types
-        case schema.DictType():
-            return (node.key_type, node.value_type)
-        case schema.UnionType():
-            return node.types
-        case schema.StructType():
-            return tuple(field.type for field in node.fields)
-        case _:
-            return ()
-
-
-def _overlap(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
-    return len(a) == len(b) and all(x == y or "*" in (x, y) for x, y in zip(a, b, strict=True))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Refusal, Refused
 from shared.files import private_folder, write_private
 from shared.home import place
+from shared.settings import Settings
 
 MAX_MODEL_BYTES = constant(256_000_000, "bytes", "NIM-14")
 _DIGEST = re.compile(r"[0-9a-f]{64}")

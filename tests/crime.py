@@ -16,7 +16,8 @@ from deploy.host import EmbeddedHost
 from deploy.organism import Organism
 from organs.notary import NotaryOrgan
 from shared.bus import Bus, Draft
-from shared.bus.nats import NatsWire, connect
+from shared.bus.connecting import connect
+from shared.bus.nats import NatsWire
 from shared.config import load
 from shared.home import Keys
 from shared.keys import load_or_create

@@ -6,11 +6,11 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from shared.config import Settings
 from shared.journal import record
 from shared.message import MAX_ENTITY_CHARS, Decision, Request, Signal
 from shared.part import Garden, Organ
 from shared.personal import Personal
+from shared.settings import Settings
 from shared.subjects.system import Decided
 from shared.vault import PersonKeys, people_of, simulated_people
 from shared.world import SimWorld, World

@@ -18,7 +18,8 @@ from deploy.embedded import Account, Identity, NatsServer
 from organs.steward import SimGround as StewardsGround
 from organs.steward.ports import leases_config
 from shared.bus import Bus, Draft, Wire, stream_name
-from shared.bus.nats import NatsWire, connect
+from shared.bus.connecting import connect
+from shared.bus.nats import NatsWire
 from shared.bus.sim import Faults, SimDurable, SimServer, SimStream, SimWire
 from shared.bus.wire import inbox_prefix
 from shared.keys import LocalSigner, NkeyPair, nkey_pair

@@ -8,9 +8,9 @@ from typing import ClassVar, Protocol
 
 import psutil
 
-from shared.config import Settings
 from shared.constant import constant
 from shared.part import Cell
+from shared.settings import Settings
 from shared.subjects.nervous import BatteryState, BatteryWave
 from shared.subjects.system import Tick
 from shared.world import SimWorld, World

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from cells.distance_cell.ports import RANGERS_AT, Ranger, Ranges, SimRanger, found_rangers
-from shared.config import Settings
 from shared.constant import constant
 from shared.part import Cell
+from shared.settings import Settings
 from shared.subjects.body import LEFT_CDEG, OBSTACLE_MM, RIGHT_CDEG, STOPPING_MM, DistanceWave, Quality, Range
 from shared.subjects.system import Tick
 from shared.world import SimWorld, World

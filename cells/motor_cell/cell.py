@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from shared.config import Settings
 from shared.constant import constant
 from shared.part import Cell
+from shared.settings import Settings
 from shared.subjects.body import MotorState, MotorWave
 from shared.subjects.system import Tick
 from shared.world import SimWorld, World, now_ms

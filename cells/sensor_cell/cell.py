@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from cells.sensor_cell.vitals import MachineVitals, SimVitals, Vitals
-from shared.config import Settings
 from shared.constant import constant
 from shared.part import Cell
+from shared.settings import Settings
 from shared.subjects.nervous import VitalsWave
 from shared.subjects.system import Tick
 from shared.world import SimWorld, World

@@ -1,1 +1,1 @@
-"""The commands of `nimmerverse`, one module per group; the parser is in deploy/cli.py."""
+"""The commands of `nimmerverse`, one module per group; what they are called with is in deploy/usage."""

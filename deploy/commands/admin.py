@@ -17,12 +17,14 @@ from deploy.commands.task import finish
 from deploy.host import OPERATOR
 from deploy.keychange import revoke, rotate
 from deploy.terminal import Terminal
-from shared.config import Loaded, Settings, redact
+from deploy.usage import COMMANDS
+from shared.config import Loaded, redact
 from shared.constant import constant
 from shared.envelope.keybook import ROOT_PART, Key
 from shared.errors import ConfigFault, Exit, Fault, KeyFault, Refused, StorageFault, Unreachable
 from shared.home import Keys, Running, nkey_path, place
 from shared.keys import Keyring, Signer, obtain
+from shared.settings import Settings
 from shared.vault import Vault, vault_exists, vault_folder
 from shared.world import RealWorld
 
@@ -117,8 +119,6 @@ def doctor(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 def completion(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Print a completion script for bash, zsh or fish."""
-    from deploy.cli import COMMANDS
-
     names = " ".join(sorted(COMMANDS))
     scripts = {
         "bash": f"complete -W '{names}' nimmerverse ./run",

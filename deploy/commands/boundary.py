@@ -120,14 +120,15 @@ def ask(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 
 def correct(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
-    """Have the log say which call is right in a state, so that a model learns it."""
+    """Have the log say which call is right in a state, so that a model learns it when one is next trained."""
     state = _state(args.values)
 
     async def main() -> Exit:
         answer = await _asked(CorrectCall(state, args.call), loaded, terminal)
         assert isinstance(answer, Decided)
         shown = {"index": answer.index, "offset": answer.offset, "proof": answer.proof}
-        terminal.give(shown, f"{args.call} is right, says ({answer.index}, {answer.offset})")
+        learned = "a model learns it when one is next trained (`nimmerverse train boundary --from-log`)"
+        terminal.give(shown, f"{args.call} is right, says ({answer.index}, {answer.offset}); {learned}")
         return Exit.OK
 
     return finish(main())
@@ -177,7 +178,7 @@ def status(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     async def main() -> Exit:
         said = await _asked(BoundaryStatus(), loaded, terminal)
         assert isinstance(said, BoundaryStated)
-        counts = f"{said.by_model} by a model, {said.by_translator} by the rules, {said.nacked} nacked"
+        counts = f"{said.by_model} by a model, {said.by_translator} by the rules, {said.nacked} nacked since the start"
         because = f" ({said.reason})" if said.reason else ""
         terminal.give(msgspec.to_builtins(said), f"{said.speaker} speaks; model {said.state}{because}; {counts}")
         return Exit.OK
@@ -185,7 +186,20 @@ def status(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     return finish(main())
 
 
+def fields_in_words() -> str:
+    """Return the fields of a state with their ranges, as the help shows them."""
+    rows = (f"  {field.name:<8} {field.low} to {field.high} {field.unit}" for field in TASK.fields)
+    return "\n".join(("fields of a state, every one whole:", *rows))
+
+
 def _state(values: list[str]) -> dict[str, int]:
+    """Return a state that was written as FIELD=NUMBER each, or as the JSON object that `ask` takes too."""
+    text = " ".join(values)
+    if text.lstrip().startswith("{"):
+        try:
+            return msgspec.json.decode(text, type=dict[str, int])
+        except msgspec.DecodeError as error:
+            raise ConfigFault(f"{text!r} is no JSON object of whole numbers ({error})") from None
     state: dict[str, int] = {}
     for item in values:
         name, _, number = item.partition("=")

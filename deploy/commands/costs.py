@@ -18,6 +18,8 @@ from shared.subjects.thalamus import BeatClosed, CostsObserved, Observed, Rested
 
 UNREPORTED = "energy: this machine reports none that may be read (Linux: /sys/class/powercap/*/energy_uj)"
 
+NOTHING_YET = "nothing is measured yet: the thalamus writes the first account within ten minutes"
+
 
 def costs(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Print what one message of each part has cost lately, what the part used last, and what lifeforce is left."""
@@ -27,12 +29,12 @@ def costs(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             newest, balance, resting = await read_costs(bus)
         rows = [newest[what] for what in sorted(newest)]
         shown = {"balance_ulf": balance, "resting": resting, "costs": msgspec.to_builtins(rows)}
-        lines = [_line(observed) for observed in rows]
+        lines = [line_of(observed) for observed in rows]
         if rows and all(observed.energy_uj is None for observed in rows):
             lines.append(UNREPORTED)
         if balance is not None:
             lines.append(f"balance {balance / 1e6:.1f} LF" + (", so who may rest rests" if resting else ""))
-        terminal.give(shown, "\n".join(lines) or "no account yet: the thalamus writes one every ten minutes at least")
+        terminal.give(shown, "\n".join(lines) if rows or balance is not None else NOTHING_YET)
         return Exit.OK
 
     return finish(main())
@@ -53,7 +55,10 @@ async def read_costs(bus: Bus) -> tuple[dict[str, Observed], int | None, bool]:
     return newest, balance, resting
 
 
-def _line(o: Observed) -> str:
+def line_of(o: Observed) -> str:
+    """Return what one part costs, for people."""
+    if not o.observations:
+        return f"{o.what:<14} nothing is measured yet: no message of it in any account"
     energy = "" if o.energy_uj is None else f"  {o.energy_uj / 1e6:.3f} J"
     one = f"{o.mean_ulf / 1e6:.6f} ± {o.spread_ulf / 1e6:.6f} LF a message"
     time = f"{o.cpu_us / 1e3:.1f} of {o.elapsed_us / 1e3:.1f} ms on a processor"

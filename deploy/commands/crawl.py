@@ -35,6 +35,8 @@ def crawl(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         "entries": told.entries, "crashes": told.crashes, "runs": summaries, "held": all(map(held, summaries)),
     }  # fmt: skip
     terminal.give(document, _page(told, summaries, document))
+    if args.plot:
+        terminal.note(f"wrote {args.plot}: the last arena and the way through it")
     return Exit.OK if document["held"] else Exit.FAILED
 
 

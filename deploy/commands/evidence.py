@@ -27,7 +27,7 @@ from shared.audit.diff import Difference, difference
 from shared.audit.evidence import Evidence, entries_of, events_of, evidence_of, signed_tree
 from shared.audit.evidence import check_proof as check_proof_file
 from shared.audit.export import dsse, in_toto, in_toto_of_bundle, prov
-from shared.config import Loaded, Settings
+from shared.config import Loaded
 from shared.envelope import Verdict, covers
 from shared.envelope.keybook import NOTARY_PART
 from shared.errors import ConfigFault, Exit, KeyFault, Refusal, Refused
@@ -38,6 +38,7 @@ from shared.log.checkpoint import open_checkpoint
 from shared.log.note import BadNote
 from shared.log.store import FolderTiles
 from shared.message import lane_of
+from shared.settings import Settings
 from shared.subjects.keys import KEYS_LANE
 from shared.world import RealWorld
 

@@ -7,22 +7,20 @@ from pathlib import Path
 
 import msgspec
 
-from deploy.attach import operator
+from deploy.commands.asking import ask_organ
 from deploy.commands.task import finish
 from deploy.pictures import Sent, outlined, prepared, scaled
 from deploy.terminal import Terminal
 from organs.vision.choosing import detectors
 from organs.vision.detector import check_extra, try_out
 from organs.vision.naming import named, read_names
-from shared.bus import Bus
 from shared.config import Loaded
-from shared.errors import ConfigFault, Exit, NotPermitted, Refusal, Refused
+from shared.errors import ConfigFault, Exit, Refusal, Refused
 from shared.files import storing
-from shared.message import Reply
 from shared.models import MAX_MODEL_BYTES, check_wanted
 from shared.subjects.vision import Seen, VisionReply, VisionRequest
 
-PARTS = ("organs.vision",)
+_VISION = "organs.vision"
 
 
 def look(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -35,27 +33,12 @@ def look(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
     async def main() -> Exit:
         request = VisionRequest(sent.raw, round(1e6 * args.least), args.personal)
-        async with operator(loaded, terminal.note, PARTS) as bus:
-            answer = await _asked(bus, request, args.timeout)
+        answer = await ask_organ(_VISION, request, args.timeout, loaded, terminal)
         assert isinstance(answer, VisionReply)
         _show(answer, sent, args.out, terminal)
         return Exit.OK
 
     return finish(main())
-
-
-async def _asked(bus: Bus, request: VisionRequest, timeout_s: float) -> Reply:
-    """Return the answer. Refused with its refusal, and with what to do where nobody here sees."""
-    try:
-        answer = await bus.request(request, timeout_s)
-    except NotPermitted as unknown:  # the organism has never met the organ
-        answer = Refusal("B006", str(unknown))
-    if not isinstance(answer, Refusal):
-        return answer
-    if answer.code == "B006":
-        hint = "`nimmerverse part organs.vision` runs the eyes"
-        raise Refused(Refusal("B006", f"{answer.detail or answer.name}; {hint}"))
-    raise Refused(answer)
 
 
 def _show(answer: VisionReply, sent: Sent, out: Path | None, terminal: Terminal) -> None:

@@ -25,6 +25,7 @@ from shared.subjects.gates import (
 from shared.subjects.thalamus import AttentionChanged, BeatClosed, Escalated, Rested, Routed, Withheld
 
 BAR = constant(20, "characters", "NIM-11")
+SMALL_ULF = constant(1_000_000, "micro-lifeforce", "NIM-11")
 DOMAIN_CHARS = constant(14, "characters", "NIM-11")
 
 SHOWN = (
@@ -128,4 +129,6 @@ def _share(ppm: int) -> str:
 
 
 def _lf(ulf: int) -> str:
-    return f"{ulf / 1e6:.1f} LF"
+    """Return an amount in lifeforce; a small one with every digit that is not 0."""
+    small = ulf and abs(ulf) < SMALL_ULF
+    return f"{f'{ulf / 1e6:.6f}'.rstrip('0') if small else f'{ulf / 1e6:.1f}'} LF"

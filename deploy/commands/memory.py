@@ -12,7 +12,9 @@ from deploy.attach import operator
 from deploy.commands.task import finish
 from deploy.passages import files_of, read_passages
 from deploy.terminal import Terminal
+from organs.cognition.quoting import NEAR_PPM, NO_WORDS
 from organs.memory import PlainPassages, digest_of, recall
+from organs.memory.retention import id_of
 from shared.bus import Bus
 from shared.config import Loaded
 from shared.constant import constant
@@ -54,29 +56,42 @@ def add(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         texts = [(str(path)[-ORIGIN_CHARS:], path) for path in files_of(args.files)]
         cut = [(name, read_passages(path, name, args.kind)) for name, path in texts]
         async with operator(loaded, terminal.note) as bus:
-            index = -1
+            index, unchanged = -1, 0
             for name, passages in cut:
+                if not args.person and await _is_held(bus, name, passages):
+                    unchanged += 1
+                    terminal.say(f"{'unchanged':>15}  {name}")
+                    continue
                 index = max(index, await _remember(bus, name, passages, args.person))
                 terminal.say(f"{len(passages):>5} passages  {name}")
             status = await _applied(bus, index)
         count = sum(len(passages) for _, passages in cut)
-        told = {"files": len(cut), "passages": count, "index": index, "remembered": status.passages}
-        terminal.give(told, f"{count} passages of {len(cut)} files; memory holds {status.passages}")
+        told = {"files": len(cut), "unchanged": unchanged, "passages": count, "index": index}
+        left = f", {unchanged} of them unchanged" if unchanged else ""
+        text = f"{count} passages of {len(cut)} files{left}; memory holds {status.passages}"
+        terminal.give(told | {"remembered": status.passages}, text)
         return Exit.OK
 
     return finish(main())
 
 
 def search(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
-    """Print the passages that are nearest in meaning to a text."""
+    """Print the passages that are nearest in meaning to a text, and say which are too far from it for an answer."""
+    text = " ".join(args.text)
+    if not text.strip():
+        raise Refused(NO_WORDS)
 
     async def main() -> Exit:
-        asked = MemoryRequest(" ".join(args.text), args.limit, tuple(args.kind), 0)
+        asked = MemoryRequest(text, args.limit, tuple(args.kind), 0)
         async with operator(loaded, terminal.note) as bus:
             found = await _asked(bus, asked, MemoryReply)
         read = [(one, await _text(one, loaded) if args.open else one.text) for one in found.recalled]
-        lines = [f"{one.similarity_ppm / 1e6:.2f}  {_line(one)}\n{text or _sealed(one)}\n" for one, text in read]
-        shown = [msgspec.to_builtins(one) | {"text": text} for one, text in read]
+        lines = [f"{_nearness(one)}  {_line(one)}\n{said or _sealed(one)}\n" for one, said in read]
+        near = [one.similarity_ppm >= NEAR_PPM for one in found.recalled]
+        shown = [
+            msgspec.to_builtins(one) | {"text": said, "near": is_near}
+            for (one, said), is_near in zip(read, near, strict=True)
+        ]
         terminal.give(shown, "\n".join(lines) or "memory holds nothing")
         return Exit.OK
 
@@ -157,6 +172,11 @@ def rebuild(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     return finish(main())
 
 
+async def _is_held(bus: Bus, name: str, passages: Sequence[Passage]) -> bool:
+    """Say whether memory holds exactly these passages of a source: to remember them again would say nothing new."""
+    return {id_of(passage) for passage in passages} == {one.id async for one in _all(bus, name)}
+
+
 async def _remember(bus: Bus, name: str, passages: Sequence[Passage], person: str) -> int:
     """Return the index of the last decision to remember these; the first batch takes the place of what was before."""
     index = -1
@@ -206,6 +226,11 @@ async def _text(one: Recalled, loaded: Loaded) -> str:
     if one.sealed is None:
         return one.text
     return await people_of(loaded.settings, RealWorld(loaded.settings.env)).open(one.sealed)
+
+
+def _nearness(one: Recalled) -> str:
+    near = f"{one.similarity_ppm / 1e6:.2f}"
+    return near if one.similarity_ppm >= NEAR_PPM else f"{near} (an answer takes {NEAR_PPM / 1e6:.2f})"
 
 
 def _line(one: Recalled) -> str:

@@ -19,13 +19,14 @@ from deploy.terminal import Terminal
 from shared.audit import Options, Report
 from shared.audit import verify as verify_log
 from shared.audit.report import Judged
-from shared.config import Loaded, Settings
+from shared.config import Loaded
 from shared.envelope import Verdict, covers
 from shared.errors import ConfigFault, Exit
 from shared.log.entry import Position
 from shared.message import decode_token, lane_of
 from shared.part import Nerve, Part, declaration
 from shared.personal import persons
+from shared.settings import Settings
 from shared.vault.erasures import erased_by
 from shared.world import RealWorld
 

@@ -6,18 +6,16 @@ from argparse import Namespace
 
 import msgspec
 
-from deploy.attach import operator
+from deploy.commands.asking import ask_organ
 from deploy.commands.task import finish
 from deploy.terminal import Terminal
 from shared.config import Loaded
-from shared.errors import ConfigFault, Exit, NotPermitted, Refusal, Refused
+from shared.errors import ConfigFault, Exit
 from shared.files import write_private
-from shared.message import Reply, Request
 from shared.subjects.speech import HearReply, HearRequest, SpeakReply, SpeakRequest
 from shared.world import RealWorld, new_id
 
 _VOICE, _EARS = "organs.voice", "organs.ears"
-UNHEARD = "B006"
 
 
 def say(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -26,7 +24,7 @@ def say(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     asked = SpeakRequest(utterance, " ".join(args.text), args.voice, args.speed)
 
     async def main() -> Exit:
-        spoken = await _ask(_VOICE, asked, args.timeout, loaded, terminal)
+        spoken = await ask_organ(_VOICE, asked, args.timeout, loaded, terminal)
         assert isinstance(spoken, SpeakReply)
         write_private(args.out.absolute(), spoken.audio)
         told = {name: value for name, value in msgspec.to_builtins(spoken).items() if name != "audio"}
@@ -45,23 +43,9 @@ def hear(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         raise ConfigFault(f"{args.file} cannot be read ({error}); name a WAV file") from None
 
     async def main() -> Exit:
-        heard = await _ask(_EARS, HearRequest(audio, args.answer), args.timeout, loaded, terminal)
+        heard = await ask_organ(_EARS, HearRequest(audio, args.answer), args.timeout, loaded, terminal)
         assert isinstance(heard, HearReply)
         terminal.give(msgspec.to_builtins(heard), heard.text)
         return Exit.OK
 
     return finish(main())
-
-
-async def _ask(part: str, asked: Request, timeout_s: float, loaded: Loaded, terminal: Terminal) -> Reply:
-    """Return the answer of an organ; Refused, with what to do where it does not run."""
-    async with operator(loaded, terminal.note, (part,)) as bus:
-        try:
-            answer = await bus.request(asked, timeout_s)
-        except NotPermitted:  # nobody here ever was the organ, so nobody may ask it
-            answer = Refusal(UNHEARD)
-    if not isinstance(answer, Refusal):
-        return answer
-    if answer.code == UNHEARD:
-        raise Refused(Refusal(UNHEARD, f"{part} does not answer; start it with `nimmerverse part {part}`"))
-    raise Refused(answer)

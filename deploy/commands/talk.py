@@ -17,15 +17,17 @@ from deploy.terminal import Terminal
 from shared.bus import Bus, Delivery
 from shared.bus.bus import ERROR_CODE
 from shared.bus.wire import INBOX, Kept, stream_name
-from shared.codec import decode, decode_any
+from shared.codec import decode, decode_any, decode_loosely
 from shared.config import Loaded
 from shared.constant import constant
 from shared.envelope import covers
+from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import ConfigFault, Exit, Refusal, Refused, Unreachable
-from shared.message import Decision, Message, Reply, lane_of, lookup
+from shared.message import AnyWaveFields, Decision, Message, Reply, Wave, is_wave, lane_of, lookup
 from shared.part.declare import NAME
 from shared.subjects.cognition import CognitiveRequest, CognitiveResponse
 from shared.subjects.nervous import MathRequest, MathResponse
+from shared.world import RealWorld, now_ms
 
 ASK_ULF = constant(20_000_000, "micro-lifeforce", "NIM-07")
 MAX_TIMEOUT_MS = constant(600_000, "ms", "X-12")
@@ -75,11 +77,12 @@ def _in_words(answer: Reply) -> str:
 
 
 def pub(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
-    """Publish one JSON message; it is checked against its class here before it leaves, if this side knows the class."""
+    """Publish one JSON message; it is checked here before it leaves, as far as this side knows what it has to be."""
 
     async def main() -> Exit:
         subject = full_subject(args.subject, loaded.settings.env)
-        _check(subject, args.data)
+        if _check(subject, args.data, loaded) is None:
+            terminal.note(f"no class is declared for {subject}; published as it is")
         async with operator(loaded, terminal.note) as bus:
             await bus.wire.publish(subject, args.data.encode())
             await bus.wire.confirm(subject)
@@ -97,7 +100,7 @@ def request(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
     async def main() -> Exit:
         subject = full_subject(args.subject, loaded.settings.env)
-        _check(subject, args.data)
+        _check(subject, args.data, loaded)
         async with operator(loaded, terminal.note) as bus:
             answer = await bus.wire.request(subject, args.data.encode(), None, args.timeout)
         try:
@@ -146,7 +149,8 @@ def replay(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
                     print_verdict(verdict, terminal)
         trust = f"genesis {args.trust}" if args.trust else "an unnamed genesis (give --trust FINGERPRINT)"
         terminal.note(
-            f"{entries} entries replayed from {trust}: signatures, chains and keys hold for all but {void} events"
+            f"{entries} entries replayed from {trust}: signatures, chains and keys hold for "
+            + (f"all but {void} events" if void else "every event")
         )
         if args.trust and args.trust != bus.prefix.keys.fingerprint:
             terminal.note(f"the genesis is {bus.prefix.keys.fingerprint}, you trust {args.trust}")
@@ -188,7 +192,7 @@ def dead(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 async def _traces(bus: Bus, pattern: str, part: str, terminal: Terminal) -> Exit:
     """Print the kept signals of one part, oldest first."""
     kinds: tuple[Kept, ...] = ("traces", "transitions")
-    streams = [each for kind in kinds for each in await _kept(bus, kind, part)] if NAME.fullmatch(part) else []
+    streams = [each for kind in kinds for each in await kept(bus, kind, part)] if NAME.fullmatch(part) else []
     if not streams:
         raise Refused(
             Refusal("B001", f"{bus.env} keeps no traces of {part!r}; a part that traces and ran here has some")
@@ -205,7 +209,7 @@ async def _traces(bus: Bus, pattern: str, part: str, terminal: Terminal) -> Exit
     return Exit.OK
 
 
-async def _kept(bus: Bus, kind: Kept, part: str) -> list[str]:
+async def kept(bus: Bus, kind: Kept, part: str) -> list[str]:
     """Return the streams that keep a part's signals: none is ever changed, so later subjects have one more."""
     found: list[str] = []
     while True:
@@ -232,8 +236,11 @@ async def _show(bus: Bus, delivery: Delivery, terminal: Terminal) -> None:
     terminal.give(shown, line(delivery.subject, body, f"{source}{f' ✗ {problem}' if problem else ''}"))
 
 
-def _check(subject: str, data: str) -> None:
-    """Refuse early what the receiving part would refuse: here every message is a JSON object."""
+def _check(subject: str, data: str, loaded: Loaded) -> type[Message] | None:
+    """Return the class of what is sent, if one is declared; refuse early what the receiving part would refuse.
+
+    Here every message is a JSON object, and a wave of any class has what all waves have.
+    """
     cls: type[Message] | None = lookup(subject)
     if cls is not None and issubclass(cls, Decision):
         raise Refused(
@@ -248,4 +255,17 @@ def _check(subject: str, data: str) -> None:
     if not data.startswith("{"):
         raise Refused(Refusal("B002", "write the JSON object from its first brace on; nothing stands before it"))
     if cls is not None:
-        decode_any(cls, data.encode())
+        message, _ = decode_any(cls, data.encode())
+        if isinstance(message, Wave):
+            _check_stamp(getattr(message, "taken_ms", 0), loaded)
+    elif is_wave(subject):
+        decode_loosely(AnyWaveFields, data.encode())
+    return cls
+
+
+def _check_stamp(taken_ms: int, loaded: Loaded) -> None:
+    """Refuse a reading that claims to be of later."""
+    early_ms = taken_ms - now_ms(RealWorld(loaded.settings.env))
+    if early_ms > CLOCK_SKEW_MS:
+        detail = f"taken_ms lies {early_ms} ms in the future, at most {CLOCK_SKEW_MS} ms of skew are allowed"
+        raise Refused(Refusal("R001", detail))

@@ -16,6 +16,7 @@ from shared.boundary.translator import RULES, changed_rules
 from shared.config import Loaded
 from shared.constant import constant
 from shared.errors import ConfigFault, Exit
+from shared.extras import how_to_install
 from shared.home import place
 from shared.world import RealWorld
 
@@ -64,7 +65,7 @@ def _need_extra() -> None:
             importlib.import_module(name)
         except ModuleNotFoundError:
             raise ConfigFault(
-                f"training needs {name}, which is not installed here: pip install 'nimmerverse[train]'"
+                f"training needs {name}, which is not installed here: {how_to_install('train')}"
             ) from None
 
 

@@ -54,8 +54,7 @@ def _row(f: FaultClass) -> tuple[str, str, str, str, str]:
 def exits() -> list[tuple[str, str, str]]:
     """Return (status, name, when) of each exit code."""
     said = dict(line_comments(inspect.getsource(shared.errors), Exit.__name__))
-    told = {"OK": "all held", "INTERRUPTED": "stopped by the user (Ctrl-C)"} | said
-    return [(f"`{code.value}`", code.name, told[code.name]) for code in Exit]
+    return [(f"`{code.value}`", code.name, said.get(code.name, code.words)) for code in Exit]
 
 
 def faults(root: Path = ROOT) -> list[FaultClass]:

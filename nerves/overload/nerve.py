@@ -10,7 +10,7 @@ from shared.constant import constant
 from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import Refusal
 from shared.part import Nerve
-from shared.subjects.nervous import AssessRequest, LoadAssessed, LoadLevel, Reason, VitalsWave
+from shared.subjects.nervous import AssessRequest, Extent, LoadAssessed, LoadLevel, Reason, VitalsWave
 from shared.subjects.system import Tick
 
 SUSTAINED = constant(3, "readings", "NIM-12")
@@ -24,6 +24,7 @@ LEVELS: tuple[tuple[LoadLevel, int, int, int], ...] = (
     ("OVERLOADED", constant(900_000, "ppm", "NIM-12"), 950_000, 2_000_000),
     ("STRAINED", constant(700_000, "ppm", "NIM-12"), 850_000, 1_000_000),
 )
+ASCENDING: tuple[LoadLevel, ...] = ("UNKNOWN", "NORMAL", *(level for level, *_ in reversed(LEVELS)))
 
 
 class Reading(msgspec.Struct, frozen=True, array_like=True):
@@ -54,7 +55,7 @@ class OverloadNerve(Nerve[LoadState, Window]):
     """Vitals in; LoadAssessed out when another level has been sustained, when asked, and when the readings stop."""
 
     name: ClassVar[str] = "overload"
-    version: ClassVar[str] = "1.0.0"
+    version: ClassVar[str] = "1.1.0"
     cost_ulf: ClassVar[int] = constant(2_000_000, "micro-lifeforce", "NIM-07")
 
     def entity(self, message: VitalsWave | AssessRequest | Tick) -> str | None:
@@ -69,11 +70,11 @@ class OverloadNerve(Nerve[LoadState, Window]):
         match message:
             case VitalsWave():
                 window = remember(window, message, now_ms)
-                level = sustained(window)
+                level = sustained(window, state.level)
                 changed = level not in ("UNKNOWN", state.level)
                 return window, [assessed(message.site, level, state, window, "sustained")] if changed else []
             case AssessRequest():
-                level = sustained(window)
+                level = sustained(window, state.level)
                 if level == "UNKNOWN":
                     found = len(window.readings)
                     return window, Refusal(
@@ -106,33 +107,50 @@ def remember(window: Window, wave: VitalsWave, now_ms: int) -> Window:
     return Window(wave.site, boot, tuple(sorted(fresh, key=lambda r: r.taken_ms)[-WINDOW_READINGS:]))
 
 
-def sustained(window: Window) -> LoadLevel:
-    """Return the lowest level of the newest readings, UNKNOWN while there are too few: one spike is no overload."""
-    newest = window.readings[-SUSTAINED:]
+def sustained(window: Window, before: LoadLevel) -> LoadLevel:
+    """Return the level after the newest readings: they raise it or lower it only where all of them say so.
+
+    UNKNOWN while there are too few; from UNKNOWN on it is what all of them reach.
+    """
+    newest = deciding(window)
     if len(newest) < SUSTAINED:
         return "UNKNOWN"
+    heights = [ASCENDING.index(reached(reading)) for reading in newest]
+    return ASCENDING[max(min(heights), min(max(heights), ASCENDING.index(before)))]
+
+
+def deciding(window: Window) -> tuple[Reading, ...]:
+    """Return the newest readings, those that a level rests on."""
+    return window.readings[-SUSTAINED:]
+
+
+def reached(reading: Reading) -> LoadLevel:
+    """Return the level of one reading."""
     for level, cpu, memory, load in LEVELS:
-        if all(r.cpu_ppm >= cpu or r.memory_ppm >= memory or r.load_ppm >= load for r in newest):
+        if reading.cpu_ppm >= cpu or reading.memory_ppm >= memory or reading.load_ppm >= load:
             return level
     return "NORMAL"
 
 
 def assessed(site: str, level: LoadLevel, state: LoadState, window: Window, reason: Reason) -> LoadAssessed:
-    """Return the decision about a site, with the means of the readings it rests on."""
-    readings = window.readings
-
-    def mean(values: list[int]) -> int:
-        return sum(values) // max(len(values), 1)
-
+    """Return the decision about a site, with the range of the readings that decided it; of a silent one with none."""
+    newest = deciding(window)
+    if not newest:
+        return LoadAssessed(site, level, state.level, reason, readings=0, span_ms=0)
     return LoadAssessed(
-        site=site,
-        level=level,
-        before=state.level,
-        reason=reason,
-        readings=len(readings),
-        span_ms=readings[-1].taken_ms - readings[0].taken_ms if readings else 0,
-        cpu_ppm=mean([r.cpu_ppm for r in readings]),
-        memory_ppm=mean([r.memory_ppm for r in readings]),
-        disk_ppm=mean([r.disk_ppm for r in readings]),
-        load_ppm=mean([r.load_ppm for r in readings]),
+        site,
+        level,
+        state.level,
+        reason,
+        readings=len(newest),
+        span_ms=newest[-1].taken_ms - newest[0].taken_ms,
+        cpu=extent([reading.cpu_ppm for reading in newest]),
+        memory=extent([reading.memory_ppm for reading in newest]),
+        disk=extent([reading.disk_ppm for reading in newest]),
+        load=extent([reading.load_ppm for reading in newest]),
     )
+
+
+def extent(values: list[int]) -> Extent:
+    """Return what some values lie between."""
+    return Extent(min(values), max(values))

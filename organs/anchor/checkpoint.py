@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 
 from organs.anchor.kept import Kept, Record
-from shared.config import Settings
 from shared.errors import Refusal, Refused, StorageFault
 from shared.home import place
+from shared.settings import Settings
 
 WHAT = "checkpoint "
 

@@ -19,11 +19,11 @@ from organs.anchor.ots import Timestamp, read_detached, timestamp, write_detache
 from organs.anchor.ports import Calendar, Fallback, ProofStore, TimestampAuthority
 from organs.anchor.state import State, judge, minimum_of, require
 from organs.anchor.store import FileProofStore, MemoryProofStore
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Fault, Refusal, Refused, Unreachable
 from shared.journal import record as journal
 from shared.part.organ import Log, Organ
+from shared.settings import Settings
 from shared.subjects.anchor import AnchorAdvanced, AnchorProof, AnchorRequest, AnchorStatus, AnchorStatusRequest
 from shared.subjects.log import Checkpointed
 from shared.subjects.system import Tick

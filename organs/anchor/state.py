@@ -8,8 +8,8 @@ from typing import cast
 
 from organs.anchor.bitcoin import Block, Headers, check_header
 from organs.anchor.ots import Bitcoin, Pending, Timestamp
-from shared.config import Settings
 from shared.errors import Refusal, Refused
+from shared.settings import Settings
 from shared.subjects.anchor import StateName
 
 #: How the address of a calendar of this installation begins: no web address, so nobody asks the network for it.

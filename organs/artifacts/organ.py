@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from shared.artifacts import Artifact, ArtifactStore, MemoryStore, check, checked_digest, has, store_of
 from shared.codec import MAX_REASON_CHARS
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Damaged, Refusal, Refused
 from shared.part.organ import Log, Organ
+from shared.settings import Settings
 from shared.subjects.artifacts import (
     ArchiveArtifact,
     ArtifactArchived,

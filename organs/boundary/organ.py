@@ -15,7 +15,6 @@ from shared.boundary.shelf import FolderShelf
 from shared.boundary.task import TASK, Call, Task, write_call
 from shared.boundary.translator import RULES, Rules, translate
 from shared.codec import MAX_REASON_CHARS
-from shared.config import Settings
 from shared.constant import constant
 from shared.decisions import decisions_in
 from shared.errors import Fault, Refusal, Refused
@@ -23,6 +22,7 @@ from shared.journal import record
 from shared.log.entry import Position
 from shared.models import models_folder
 from shared.part.organ import Log, Organ
+from shared.settings import Settings
 from shared.subjects.boundary import (
     CALL_ATTEMPTS,
     BoundaryNacked,

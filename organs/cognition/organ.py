@@ -17,10 +17,9 @@ from blake3 import blake3
 
 from organs.cognition.deciding import DECIDE_ULF, commands_of, decide, state_in
 from organs.cognition.port import Asked, Language, Said
-from organs.cognition.quoting import QUOTE_ULF, QUOTES, Quoting
+from organs.cognition.quoting import NO_WORDS, QUOTE_ULF, QUOTES, Quoting
 from organs.cognition.servers import speaker_of
 from organs.cognition.speaking import SPEAK_ULF, Speaking
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Fault, Refusal, Refused, Unreachable
 from shared.log.entry import Position
@@ -28,6 +27,7 @@ from shared.message import Request
 from shared.ollama import ModelMissing
 from shared.part.meter import own_cpu_s
 from shared.part.organ import AskingLog, Organ
+from shared.settings import Settings
 from shared.subjects.boundary import TransformRequest
 from shared.subjects.cognition import (
     QUESTION_BYTES,
@@ -223,7 +223,7 @@ class CognitionOrgan(Organ):
         if size > QUESTION_BYTES:
             raise Refused(Refusal("B003", f"a question of {size} bytes, at most {QUESTION_BYTES} may be"))
         if not asked.structured_input.strip():
-            raise Refused(Refusal("B012", "the question has no words; ask something"))
+            raise Refused(NO_WORDS)
         drawn = self.world.entropy(QUESTION_ID_BYTES).hex()  # by a digest of its words it could be guessed
         one = drawn if asked.personal else question_id(asked.structured_input, asked.json_schema)
         return _Question(one, "request", asked.domain, asked.structured_input, personal=asked.personal)

@@ -13,6 +13,7 @@ NEAR_PPM = constant(360_000, "ppm", "NIM-17")
 CLOSE_PPM = constant(150_000, "ppm", "NIM-17")  # a further quote is at most this much less near than the nearest
 QUOTES = constant(3, "passages", "NIM-17")
 QUOTE_ULF = constant(300_000, "micro-lifeforce", "NIM-07")
+NO_WORDS = Refusal("B012", "the question has no words; ask something")
 NOTHING = "I hold nothing about this."
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from organs.cognition.ollama import OllamaSpeaker
 from organs.cognition.openai import OpenAISpeaker
 from organs.cognition.port import Speaker
-from shared.config import Settings
 from shared.openai import server_at
+from shared.settings import Settings
 
 
 def speaker_of(settings: Settings) -> Speaker | None:

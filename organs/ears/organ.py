@@ -13,11 +13,12 @@ from organs.ears.server import ServerHearing
 from organs.ears.simulated import SimHearing
 from organs.ears.sound import Samples, is_silent, resampled
 from organs.ears.sphinx import BUILT_IN, SphinxHearing, read_commands
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Refusal, Refused
+from shared.extras import tell_lacking
 from shared.openai import server_at
 from shared.part import Garden, Organ
+from shared.settings import Settings
 from shared.subjects.speech import HEARD_MS, SOUND_BYTES, SPEECH, HeardWave, HearReply, HearRequest
 from shared.wav import read_wav
 from shared.world import SimWorld, World, new_id, now_ms
@@ -40,6 +41,8 @@ class EarsOrgan(Organ):
 
     @classmethod
     def build(cls, settings: Settings, world: World) -> EarsOrgan:
+        if settings.ears_url is None:
+            tell_lacking(cls.name, "ears", "pocketsphinx")
         return cls(hearing_of(settings), settings.site, world)
 
     @classmethod

@@ -17,6 +17,7 @@ from organs.ears.sound import Samples, levelled
 from shared.constant import constant
 from shared.engine import Engine, EngineFailed, EngineMissing
 from shared.errors import ConfigFault, Refusal, Refused
+from shared.extras import how_to_install
 
 HEARING_S = constant(30.0, "s", "NIM-17")
 MAX_COMMANDS = constant(500, "sentences", "X-12")
@@ -42,7 +43,7 @@ class SphinxHearing:
         try:
             said, _ = await self.engine.ask({}, levelled(heard), HEARING_S)
         except EngineMissing as missing:
-            todo = "pip install 'nimmerverse[ears]', or set ears_url and ears_model to a server that transcribes"
+            todo = f"{how_to_install('ears')}; or set ears_url and ears_model to a server that transcribes"
             raise Refused(Refusal("B011", f"the optional extra `ears` is not installed ({missing}): {todo}")) from None
         except EngineFailed as failed:
             raise Refused(Refusal("H006", str(failed))) from None

@@ -16,7 +16,6 @@ from organs.meaning.port import Embedder
 from organs.meaning.sensing import Sensed, Sensor
 from organs.meaning.simulated import SimEmbedder, drawn
 from organs.meaning.vector import COSINE_ONE_PPM
-from shared.config import Settings
 from shared.constant import constant
 from shared.decisions import decisions_in
 from shared.envelope.admission import CLOCK_SKEW_MS
@@ -26,6 +25,7 @@ from shared.log.entry import Position
 from shared.message import AnyWave
 from shared.part.declare import Garden
 from shared.part.organ import Log, Organ
+from shared.settings import Settings
 from shared.subjects.meaning import (
     CONTENT_CHARS,
     Candidate,

@@ -20,7 +20,6 @@ from organs.memory.folding import READ_AT_ONCE, TRAILS, Changing, apply, differi
 from organs.memory.plain import PlainPassages
 from organs.memory.port import KINDS, Mark, Passages, Row, checked_vector, digest_of
 from organs.memory.retention import MORTAL, PASSAGE_ID_BYTES, consolidated, episodes_of, expired, id_of
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Damaged, Fault, Refusal, Refused
 from shared.home import place
@@ -28,6 +27,7 @@ from shared.journal import record
 from shared.log.entry import Position
 from shared.message import Request
 from shared.part.organ import AskingLog, Organ
+from shared.settings import Settings
 from shared.subjects.gates import OutcomeJudged
 from shared.subjects.meaning import MeaningRequest
 from shared.subjects.memory import (

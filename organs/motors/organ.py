@@ -7,10 +7,10 @@ from typing import ClassVar
 from organs.motors.authority import REST, Authority
 from organs.motors.outcomes import Signals
 from organs.motors.port import BenchMotors, Motors
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Refusal, Refused
 from shared.part import Organ
+from shared.settings import Settings
 from shared.subjects.body import CollisionDecided, MotorReply, MotorRequest
 from shared.subjects.gates import OutcomeRequest, ReflexActed, SignalVerified
 from shared.subjects.system import Tick

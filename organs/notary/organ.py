@@ -10,7 +10,6 @@ from organs.notary.cosigners import Cosigners
 from organs.notary.notary import Inconsistent, Notary, TilesLost, last_signed, remembered
 from organs.notary.ports import FolderShelf, MemoryShelf, Shelf
 from organs.notary.witnesses import HttpPost
-from shared.config import Settings
 from shared.constant import constant
 from shared.envelope import KeyBook, leaf_of
 from shared.envelope.keybook import NOTARY_PART
@@ -26,6 +25,7 @@ from shared.log.subtree import SecondSigner, second_key
 from shared.log.tiles import TileWriter
 from shared.log.witness import note_keys
 from shared.part.organ import Organ, OwnLog, own_key
+from shared.settings import Settings
 from shared.subjects.log import Checkpointed, NotaryRefused, Proof, ProofRequest
 from shared.subjects.system import Tick
 from shared.world import SimWorld, World

@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from shared.config import Settings
 from shared.errors import InUse
 from shared.files import open_private, private_folder, write_private
 from shared.home import place
 from shared.log.store import FolderTiles, MemoryTiles
 from shared.log.tiles import TileKeeper
+from shared.settings import Settings
 
 MEMORY = "last-checkpoint"
 LOCK = "LOCK"

@@ -21,11 +21,11 @@ from organs.organd.rest import Rest
 from organs.organd.service import Service
 from organs.organd.simulated import SimDevices, SimEngine, SimLeases, SimModels
 from organs.organd.supervisor import Change, Supervisor
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Fault, Refusal
 from shared.journal import record
 from shared.part.organ import Organ, OwnLog
+from shared.settings import Settings
 from shared.subjects.models import (
     LEASE_HOLDER,
     LEASES,

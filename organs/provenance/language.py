@@ -58,7 +58,7 @@ WORDS: Final[dict[str, frozenset[str]]] = {
         "nl": (
             "de het een en is niet ik jij je u hij zij wij we jullie ze dat die dit deze van op aan met voor naar uit "
             "bij te er maar ook als dan nog wel geen zijn was heb heeft hebben wordt worden kan moet zal wat wie waar "
-            "waarom hoe veel meer al alles altijd nooit nu hier daar om over onder tot mijn jouw haar hun goed"
+            "waarom veel meer al alles altijd nooit nu hier daar om over onder tot mijn jouw haar hun goed"
         ),
     }.items()
 }

@@ -34,7 +34,8 @@ class Read:
 
     posts: list[Post]
     next_offset: int
-    ended: bool
+    ended: bool  #: nothing comes after them
+    stopped: bool = False  #: nothing does because whoever ingests wants no more: the corpus goes on another time
 
 
 class Source(Protocol):

@@ -9,11 +9,11 @@ from organs.records.memory import MemoryRecords
 from organs.records.port import OutOfOrder, Records, tables_of
 from organs.records.postgres import PostgresRecords
 from organs.records.views.decisions import DECISIONS
-from shared.config import Settings
 from shared.constant import constant
 from shared.envelope import Verdict
 from shared.journal import record
 from shared.part.organ import JudgedLog, Organ
+from shared.settings import Settings
 from shared.world import SimWorld, World
 
 BEHIND_NS = constant(1_000_000_000, "ns", "X-05")

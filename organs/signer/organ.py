@@ -8,13 +8,13 @@ from typing import ClassVar
 from blake3 import blake3
 
 from organs.signer.rules import Rule, judge, read_rules
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import ConfigFault, Refusal, Refused
 from shared.home import Keys
 from shared.journal import record
 from shared.keys import LocalSigner, Signer
 from shared.part.organ import Organ
+from shared.settings import Settings
 from shared.subjects.signing import SignatureGiven, SignRequest
 from shared.world import SimWorld, World, now_ms
 

@@ -9,7 +9,6 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.config import Token
 from shared.constant import constant
 from shared.envelope import covers, read_signed, rfc3339, type_of
 from shared.envelope.admission import CLOCK_SKEW_MS
@@ -17,6 +16,7 @@ from shared.envelope.envelope import Agent, parse_rfc3339
 from shared.envelope.keybook import ROOT_PART
 from shared.errors import ConfigFault, Refusal, Refused
 from shared.message import lane_of
+from shared.settings import Token
 from shared.subjects.keys import KEYS_LANE
 
 MAX_SIGNED_BYTES = constant(8_192, "bytes", "ILL-07")

@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterable
 
 from shared.bus.bucket import bucket_permissions
 from shared.bus.wire import inbox_prefix, stream_name
+from shared.declaration import EVENT_TOKEN, EVENT_TOKENS
 from shared.envelope.keybook import Key
 from shared.errors import KeyFault
 from shared.keys import check_public, key_id_of
-from shared.message import EVENT_TOKEN, EVENT_TOKENS, Request, registered
+from shared.message import Request, registered
 from shared.part.declare import NAME
 from shared.subjects.models import LEASE_HOLDER, LEASES
 from shared.subjects.signing import SignRequest

@@ -88,5 +88,5 @@ def pace_of(window: PowerWindow) -> int:
 
 def nobody_knows(site: str) -> PowerWindow:
     """Return the window where nobody answers: no power is not known to be there."""
-    about = (site, False, "NO_READING", 0, round(LEAST_WAIT_S), 0)
-    return PowerWindow(*about, index=-1, offset=0)
+    nothing = {"scale_ppm": 0, "throttle_ppm": 0, "delay_s": round(LEAST_WAIT_S)}
+    return PowerWindow(site, allowed=False, reason="NO_READING", off_peak=False, index=-1, offset=0, **nothing)

@@ -160,8 +160,9 @@ class _Hearing:
         self._first_s: dict[int, float] = {}
         self._finished: dict[str, Finished] = {}
         self._stopped: set[str] = set()
-        self._heard_s = self._begun_s = self.world.elapsed_s()
+        self._heard_s = self.world.elapsed_s()
         self._samples: dict[str, int] = {}
+        self._first: dict[str, tuple[float, int]] = {}  #: when a worker told of steps first, and of how many samples
 
     async def to_the_end(self) -> Outcome | None:
         """Hear until all are done; None where they stopped as they were told. Raises _Again, RunFailed."""
@@ -174,7 +175,9 @@ class _Hearing:
             if len(self._stopped) + len(self._finished) == len(self.team.keys) and self._stopped:
                 await self._count_all()
                 return None
-            if self.run.live.pace_ppm and self.world.elapsed_s() - self._heard_s > STALL_S:
+            if not self.run.live.pace_ppm:
+                self._heard_s = self.world.elapsed_s()  # who holds still has nothing to say
+            if self.world.elapsed_s() - self._heard_s > STALL_S:
                 raise _Again(f"the workers said nothing for {STALL_S:g} s")
 
     async def _hear(self, word: Word) -> None:
@@ -183,6 +186,7 @@ class _Hearing:
         match said:
             case Stepped():
                 self._samples[worker] = said.samples
+                self._first.setdefault(worker, (self._heard_s, said.samples))
                 self._tell(said)
             case Voted():
                 self._votes.setdefault(said.step, {})[worker] = WorkerVote(worker, said.digest, said.signature)
@@ -207,9 +211,13 @@ class _Hearing:
         live.samples_per_s = self._rate()
 
     def _rate(self) -> int:
-        """Return how many samples one worker takes in a second, the slowest of them."""
-        elapsed_s = self.world.elapsed_s() - self._begun_s
-        return round(min(self._samples.values(), default=0) / elapsed_s) if elapsed_s > 0 else 0
+        """Return how many samples a worker took in a second since its first word, the slowest of them."""
+        rates = [
+            (self._samples[worker] - samples) / (self._heard_s - at_s)
+            for worker, (at_s, samples) in self._first.items()
+            if self._heard_s > at_s
+        ]
+        return round(min(rates, default=0.0))
 
     async def _count_due(self) -> None:
         """Have votes counted where every worker has voted, or the time for it is over."""

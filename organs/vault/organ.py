@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Exit, Fault
 from shared.journal import record
 from shared.log.entry import Position
 from shared.part.organ import Organ
 from shared.personal import PSEUDONYM_BYTES
+from shared.settings import Settings
 from shared.subjects.privacy import EraseRequest, ErasureOrdered, PersonErased
 from shared.vault import People, Unknown, people_of, simulated_people
 from shared.world import SimWorld, World

@@ -5,8 +5,8 @@ from __future__ import annotations
 from organs.vision.detector import INSTALL, SUFFIX, OnnxEyes
 from organs.vision.ollama import OllamaEyes
 from organs.vision.port import Eyes
-from shared.config import Settings
 from shared.models import ModelFolder, models_folder
+from shared.settings import Settings
 
 
 def detectors(settings: Settings) -> ModelFolder:

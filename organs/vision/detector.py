@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +16,7 @@ from shared.codec import MAX_REASON_CHARS
 from shared.constant import constant
 from shared.engine import Engine, EngineFailed, EngineMissing, EngineNotBegun
 from shared.errors import Refusal, Refused
+from shared.extras import how_to_install, lacking
 from shared.models import ModelFolder
 from shared.ollama import ModelFailed
 from shared.subjects.vision import Seen
@@ -89,11 +89,10 @@ async def _asked(process: Engine, header: Mapping[str, int], data: bytes, kind: 
 
 def check_extra() -> None:
     """Raise Refused B011 where the extra `eyes` is not installed."""
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
+    if missing := lacking(*NEEDED):
         raise _lacking(" and ".join(missing))
 
 
 def _lacking(what: str) -> Refused:
     found = f"an ONNX detector needs {what}, which this installation lacks"
-    return Refused(Refusal("B011", f"{found}: install the extra `eyes`, or set vision_url and vision_model"))
+    return Refused(Refusal("B011", f"{found}: {how_to_install('eyes')}; or set vision_url and vision_model"))

@@ -10,16 +10,18 @@ from collections import Counter
 from typing import ClassVar
 
 from organs.vision.choosing import eyes_of
+from organs.vision.detector import NEEDED
 from organs.vision.picture import Picture
 from organs.vision.port import Eyes, Sight
 from organs.vision.simulated import SimEyes
 from shared.codec import MAX_REASON_CHARS
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Fault, Refusal, Refused
+from shared.extras import tell_lacking
 from shared.ollama import ModelMissing
 from shared.part.declare import Garden
 from shared.part.organ import Organ
+from shared.settings import Settings
 from shared.subjects.meaning import CONTENT_CHARS
 from shared.subjects.vision import Seen, VisionReply, VisionRequest, VisionWave
 from shared.world import SimWorld, World
@@ -44,6 +46,8 @@ class VisionOrgan(Organ):
 
     @classmethod
     def build(cls, settings: Settings, world: World) -> VisionOrgan:
+        if settings.vision_url is None:
+            tell_lacking(cls.name, "eyes", *NEEDED)
         return cls(eyes_of(settings), world)
 
     @classmethod

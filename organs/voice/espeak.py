@@ -8,6 +8,7 @@ from organs.voice.port import Spoken, check_words
 from shared.constant import constant
 from shared.engine import Engine, EngineFailed, EngineMissing
 from shared.errors import Refusal, Refused
+from shared.extras import how_to_install
 from shared.subjects.speech import SPOKEN_BYTES
 from shared.wav import Sound
 
@@ -33,7 +34,7 @@ class EspeakSpeech:
         try:
             said, pcm = await self.engine.ask(asked, b"", SPEAKING_S)
         except EngineMissing as missing:
-            todo = "pip install 'nimmerverse[voice]', or set voice_url and voice_model to a server that speaks"
+            todo = f"{how_to_install('voice')}; or set voice_url and voice_model to a server that speaks"
             raise Refused(Refusal("B011", f"the optional extra `voice` is not installed ({missing}): {todo}")) from None
         except EngineFailed as failed:
             raise Refused(Refusal("H006", str(failed))) from None

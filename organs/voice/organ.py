@@ -8,11 +8,12 @@ from organs.voice.espeak import EspeakSpeech
 from organs.voice.port import Speech
 from organs.voice.server import ServerSpeech
 from organs.voice.simulated import SimSpeech
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import Refusal, Refused
+from shared.extras import tell_lacking
 from shared.openai import server_at
 from shared.part import Organ
+from shared.settings import Settings
 from shared.subjects.speech import SPEECH, TEXT_BYTES, SpeakReply, SpeakRequest, SpokenWave
 from shared.wav import write_wav
 from shared.world import SimWorld, World, now_ms
@@ -33,6 +34,8 @@ class VoiceOrgan(Organ):
 
     @classmethod
     def build(cls, settings: Settings, world: World) -> VoiceOrgan:
+        if settings.voice_url is None:
+            tell_lacking(cls.name, "voice", "espeakng_loader")
         return cls(speech_of(settings), settings.site, world)
 
     @classmethod

@@ -8,7 +8,6 @@ from typing import ClassVar
 from organs.witness.memory import FolderMemory, MemoryMemory, WitnessMemory
 from organs.witness.service import LOOPBACK, serve
 from organs.witness.witness import Fork, Witness
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import StorageFault
 from shared.home import place
@@ -17,6 +16,7 @@ from shared.keys import Signer
 from shared.log.note import NoteKey
 from shared.log.witness import note_keys
 from shared.part.organ import Organ, OwnLog, own_key
+from shared.settings import Settings
 from shared.subjects.log import Checkpointed, ForkSeen
 from shared.subjects.system import Tick
 from shared.world import SimWorld, World

@@ -14,13 +14,13 @@ STOP_CM = constant(20, "cm", "NIM-14")
 TURN_CM = constant(80, "cm", "NIM-14")
 SHARP_CM = constant(50, "cm", "NIM-14")
 DOCK_PERCENT = constant(15, "percent", "NIM-14")
-URGENT_PERCENT = constant(5, "percent", "NIM-14")
+URGENT_PERCENT = constant(5, "percent", "NIM-14")  # docking is urgent below it, and not yet at it
 ESCALATE_PERCENT = constant(70, "percent", "NIM-14")
 SHARP_DEG, GENTLE_DEG = 90, 45
 
 
 class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where each rule begins; a changed rule is what a trained model is adapted to."""
+    """Where each rule begins: below its number, an escalation at it. A changed rule is what a model is adapted to."""
 
     stop_cm: int = STOP_CM
     turn_cm: int = TURN_CM

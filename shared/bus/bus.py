@@ -76,12 +76,20 @@ class Bus(Ledger):
             self.counters.dropped += 1
 
     async def request(
-        self, request: Request, timeout_s: float = REQUEST_TIMEOUT_S, context: Context | None = None
+        self,
+        request: Request,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+        context: Context | None = None,
+        *,
+        message_id: bytes | None = None,
     ) -> Reply | Refusal:
-        """Ask and return the declared reply or the typed refusal. Raises NotPermitted and Unreachable."""
+        """Ask and return the declared reply or the typed refusal. Raises NotPermitted and Unreachable.
+
+        Whoever asks again under the `message_id` of the first time is told what was decided then.
+        """
         declared = type(request).reply
         assert declared is not None
-        message_id = new_id(self.world)
+        message_id = message_id or new_id(self.world)
         headers = self._headers(request, context or Context(), message_id)
         try:
             data = encode(request)

@@ -1,4 +1,4 @@
-"""The wire to a real nats-server, over nats-py.
+"""The wire to a real nats-server, over nats-py; `shared/bus/connecting.py` opens it.
 
 Traps of the client that this module steps around, each with a test in tests/faults: ordered consumers that lose
 messages, `publish_async` futures that never resolve, pull requests that die on reconnect, publishes buffered while
@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from nats.aio.client import Client
@@ -26,16 +25,13 @@ from nats.errors import TimeoutError as NatsTimeout
 
 from shared.bus.pull import NOBODY, Pull
 from shared.bus.refusals import Refusals
-from shared.bus.wire import INBOX, READ_BATCH, Consumer, Delivery, Sink, Subscription, inbox_prefix
-from shared.config import redact
+from shared.bus.wire import READ_BATCH, Consumer, Delivery, Sink, Subscription
 from shared.constant import constant
 from shared.errors import Fault, NoStream, Refusal, Refused, StorageFault, Unreachable, Unresolved
 from shared.journal import record
 from shared.log.entry import Entry
 
-PING_S = constant(2, "s", "X-07")
 CONNECT_S = constant(5, "s", "X-07")
-CANCEL_AGAIN_S = constant(0.1, "s", "X-07")
 RECONNECT_S = constant(0.05, "s", "X-07")
 PONG_S = constant(60, "s", "X-07")  #: longer than a silent link lives
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
@@ -280,92 +276,6 @@ class NatsWire:
     def _check_link(self) -> None:
         if not self.client.is_connected:
             raise Unreachable(f"{self.identity} has no link to the bus at the moment")
-
-
-class _Steady(Client):
-    """nats-py's client, but a message it cannot read (bytes that are no text, headers that are none) is only counted.
-
-    Its read loop ends with the first such message, and whoever may name a reply subject can send one.
-    """
-
-    garbled = 0
-
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        try:
-            await super()._process_msg(sid, subject, reply, data, headers)
-        except (ValueError, LookupError, TypeError, AttributeError):
-            self.garbled += 1
-            record("bus", "message_garbled", bytes=len(data))
-
-
-async def _insist(work: Coroutine[Any, Any, None], seconds: float) -> None:
-    """Wait for `work`; TimeoutError after so many seconds. A cancellation that it swallows is repeated."""
-    task = asyncio.ensure_future(work)
-    try:
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-    finally:
-        while not task.done():
-            task.cancel()
-            await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
-    if not done:
-        if not task.cancelled():
-            task.exception()
-        raise TimeoutError
-    task.result()
-
-
-async def connect(
-    url: str, identity: str, *, nkey: Path | None = None, creds: Path | None = None, private_inbox: bool = True
-) -> NatsWire:
-    """Return a wire to `url`; Unreachable with one clear sentence when no server answers or it refuses the identity."""
-    wires: list[NatsWire] = []
-
-    async def on_error(error: Exception) -> None:
-        for wire in wires:
-            await wire.on_error(error)
-
-    async def on_disconnect() -> None:
-        for wire in wires:
-            await wire.on_disconnect()
-
-    async def on_reconnect() -> None:
-        for wire in wires:
-            await wire.on_reconnect()
-
-    options: dict[str, Any] = {"reconnect_time_wait": RECONNECT_S}  # a float, which nats-py takes and types as int
-    if nkey is not None:
-        options["nkeys_seed"] = str(nkey)
-    if creds is not None:
-        options["user_credentials"] = str(creds)
-    prefix = inbox_prefix(identity) if private_inbox else INBOX
-    client = _Steady()
-    try:
-        await _insist(
-            client.connect(  # pyright: ignore[reportUnknownMemberType] - nats-py leaves some options untyped
-                url,
-                name=identity,
-                error_cb=on_error,
-                disconnected_cb=on_disconnect,
-                reconnected_cb=on_reconnect,
-                max_reconnect_attempts=-1,
-                ping_interval=PING_S,
-                max_outstanding_pings=2,
-                inbox_prefix=prefix.encode(),
-                connect_timeout=CONNECT_S,
-                allow_reconnect=True,
-                **options,
-            ),
-            CONNECT_S,
-        )
-    except (TimeoutError, OSError, NatsError) as error:
-        await client.close()
-        why = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise Unreachable(
-            f"no usable nats-server at {redact(url)} for {identity} ({why}); start one with `nimmerverse up`"
-        ) from None
-    wire = NatsWire(client, identity)
-    wires.append(wire)
-    return wire
 
 
 def _adapt(sink: Sink) -> Callable[[Msg], Awaitable[None]]:

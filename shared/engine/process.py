@@ -25,7 +25,7 @@ START_S = constant(30.0, "s", "NIM-16")
 ENGINE_TRIES = constant(2, "processes", "NIM-16")
 LAST_WORDS_BYTES = constant(2_000, "bytes", "X-12")
 SAID_CHARS = constant(200, "characters", "X-12")
-ANSWER_BYTES = constant(10_000_000, "bytes", "X-12")
+ENGINE_ANSWER_BYTES = constant(10_000_000, "bytes", "X-12")
 _PROGRAM = Path(__file__).with_name("program.py")
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "TMPDIR", "VIRTUAL_ENV")
 
@@ -197,8 +197,8 @@ def _header(line: bytes) -> tuple[dict[str, Any], int]:
         size = int(answer.pop("bytes"))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {str(error)[:SAID_CHARS]}") from None
-    if not 0 <= size <= ANSWER_BYTES:
-        raise ValueError(f"it announces {size} bytes, at most {ANSWER_BYTES} may follow")
+    if not 0 <= size <= ENGINE_ANSWER_BYTES:
+        raise ValueError(f"it announces {size} bytes, at most {ENGINE_ANSWER_BYTES} may follow")
     return answer, size
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from blake3 import blake3
 
 from shared.errors import KeyFault
+from shared.extras import how_to_install
 from shared.keys.signer import LocalSigner
 
 MLDSA_PUBLIC_BYTES: Final = 1312
@@ -65,5 +66,5 @@ def _mldsa() -> Any:  # noqa: ANN401 - the module is optional, so its types are 
     except ImportError as error:
         raise KeyFault(
             "the optional extra `pq` is not installed, so nothing can be signed or verified with ML-DSA-44: "
-            "pip install 'nimmerverse[pq]'."
+            f"{how_to_install('pq')}."
         ) from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from shared.errors import KeyFault
+from shared.extras import how_to_install
 from shared.keys.passphrase import read_secret
 from shared.keys.signer import PUBLIC_BYTES, check_public, key_id_of, verify
 
@@ -202,5 +203,5 @@ def _pkcs11() -> Any:  # noqa: ANN401 - the module is optional, so its types are
     except ImportError as error:
         raise KeyFault(
             "the optional extra `hsm` is not installed, so no PKCS#11 token can be used: "
-            "pip install 'nimmerverse[hsm]', or empty pkcs11_keys."
+            f"{how_to_install('hsm')}; or empty pkcs11_keys."
         ) from error

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union
 
 from shared.bus.bucket import bucket_permissions
 from shared.bus.wire import inbox_prefix, stream_name
-from shared.config import Settings
 from shared.envelope import Verdict
 from shared.errors import Refusal
 from shared.log.entry import Position
 from shared.message import AnyWave, Decision, DeclarationError, Message, Reply, Request, Signal
+from shared.settings import Settings
 from shared.subjects.signing import SignRequest
 from shared.subjects.system import DeadLetter, Decided, Handshake, Heartbeat, LifeforceTold, Tick
 from shared.world import SimWorld, World

@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from shared.bus import Bus, Wire, at_work
-from shared.bus.nats import connect
-from shared.config import Loaded, Settings, load
+from shared.bus.connecting import connect
+from shared.config import Loaded, load
 from shared.constant import constant
 from shared.errors import ConfigFault, Exit, Fault, Refusal, Refused
 from shared.home import Keys, Running, nkey_path
@@ -25,6 +25,7 @@ from shared.part.declare import Part, declaration
 from shared.part.grant import FRESH_KEY, endorse, grant_request
 from shared.part.metrics import serve as serve_on
 from shared.part.runner import Runner
+from shared.settings import Settings
 from shared.world import RealWorld
 
 OPERATOR = "operator"

@@ -15,10 +15,10 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 import msgspec
 
 from shared.codec import decode, encode
-from shared.config import Settings
 from shared.errors import Refusal
 from shared.message import Decision, Message
 from shared.part.declare import Handler, Part, PartKind, read_handler
+from shared.settings import Settings
 from shared.world import SimWorld, World
 
 S = TypeVar("S", bound=msgspec.Struct)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from shared.message import Decision, Reply, Request, Wave
 from shared.subjects.system import Decided
 
@@ -61,16 +63,30 @@ LoadLevel = Literal["UNKNOWN", "NORMAL", "STRAINED", "OVERLOADED"]
 Reason = Literal["sustained", "asked", "silent"]
 
 
-class LoadAssessed(Decision, subject="nervous.overload.event.{site}.assessed"):
-    """How loaded a site is: the level, how long it has held, and the means of the readings it rests on."""
+class Extent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the readings that decided lie between."""
+
+    least_ppm: int
+    most_ppm: int
+
+
+class LoadAssessed(Decision, subject="nervous.overload.event.{site}.assessed", omit_defaults=True):
+    """How loaded a site is: the level, and the least and the most of each figure in the readings that decided it.
+
+    What is not said is not written, so a decision of version 1.0 is still read and folded.
+    """
 
     site: str
     level: LoadLevel
     before: LoadLevel
     reason: Reason
-    readings: int
-    span_ms: int
-    cpu_ppm: int
-    memory_ppm: int
-    disk_ppm: int
-    load_ppm: int
+    readings: int  #: how many decided; 0 of a site that fell silent
+    span_ms: int  #: from the first of them to the last
+    cpu_ppm: int | None = None  #: this and the next three only by version 1.0: means of up to thirty readings
+    memory_ppm: int | None = None
+    disk_ppm: int | None = None
+    load_ppm: int | None = None
+    cpu: Extent | None = None
+    memory: Extent | None = None
+    disk: Extent | None = None
+    load: Extent | None = None

@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from shared.constant import constant
-from shared.message import MAX_LARGE_BYTES, Decision, MessageId, Ppm, Reply, Request, Signal, Wave
+from shared.declaration import MAX_LARGE_BYTES
+from shared.message import Decision, MessageId, Ppm, Reply, Request, Signal, Wave
 from shared.subjects.body import Count, Habit
 from shared.subjects.gates import Outcome
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from shared.constant import constant
-from shared.message import MAX_LARGE_BYTES, Ppm, Reply, Request, Wave
+from shared.declaration import MAX_LARGE_BYTES
+from shared.message import Ppm, Reply, Request, Wave
 
 PICTURE_BYTES = constant(
     690_000, "bytes", "X-12"

@@ -45,9 +45,9 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """What came of repeating a run."""
+    """What came of repeating a run; it cannot be where a person whose records it learned from was erased since."""
 
-    verdict: Literal["reproduced", "diverged"]
+    verdict: Literal["reproduced", "diverged", "erased"]
     detail: str
 
 

@@ -7,11 +7,11 @@ import os
 from functools import partial
 from pathlib import Path
 
-from shared.config import Settings
 from shared.errors import KeyFault
 from shared.files import private_folder
 from shared.home import place
 from shared.keys import MODERATE, Cost, obtain
+from shared.settings import Settings
 from shared.vault.erasures import erasures as erasures
 from shared.vault.format import HEADER_NAME
 from shared.vault.many import Keys as Keys

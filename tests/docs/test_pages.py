@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.cli import COMMANDS, Group, each_command
+from deploy.usage import COMMANDS, Group, each_command
 
 PAGES = ("operations", "controls", "verify", "keys", "views", "architecture")
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -14,8 +15,9 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
-from deploy.cli import COMMANDS, build_parser, each_command
+from deploy.cli import build_parser
 from deploy.embedded import Account, Identity, NatsServer, Postgres
+from deploy.usage import COMMANDS, each_command
 from shared.keys import nkey_pair
 from tests.commands import ROOT, Done, Home, Living, all_gone, as_stranger, family
 
@@ -121,7 +123,7 @@ SHOWN: dict[str, Callable[[Done], bool]] = {
     "memory": lambda done: "passages  README.md" in done.out,
     "crawl": lambda done: "✓ no collision where" in done.out,
     "request": lambda done: {"text": "2+3", "value": 5.0, "exact": "5"} == json.loads(done.out),
-    "replay": lambda done: "hold for all but 0 events" in done.err and ".genesis " in done.out.splitlines()[0],
+    "replay": lambda done: "hold for every event" in done.err and ".genesis " in done.out.splitlines()[0],
     "sim": lambda done: "every invariant held" in done.out,
     "connect": lambda done: "nats://127.0.0.1:" in done.out and "operator.nk" in done.out,
     "doctor": lambda done: "✓ running" in done.out and "✗" not in done.out,
@@ -194,12 +196,30 @@ def test_your_own_cell(home: Home, shout: Living) -> None:
         watch.said(lambda line: line.startswith("watching dev.demo.>"))
         assert {"shouting": True} == json.loads(home.held(*request).out)
         watch.said(lambda line: "demo.cells.shout.wave" in line and '"confidence_ppm":909090' in line)
-        home.held(*publish)
+        assert "no class is declared for dev.demo.cells.shout.request" in home.held(*publish).err
         watch.said(lambda line: "demo.cells.shout.wave" in line and "no answer wanted" in line)
     kept = home.held(*replay).out
     assert ["demo.cells.shout.wave"] * 2 == re.findall(r"demo\.cells\.shout\.wave", kept)
     assert "✗" not in home.held(*check).out
     assert shout.process.poll() is None
+
+
+#: What is the same in the lines of docs/attention.md whatever else the organism felt and spent.
+TURNS = ("verified: 2 sources agree, 0.94: the ", "STABLE ▶ OPEN ", " ▶ FOCUSED (", "OPEN ▶ STABLE")
+
+
+@pytest.mark.spec("NIM-04", "X-10")
+def test_a_gate_is_opened_by_hand(home: Home, organism: Living) -> None:
+    """The two commands of docs/attention.md, run as they stand there, show the turns that stand below them."""
+    page = (ROOT / "docs" / "attention.md").read_text(encoding="utf-8")
+    [recipe], [shown] = fences(page, "sh"), fences(page, "text")
+    with home.living("watch", "--gates") as watch:
+        watch.said(lambda line: line.startswith("watching dev.>"))
+        subprocess.run(["sh", "-c", recipe], cwd=ROOT, env=home.environ, check=True, timeout=2 * EVENT_S)
+        for turn in TURNS:
+            assert turn in shown
+            watch.said(lambda line, turn=turn: turn in line)
+    assert organism.process.poll() is None
 
 
 @pytest.mark.spec("X-01", "X-10")
@@ -283,7 +303,7 @@ def test_the_same_code_runs_on_named_servers(tmp_path: Path) -> None:
             assert "5\n" == home.held("ask", "2+3").out
             position = home.held("request", "nervous.overload.assess.request", '{"site": "here"}', "--json")
             assert "pending" == position.documents[0]["proof"]
-            assert "hold for all but 0 events" in home.held("replay").err
+            assert "hold for every event" in home.held("replay").err
             assert 0 == replica.stop().code
         report = json.loads(tour(home).read_text())
         assert (True, True) == (report["ok"], all(step["ok"] for step in report["steps"])), report

@@ -23,9 +23,9 @@ from deploy.references.fields import fields, line_comments, structs
 from deploy.references.metrics import every_metric
 from deploy.references.samples import sample
 from shared.codec import decode, decode_any, encode, encode_json
-from shared.config import Settings
 from shared.errors import CODES, ConfigFault, Exit, Fault
 from shared.message import Decision, Message, Reply, Request, Signal, lookup
+from shared.settings import Settings
 from shared.subjects.nervous import MathRequest, VitalsWave
 from shared.subjects.system import Tick
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.cli import each_command
+from deploy.usage import each_command
 
 pytestmark = pytest.mark.spec("X-04")
 

@@ -16,7 +16,7 @@ from organs.organd.rest import Rest
 from organs.organd.service import Service
 from organs.organd.supervisor import Supervisor
 from shared.bus import Bucket
-from shared.bus.nats import connect
+from shared.bus.connecting import connect
 from shared.subjects.models import LEASES
 from shared.world import RealWorld
 

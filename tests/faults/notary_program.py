@@ -9,7 +9,7 @@ from pathlib import Path
 
 from organs.notary import FolderShelf, NotaryOrgan
 from shared.bus import Bus
-from shared.bus.nats import connect
+from shared.bus.connecting import connect
 from shared.keys import LocalSigner
 from shared.part import Runner
 from shared.world import RealWorld

@@ -16,10 +16,11 @@ import pytest
 
 from organs.records import PostgresRecords, verify
 from shared.bus import Bus, Receipt
-from shared.bus.nats import connect
-from shared.config import Settings, load
+from shared.bus.connecting import connect
+from shared.config import load
 from shared.home import Keys, Running, nkey_path
 from shared.keys.sealed import CHEAP
+from shared.settings import Settings
 from shared.world import RealWorld
 from tests.commands import ROOT, Home, Living, family
 from tests.faults.writer_program import draft

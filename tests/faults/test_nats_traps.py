@@ -16,7 +16,8 @@ import pytest
 from nats.aio.client import Client
 
 from shared.bus import Bus, Delivery, Wire
-from shared.bus.nats import NatsWire, _insist
+from shared.bus.connecting import _insist
+from shared.bus.nats import NatsWire
 from shared.codec import decode, encode
 from shared.envelope import Verdict
 from shared.errors import LogFault, NotPermitted, Refused, Unreachable, Unresolved

@@ -14,13 +14,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from shared.bus import Bus, Draft, Receipt, Writer, stream_name
-from shared.bus.nats import connect
+from shared.bus.connecting import connect
 from shared.bus.wire import inbox_prefix
-from shared.config import Settings, load
+from shared.config import load
 from shared.envelope import derive_event_id
 from shared.errors import Refusal, Unreachable, Unresolved
 from shared.home import Keys, Running, nkey_path
 from shared.message import Decision
+from shared.settings import Settings
 from shared.subjects.system import Granted, GrantRequest
 from shared.world import RealWorld
 

@@ -15,20 +15,27 @@ from nerves.overload import OverloadNerve
 from nerves.overload import nerve as overload
 from organs.records import VIEWS
 from organs.records.view import changes_of
+from shared.codec import decode
 from shared.envelope import Verdict
+from shared.subjects.nervous import LoadAssessed
 from tests.histories import history
 
 RECORDED = sorted(Path(__file__).parent.glob("*.history"))
 
 
-def differing(nerve: OverloadNerve, verdicts: list[Verdict]) -> tuple[int, list[int]]:
-    """How many decisions were run again, and the indices of those that came out differently."""
-    rerun, run, odd = Rerun(nerve), 0, list[int]()
+#: The history that today's overload nerve decided; what another version decided is folded, and needs it to be repeated.
+TODAY = Path(__file__).parent / "overload_1_1.history"
+
+
+def differing(nerve: OverloadNerve, verdicts: list[Verdict]) -> tuple[int, list[str]]:
+    """How many decisions were run again, and the versions that made those that came out differently."""
+    rerun, run, odd = Rerun(nerve), 0, list[str]()
     for verdict in verdicts:
         for _, same in rerun.take(verdict):
             run += 1
             if not same:
-                odd.append(verdict.entry.index)
+                assert verdict.sealed is not None
+                odd.append(verdict.sealed.attributes.version)
     return run, odd
 
 
@@ -38,10 +45,16 @@ def verdicts(request: pytest.FixtureRequest) -> list[Verdict]:
     return history.judged(history.read(request.param))
 
 
+@pytest.fixture(scope="module")
+def todays() -> list[Verdict]:
+    """The history that today's nerve decided, judged by today's admission."""
+    return history.judged(history.read(TODAY))
+
+
 @pytest.mark.spec("X-03")
-def test_there_is_a_history() -> None:
-    """At least one recorded history is replayed."""
-    assert RECORDED
+def test_there_is_a_history_of_each_version() -> None:
+    """A history of today's nerve is replayed, and one of the version before."""
+    assert {"overload_1_0", "overload_1_1"} <= {path.stem for path in RECORDED}
 
 
 @pytest.mark.spec("X-03")
@@ -51,11 +64,26 @@ def test_every_recorded_entry_is_admitted_today(verdicts: list[Verdict]) -> None
 
 
 @pytest.mark.spec("X-02")
-def test_every_recorded_decision_comes_out_again(verdicts: list[Verdict]) -> None:
+def test_every_recorded_decision_comes_out_again(todays: list[Verdict]) -> None:
     """Today's nerve, run from the recorded evidence, makes the recorded decisions."""
-    run, odd = differing(OverloadNerve(), verdicts)
+    run, odd = differing(OverloadNerve(), todays)
     assert [] == odd
     assert run > 20
+
+
+@pytest.mark.spec("X-02", "X-03")
+def test_what_another_version_decided_is_folded_and_named(verdicts: list[Verdict]) -> None:
+    """Whatever version decided, its decisions are the state they say; what comes out otherwise names its version."""
+    rerun, levels = Rerun(OverloadNerve()), dict[str, str]()
+    for verdict in verdicts:
+        if rerun.take(verdict):
+            for _, event in verdict.admitted():
+                decided = decode(LoadAssessed, bytes(event.data))
+                assert decided.before == levels.get(decided.site, "UNKNOWN")
+                levels[decided.site] = decided.level
+    assert levels == {site: state.level for site, state in rerun.states.items()}
+    _, odd = differing(OverloadNerve(), verdicts)
+    assert set(odd) <= {"1.0.0"}
 
 
 @pytest.mark.spec("X-05")
@@ -67,23 +95,23 @@ def test_the_view_of_a_history_is_the_same_twice(verdicts: list[Verdict]) -> Non
 
 
 @pytest.mark.spec("X-02")
-def test_a_changed_threshold_is_caught(verdicts: list[Verdict], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_threshold_is_caught(todays: list[Verdict], monkeypatch: pytest.MonkeyPatch) -> None:
     """A nerve whose rules changed makes other decisions from the old evidence, and the entries are named."""
     monkeypatch.setattr(overload, "LEVELS", (("OVERLOADED", 100_000, 950_000, 2_000_000),))
-    _, odd = differing(OverloadNerve(), verdicts)
+    _, odd = differing(OverloadNerve(), todays)
     assert odd
 
 
 @pytest.mark.spec("X-08")
-def test_a_planted_non_determinism_is_caught(verdicts: list[Verdict], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_non_determinism_is_caught(todays: list[Verdict], monkeypatch: pytest.MonkeyPatch) -> None:
     """A nerve that reads anything but its arguments does not come out again."""
     calls, decided = count(), overload.assessed
 
     def assessed(*given: Any) -> Any:  # noqa: ANN401 - it stands in for the nerve's own
-        return msgspec.structs.replace(decided(*given), disk_ppm=next(calls))
+        return msgspec.structs.replace(decided(*given), span_ms=next(calls))
 
     monkeypatch.setattr(overload, "assessed", assessed)
-    _, odd = differing(OverloadNerve(), verdicts)
+    _, odd = differing(OverloadNerve(), todays)
     assert odd
 
 

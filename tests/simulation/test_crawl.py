@@ -381,7 +381,8 @@ def test_a_crawl_can_be_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     plot = tmp_path / "way.svg"
     words = ["crawl", "--seed", "7", "--minutes", "0.25", "--runs", "2", "--plot", str(plot)]
     assert Exit.OK == main(words)
-    shown = capsys.readouterr().out
+    shown, told = capsys.readouterr()
+    assert f"wrote {plot}" in told
     for what in ("D", "@", "per evasion", "exploration: clear", "digest", "✓ no collision"):
         assert what in shown, what
     assert plot.read_text().startswith("<svg") and plot.read_text().endswith("</svg>\n")  # noqa: PT018 - one document

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -24,7 +25,7 @@ from shared.boundary.port import ModelShelf
 from shared.boundary.shelf import FolderShelf
 from shared.boundary.task import TASK, Call, Choice, write_call
 from shared.boundary.tokens import BOS, EOS, MARKS, Vocabulary
-from shared.boundary.translator import Rules, translate
+from shared.boundary.translator import URGENT_PERCENT, Rules, translate
 from shared.codec import decode, encode
 from shared.config import load
 from shared.errors import ConfigFault, Exit, Refusal, Refused
@@ -528,6 +529,10 @@ def test_a_model_is_installed_asked_and_measured(tmp_path: Path, raw: bytes, dig
     with home.up("--part", "organs.boundary", "--part", "organs.artifacts"):
         [said] = home.held("boundary", "ask", *values, "--json").documents
         assert ("translator", '{"function":"idle","args":{}}') == (said["speaker"], said["call"])
+        assert [said] == home.held("boundary", "ask", json.dumps(STATE), "--json").documents
+        assert "nacked since the start" in home.held("boundary", "status").out
+        learns = home.held("boundary", "correct", json.dumps(STATE), "--call", said["call"]).out
+        assert "a model learns it when one is next trained" in learns
         refused = home.run("boundary", "install", str(file), "--digest", "0" * 64)
         assert (int(Exit.REFUSED), True) == (refused.code, "F002" in refused.err)
         [told] = home.held("boundary", "install", str(file), "--json").documents
@@ -535,16 +540,40 @@ def test_a_model_is_installed_asked_and_measured(tmp_path: Path, raw: bytes, dig
         [said] = home.held("boundary", "ask", *values, "--json").documents
         assert f"model:{digest}" == said["speaker"]
         [status] = home.held("boundary", "status", "--json").documents
-        assert (digest, "ready", 1, 1) == tuple(status[key] for key in ("model", "state", "by_model", "by_translator"))
+        assert (digest, "ready", 1, 2) == tuple(status[key] for key in ("model", "state", "by_model", "by_translator"))
         [row] = home.held("artifact", "list", "--json").documents
         assert (digest, "model") == (row["digest"], row["registered"]["holds"])
     [found] = home.held("boundary", "evaluate", "--digest", digest, "--states", "150", "--json").documents
     assert (150, 150) == (found["states"], found["valid"])
 
 
+@pytest.mark.spec("NIM-14")
+@pytest.mark.parametrize("word", ["ask", "correct"])
+def test_the_help_names_every_field_with_its_range(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever asks for help reads what a state consists of."""
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["boundary", word, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert [] == [f for f in TASK.fields if f"{f.name} {f.low} to {f.high} {f.unit}" not in shown]
+
+
+@pytest.mark.spec("NIM-14")
+def test_docking_is_urgent_below_its_number() -> None:
+    """At exactly `urgent_percent` docking is not urgent yet; one percent below it is."""
+    at, below = (translate(STATE | {"battery": URGENT_PERCENT - less}) for less in (0, 1))
+    assert ("low", "high") == (at.args["urgency"], below.args["urgency"])
+
+
 @pytest.mark.spec("NIM-14", "X-12")
 @pytest.mark.parametrize(
-    "words", [("evaluate",), ("evaluate", "nowhere.gguf"), ("ask", "battery=low"), ("ask", "=1.5")]
+    "words",
+    [
+        ("evaluate",),
+        ("evaluate", "nowhere.gguf"),
+        ("ask", "battery=low"),
+        ("ask", "=1.5"),
+        ("ask", '{"battery": "low"}'),
+    ],
 )
 def test_what_cannot_be_asked_is_said(words: tuple[str, ...], tmp_path: Path) -> None:
     """No model, a missing file and a value that is no number are settings faults; nobody is asked."""

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.config import Loaded, Settings, load, redact, render_config_md
+from shared.config import Loaded, load, redact, render_config_md
 from shared.errors import ConfigFault, Exit
+from shared.settings import Settings
 
 pytestmark = pytest.mark.spec("COL-17")
 

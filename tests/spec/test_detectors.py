@@ -421,7 +421,7 @@ except Refused as no:
 """
     said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert said.stdout.startswith(f"B011 NO_MODEL: an ONNX detector needs {missing}, which")
-    assert "install the extra `eyes`" in said.stdout
+    assert "pip install 'nimmerverse[eyes]'" in said.stdout
 
 
 @settings(max_examples=25, deadline=None)

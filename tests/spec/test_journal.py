@@ -5,11 +5,18 @@ from __future__ import annotations
 import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
 
+from organs.ears import EarsOrgan
+from organs.vision import VisionOrgan
+from organs.voice import VoiceOrgan
+from shared.config import load
 from shared.journal import EVENTS, ROOT, configure, record, render_logs_md
+from shared.part import Organ
+from shared.world import SimWorld
 
 
 @pytest.fixture
@@ -49,3 +56,27 @@ def test_an_undeclared_event_is_a_bug() -> None:
     with pytest.raises(KeyError):
         record("bus", "something_else")
     assert all(f"`{event}`" in render_logs_md() for event in EVENTS)
+
+
+@pytest.mark.spec("NIM-17")
+@pytest.mark.parametrize(
+    ("organ", "module", "package"),
+    [
+        (VoiceOrgan, "espeakng_loader", "'espeakng-loader>="),
+        (EarsOrgan, "pocketsphinx", "'pocketsphinx>="),
+        (VisionOrgan, "onnxruntime", "'onnxruntime>="),
+    ],
+)
+def test_a_part_without_its_extra_says_so_when_it_starts(
+    organ: type[Organ], module: str, package: str, monkeypatch: pytest.MonkeyPatch, stream: io.StringIO
+) -> None:
+    """A part whose extra is not installed writes a line as it starts, with the packages a clone needs; else none."""
+    settings = load({}, {"home": "/nonexistent"}, "here").settings
+    configure("warning", stream)
+    organ.build(settings, SimWorld("dev", 1))
+    assert "" == stream.getvalue()
+    monkeypatch.setitem(sys.modules, module, None)
+    organ.build(settings, SimWorld("dev", 1))
+    line = json.loads(stream.getvalue())
+    assert ("extra_missing", organ.name) == (line["event"], line["component"])
+    assert f".venv/bin/python -m pip install {package}" in line["detail"]

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.passages import cut, files_of, read_passages
+from organs.cognition.quoting import NEAR_PPM
 from organs.memory import ChromaPassages, MemoryOrgan, Passages, PlainPassages, Row, digest_of, recall
 from organs.memory.embedder import gram_vector
 from organs.memory.retention import (
@@ -588,9 +589,19 @@ def test_a_page_is_added_searched_asked_about_verified_and_forgotten(alive: Home
     """What a person does with memory: add a page, search it, ask about it, check it against the log, forget it."""
     [told] = alive.held("memory", "add", "README.md", "--json").documents
     assert (1, told["remembered"]) == (told["files"], told["passages"])
+    entries = alive.held("replay").out
+    [again] = alive.held("memory", "add", "README.md", "--json").documents
+    assert (1, -1, told["remembered"]) == (again["unchanged"], again["index"], again["remembered"])
+    assert "unchanged  README.md" in alive.held("memory", "add", "README.md").out
+    assert entries == alive.held("replay").out
+    assert "B012 NOT_COMPUTABLE: the question has no words; ask something" in alive.run("memory", "search", " ").err
+    [far] = alive.held("memory", "search", "qqq zzz xxx", "--limit", "1", "--json").documents
+    assert not far[0]["near"]
+    assert "(an answer takes 0.36)" in alive.held("memory", "search", "qqq zzz xxx").out
     [found] = alive.held("memory", "search", "notary signs checkpoints of the log", "--limit", "2", "--json").documents
     assert "README.md" == found[0]["origin"]["name"]
     assert found[0]["similarity_ppm"] >= found[1]["similarity_ppm"]
+    assert [one["similarity_ppm"] >= NEAR_PPM for one in found] == [one["near"] for one in found]
     raw = Path("README.md").read_bytes()
     assert all(raw[one["origin"]["first"] : one["origin"]["end"]].decode() == one["text"] for one in found)
     said = alive.held("ask", "notary: the organ that keeps the tree over the log and signs checkpoints of it").out

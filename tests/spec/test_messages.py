@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 
 from shared import message as declarations
 from shared.codec import decode, decode_any, encode, encode_json
+from shared.declaration import MAX_LARGE_BYTES
 from shared.envelope import covers
 from shared.errors import Refusal, Refused
 from shared.message import (
     MAX_ENTITY_CHARS,
-    MAX_LARGE_BYTES,
     MAX_MESSAGE_BYTES,
     Decision,
     DeclarationError,

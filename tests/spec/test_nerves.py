@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 from msgspec.structs import replace
 
-from deploy.recheck import Rerun
+from deploy.recheck import Rerun, recheck
 from nerves.overload import OverloadNerve
-from nerves.overload.nerve import FORGET_MS, SILENT_MS, WINDOW_READINGS, LoadState, Window, remember
+from nerves.overload.nerve import FORGET_MS, LEVELS, SILENT_MS, WINDOW_READINGS, LoadState, Window, remember
 from shared.bus import Bus
 from shared.codec import decode, encode
 from shared.errors import Refusal
 from shared.part.nerve import Evidence
-from shared.subjects.nervous import AssessRequest, LoadAssessed, LoadLevel, VitalsWave
+from shared.subjects.nervous import AssessRequest, Extent, LoadAssessed, LoadLevel, VitalsWave
 from shared.subjects.system import Decided, Tick
 from shared.world import now_ms
 from tests.ground import ENV, Founded, Ground, play_sim
@@ -22,6 +24,25 @@ ASSESS = f"{ENV}.nervous.overload.assess.request"
 ID = {"ce-id": "0123456789abcdef" * 2}
 START_MS = 1_767_225_600_000
 BUSY, TIRED, CALM = 950_000, 750_000, 100_000
+
+
+class Calm(OverloadNerve):
+    """The nerve with other rules, under its own version."""
+
+    def decide(
+        self,
+        state: LoadState,
+        window: Window,
+        message: VitalsWave | AssessRequest | Tick,
+        now_ms: int,
+    ) -> tuple[Window, list[LoadAssessed] | Refusal]:
+        return window, []
+
+
+class LaterCalm(Calm):
+    """The same as a version that is still to come."""
+
+    version: ClassVar[str] = "9.0.0"
 
 
 class Site:
@@ -79,9 +100,9 @@ def test_one_spike_is_no_overload() -> None:
 
 @pytest.mark.spec("NIM-12")
 def test_sustained_load_is_decided_once() -> None:
-    """Three busy readings in a row are an overload, decided once however long it lasts, with their means."""
+    """Three busy readings in a row are an overload, decided once however long it lasts, with what they lie between."""
     site = Site()
-    site.feel(CALM, CALM, CALM, *[BUSY] * 10)
+    site.feel(CALM, CALM, CALM, BUSY, BUSY + 40_000, *[BUSY + 10_000] * 8)
     assert ["NORMAL", "OVERLOADED"] == site.levels
     assert (
         LoadAssessed(
@@ -89,12 +110,12 @@ def test_sustained_load_is_decided_once() -> None:
             level="OVERLOADED",
             before="NORMAL",
             reason="sustained",
-            readings=6,
-            span_ms=5_000,
-            cpu_ppm=(3 * CALM + 3 * BUSY) // 6,
-            memory_ppm=0,
-            disk_ppm=300_000,
-            load_ppm=0,
+            readings=3,
+            span_ms=2_000,
+            cpu=Extent(BUSY, BUSY + 40_000),
+            memory=Extent(0, 0),
+            disk=Extent(300_000, 300_000),
+            load=Extent(0, 0),
         )
         == site.decided[1]
     )
@@ -122,11 +143,36 @@ def test_a_level_is_reached_by_any_of_three(cpu: int, memory: int, load: int, le
 
 
 @pytest.mark.spec("NIM-12")
-def test_the_lowest_of_three_readings_counts() -> None:
-    """Rising and falling, the level is the lowest of the newest three readings."""
+def test_a_level_rises_and_falls_only_where_three_readings_agree() -> None:
+    """One reading below its threshold lowers no level, as one above raises none; the first level is what all reach."""
     site = Site()
-    site.feel(CALM, TIRED, BUSY, BUSY, BUSY, TIRED, CALM, BUSY)
+    site.feel(CALM, TIRED, BUSY)
+    assert ["NORMAL"] == site.levels
+    site.feel(BUSY, BUSY)
+    assert ["NORMAL", "STRAINED", "OVERLOADED"] == site.levels
+    site.feel(CALM, BUSY, TIRED, CALM, BUSY, CALM, TIRED)
+    assert ["NORMAL", "STRAINED", "OVERLOADED"] == site.levels
+    site.feel(CALM)
+    assert "STRAINED" == site.levels[-1]
+    site.feel(TIRED, CALM, CALM)
+    assert "STRAINED" == site.levels[-1]
+    site.feel(CALM)
     assert ["NORMAL", "STRAINED", "OVERLOADED", "STRAINED", "NORMAL"] == site.levels
+
+
+@pytest.mark.spec("NIM-12", "X-02")
+def test_what_is_signed_explains_what_was_decided() -> None:
+    """However readings come, a raised level stands at or below what all of them reach, a lowered one above none."""
+    site = Site()
+    site.feel(*[(BUSY, BUSY, TIRED, CALM, BUSY, TIRED, TIRED, CALM)[n * n % 8 ^ n // 5 % 8] for n in range(400)])
+    heights = {level: cpu for level, cpu, *_ in LEVELS} | {"NORMAL": 0, "UNKNOWN": -1}
+    assert len(site.decided) > 10
+    for decision in site.decided:
+        assert decision.cpu is not None
+        if heights[decision.level] > heights[decision.before]:
+            assert decision.cpu.least_ppm >= heights[decision.level]
+        else:
+            assert decision.cpu.most_ppm < heights[decision.before]
 
 
 @pytest.mark.spec("NIM-12", "X-12")
@@ -159,7 +205,7 @@ def test_silence_is_decided_once() -> None:
     assert None is site.tick(SILENT_MS - 1)
     silent = site.tick(1)
     assert isinstance(silent, LoadAssessed)
-    assert ("UNKNOWN", "OVERLOADED", "silent", 0) == (silent.level, silent.before, silent.reason, silent.readings)
+    assert LoadAssessed("here", "UNKNOWN", "OVERLOADED", "silent", readings=0, span_ms=0) == silent
     assert None is site.tick(SILENT_MS)
     site.feel(BUSY, BUSY)
     assert ["OVERLOADED", "UNKNOWN"] == site.levels
@@ -250,6 +296,9 @@ def test_every_decision_can_be_decided_again_from_the_log() -> None:
             levels, reasons = await rerun(sensor)
             assert ["NORMAL", "OVERLOADED", "STRAINED", "STRAINED", "UNKNOWN"] == levels
             assert ["sustained", "sustained", "sustained", "asked", "silent"] == reasons
+            calm, later = [await recheck(sensor, None, [nerve]) for nerve in (Calm(), LaterCalm())]
+            assert (5, 0) == (len(calm.differing), calm.other_versions)
+            assert (0, 5) == (len(later.differing), later.other_versions), "another version need not repeat them"
             await runner.stop()
             successor = await here.carry(OverloadNerve(), [signer])
             assert isinstance(await sensor.request(AssessRequest("here")), Refusal), "its window is lost"

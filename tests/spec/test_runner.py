@@ -13,10 +13,11 @@ from cells.math_cell import MathCell
 from shared.bus import Bus, Delivery, Draft
 from shared.bus.bus import DEAD_PER_SECOND, ERROR_CODE
 from shared.codec import decode, encode
+from shared.declaration import MAX_LARGE_BYTES
 from shared.envelope import rfc3339
 from shared.errors import LogFault, Refusal, Refused, Unreachable
 from shared.keys import LocalSigner
-from shared.message import MAX_LARGE_BYTES, MAX_MESSAGE_BYTES, DeclarationError, Reply, Request
+from shared.message import MAX_MESSAGE_BYTES, DeclarationError, Reply, Request
 from shared.part import Cell, Organ, Runner, declaration
 from shared.part import runner as runner_module
 from shared.part.handshake import claims

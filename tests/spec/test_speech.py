@@ -501,3 +501,4 @@ def test_without_its_extra_an_organ_says_what_to_install(tmp_path: Path, module:
     assert (7, "") == (done.returncode, done.stdout)
     assert "B011 NO_MODEL" in done.stderr
     assert f"pip install 'nimmerverse[{extra}]'" in done.stderr
+    assert "in a clone .venv/bin/python -m pip install '" in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import product
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.commands.costs import line_of
+from deploy.commands.gates import turn
 from nerves.thalamus import ThalamusNerve
 from nerves.thalamus.account import ACCOUNT_MS, INCOME_ULF, MOST_ULF, START_ULF, Account, allowed
 from nerves.thalamus.attention import DIALOGUE_DOMAIN, OVERWHELMED_GATES, REFLEX_MS, SETTLE_MS, mode_of
@@ -177,6 +180,32 @@ def test_costs_are_observed_and_profiled() -> None:
     )
     assert ["math_cell"] == [each.what for each in third], "who used nothing is not observed"
     assert {"gate": 250, "math_cell": 10} == {profile.what: profile.mean_ulf for profile in mind.state.profiles}
+
+
+@pytest.mark.spec("NIM-10")
+def test_what_was_never_measured_is_no_zero() -> None:
+    """For people, a part in no account yet costs nothing that is known, instead of 0 ± 0."""
+    never, once = (Observed("gate", 0, 0, None, 0, 0, 0, 0, 0, accounts) for accounts in (0, 1))
+    assert "gate           nothing is measured yet: no message of it in any account" == line_of(never)
+    assert line_of(once).startswith("gate           0.000000 ± 0.000000 LF a message  of 1 accounts")
+
+
+@pytest.mark.spec("NIM-11")
+@pytest.mark.parametrize(
+    ("ulf", "shown"),
+    [
+        (0, "0.0 LF"),
+        (1, "0.000001 LF"),
+        (300_000, "0.3 LF"),
+        (999_999, "0.999999 LF"),
+        (LF, "1.0 LF"),
+        (-1, "-0.000001 LF"),
+    ],
+)
+def test_a_small_amount_is_not_shown_as_none(ulf: int, shown: str) -> None:
+    """Below one lifeforce people see every digit, from there on one."""
+    line = turn(BeatClosed(MIND, 7, 0, ulf, 0, LF, 0), datetime.fromtimestamp(0, UTC)).plain
+    assert f"7: spent {shown}, earned 0.0 LF, balance 1.0 LF" in line
 
 
 @pytest.mark.spec("NIM-10", "NIM-07")

@@ -133,7 +133,7 @@ def test_a_tour_cut_short_leaves_nothing_behind(number: signal.Signals, home: Ho
     assert all_gone(servers)
     with home.up() as up:
         assert f"trust {up.document()['trust'][:16]}" in start
-        assert "hold for all but 0 events" in home.held("replay").err
+        assert "hold for every event" in home.held("replay").err
 
 
 @pytest.mark.spec("X-10")

@@ -452,12 +452,12 @@ def test_the_commands_refuse_by_name(home: Home, tmp_path: Path) -> None:
 
 
 def test_look_says_where_nobody_sees(home: Home, tmp_path: Path) -> None:
-    """In an organism without the organ it is unanswered, and is told what runs the eyes; with it, it sees."""
+    """In an organism without the organ it is unanswered, and is told what starts it; with it, it sees."""
     picture = tmp_path / "one.png"
     picture.write_bytes(FILES["png"])
     with home.up("--part", "cells.math_cell"):
         done = home.run("look", str(picture))
-        assert (7, True) == (done.code, "`nimmerverse part organs.vision` runs the eyes" in done.err), done.err
+        assert (7, True) == (done.code, "start it with `nimmerverse part organs.vision`" in done.err), done.err
         with home.living("part", "organs.vision", "--json") as part:
             part.document()
             assert "onnx" == home.held("look", str(picture), "--json").documents[0]["engine"]

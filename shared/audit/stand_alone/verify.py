@@ -7,7 +7,8 @@
 It needs Python 3.11 and two packages: `pip install blake3 pynacl`. Read it before you trust it: it goes from the bytes
 up (MessagePack, envelope, keys, admission; leaf, tree, note; bundle; audit), and the numbers in brackets are sections
 of shared/envelope/SPEC.md. It changes nothing, asks no network, and believes nothing that it reads. Get the
-fingerprint, and this file, from somewhere else than the log: a bundle's own copy would say what its maker likes.
+fingerprint, and this file, from somewhere else than the log: a bundle's own copy would say what its maker likes. It is
+one long file so that one digest vouches for all of it, and one person can read it from top to bottom.
 
 Exit codes: 0 verified, 2 usage, 10 consistent but nobody said whom to trust, 11 tampered, 12 incomplete, 13 stale,
 14 from the future, 15 truncated, 16 enlarged, 17 mixed, 18 wrong signer, 19 bad proof, 20 forked, 21 void entries,
