@@ -445,7 +445,7 @@ def test_a_post_of_a_person_is_sealed_under_their_key(place: Place, tmp_path: Pa
     contents = (ended.stated.dataset, listed(place, ended.stated.dataset, 0).records)
     kept = b"".join(asyncio.run(whole(place, digest)) for digest in contents)
     assert b"secret" not in kept
-    assert b"ada" not in kept
+    assert b"@ada" not in kept
     found = place.records(ended.stated.dataset)
     assert [one["text"] for one in posts] == [one.text for one in found]
     assert 2 == len({one.author for one in found})
