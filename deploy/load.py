@@ -27,6 +27,7 @@ BUILT_IN = (
     "nerves.overload",
     "cells.energy_cell",
     "nerves.energy",
+    "nerves.policy",
     "organs.meaning",
     "nerves.gate",
     "nerves.outcome",

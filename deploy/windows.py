@@ -48,7 +48,7 @@ def lines(moments: Sequence[Moment], limit_kw: int, zone: tzinfo) -> list[str]:
         f"power   {powers}  up to {max(m.power_kw for m in moments) / 1_000:.1f} of {limit_kw / 1_000:.0f} MW",
         f"charge  {charges}  down to {min(m.soc_ppm for m in moments) / 10_000:.0f} %",
         f"window  {marks}  {legend}",
-        f"        {first}{last.rjust(COLUMNS - len(first))}",
+        f"        {first}  to  {last}",
     ]
 
 
@@ -103,9 +103,10 @@ def _turns(moments: Sequence[Moment]) -> Iterator[tuple[Moment, Moment]]:
 
 def _buckets(moments: Sequence[Moment]) -> Iterator[list[Moment]]:
     begins, span = moments[0].at_ms, max(moments[-1].at_ms - moments[0].at_ms, 1)
-    found: list[list[Moment]] = [[] for _ in range(COLUMNS)]
+    columns = min(COLUMNS, len(moments))
+    found: list[list[Moment]] = [[] for _ in range(columns)]
     for moment in moments:
-        found[min((moment.at_ms - begins) * COLUMNS // span, COLUMNS - 1)].append(moment)
+        found[min((moment.at_ms - begins) * columns // span, columns - 1)].append(moment)
     return iter(found)
 
 

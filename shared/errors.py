@@ -207,6 +207,8 @@ CODES = _codes(
     ("Q002", "POLICY_FAILED", "The policy's engine could not evaluate it, which is a denial."),
     ("Q003", "BAD_POLICY", "The policy cannot be read, or is none of this product's shape."),
     ("Q004", "DENIED", "A policy denies this; every row that does not hold is named."),
+    ("Q005", "NOT_NEXT", "A policy in this state of its life does not get into that one, or not yet."),
+    ("Q006", "NOT_ASKED", "There is no added policy of this name, or it is one that nobody asks."),
     ("T001", "NO_JOB", "There is no job of this id."),
     ("T002", "UNKNOWN_BACKEND", "There is no training backend of this name, or it is not installed; how to is said."),
     ("T003", "BAD_SPEC", "A job's hyperparameter, step count or worker count is out of its range."),

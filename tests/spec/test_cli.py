@@ -251,6 +251,16 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "artifact get": (blake3(STORED.read_bytes()).hexdigest(), "--out", "HOME/got"),
     "artifact list": (),
     "artifact verify": (blake3(STORED.read_bytes()).hexdigest(),),
+    "policy list": (),
+    "policy show": ("energy",),
+    "policy check": ("energy", "HOME/no.json"),
+    "policy test": ("tests/spec/well_judged.jsonl",),
+    "policy digest": (),
+    "policy draft": ("quiet", "HOME/no.rego"),
+    "policy move": ("quiet", "simulating", "--reason", "to look"),
+    "policy ask": ("quiet", "r", "HOME/no.json"),
+    "policy status": ("quiet",),
+    "energy": ("--play", "HOME/no.csv"),
     "artifact archive": (blake3(STORED.read_bytes()).hexdigest(), "--reason", "it was a test"),
 }
 STAY = {"up", "part", "tour", "audit witness", "models serve"}
@@ -259,6 +269,12 @@ OBJECTIONS = {
     "say": Exit.REFUSED,  # this organism has neither voice nor ears
     "hear": Exit.REFUSED,
     "doctor": Exit.FAILED,
+    "policy check": Exit.CONFIG,
+    "policy draft": Exit.CONFIG,
+    "policy move": Exit.REFUSED,  # its nerve does not run
+    "policy ask": Exit.CONFIG,
+    "policy status": Exit.REFUSED,
+    "energy": Exit.REFUSED,
     "train boundary": Exit.CONFIG,  # nothing was trained there
     "boundary install": Exit.CONFIG,  # there is no file
     "boundary evaluate": Exit.CONFIG,
