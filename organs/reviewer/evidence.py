@@ -10,6 +10,8 @@ from shared.consensus import Proposal, evolved
 from shared.constant import constant
 from shared.decisions import decisions_in
 from shared.envelope import Verdict
+from shared.errors import Refused
+from shared.journal import record
 from shared.log.entry import Position
 from shared.part.organ import JudgedLog
 from shared.subjects.consensus import EthicsNoted, ProposalMade, VoteCounted
@@ -46,9 +48,10 @@ class Evidence:
         self.approved: dict[str, list[tuple[DatasetApproved, Position]]] = {}
 
     async def catch_up(self, log: JudgedLog, until: int | None = None) -> None:
-        """Read the log on, at least to an index, or to its end."""
+        """Read the log on, up to an index and no further, or to its end."""
         while until is None or self.next <= until:
-            verdicts = await log.judged(self.next, READ_AT_ONCE)
+            limit = READ_AT_ONCE if until is None else min(READ_AT_ONCE, until - self.next + 1)
+            verdicts = await log.judged(self.next, limit)
             if not verdicts:
                 return
             for verdict in verdicts:
@@ -56,7 +59,13 @@ class Evidence:
                 self.next = verdict.entry.index + 1
 
     def take(self, verdict: Verdict) -> None:
-        """Fold one entry."""
+        """Fold one entry; what cannot be read is no evidence, and one such entry hides none of the others."""
+        try:
+            self._fold(verdict)
+        except Refused as no:
+            record("reviewer", "entry_unreadable", index=verdict.entry.index, detail=str(no))
+
+    def _fold(self, verdict: Verdict) -> None:
         for decision, at in decisions_in(verdict, ProposalMade, VoteCounted, EthicsNoted):
             if isinstance(decision, ProposalMade):
                 self.made[decision.proposal] = (decision, at)
