@@ -10,6 +10,7 @@ from deploy.usage.governance import GOVERNANCE
 from deploy.usage.keep import KEEP
 from deploy.usage.models import MODELS
 from deploy.usage.provenance import PROVENANCE
+from deploy.usage.registry import REGISTRY
 from deploy.usage.run import RUN
 from deploy.usage.talk import TALK
 
@@ -22,6 +23,7 @@ COMMANDS: dict[str, Described | Group] = {
     **MODELS,
     **GOVERN,
     **GOVERNANCE,
+    **REGISTRY,
     **ADMIN,
 }
 
