@@ -18,7 +18,7 @@ from shared.bus import Bus
 from shared.config import Loaded
 from shared.constant import constant
 from shared.decisions import decisions_in
-from shared.errors import Exit, Refusal, Refused, Unreachable
+from shared.errors import Exit, NotPermitted, Refusal, Refused, Unreachable
 from shared.files import storing
 from shared.message import EVENT_TOKEN, Reply, Request, encode_token
 from shared.subjects.datasets import VerifyDataset
@@ -114,7 +114,10 @@ async def _fresh(bus: Bus, family: str, datasets: list[str], site: str, terminal
         ("power", PowerWindowRequest(site, family), NOTED_S),
         *((f"dataset {dataset[:16]}", VerifyDataset(dataset, family), VERIFIED_S) for dataset in datasets),
     ):
-        answer = await bus.request(request, timeout_s)
+        try:
+            answer = await bus.request(request, timeout_s)
+        except NotPermitted:  # nobody here ever was who could answer
+            answer = Refusal("B006")
         if isinstance(answer, PowerWindow | Decided):
             places.append((answer.index, answer.offset))
         else:
