@@ -45,7 +45,7 @@ def listed(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             said = ", ".join(f"{target} {model[:16] or 'nothing'}" for target, model in there.items())
             terminal.give(told, f"{name:<20} {len(family.models)} models; {said}")
         if not known.decisions:
-            terminal.note("the log knows no model; `train submit` makes one")
+            terminal.give({"models": 0}, "the log knows no model; `nimmerverse train submit` makes one")
         return Exit.OK
 
     return finish(main())
@@ -231,7 +231,7 @@ def _taught(known: Lineage, datasets: list[str], held: list[Held], terminal: Ter
     for model in taught:
         terminal.give({"taught": msgspec.to_builtins(model)}, _sentence(model))
     if not taught:
-        terminal.note("it taught no model")
+        terminal.give({"taught": None}, "no model was taught by it")
     return Exit.OK
 
 

@@ -12,14 +12,18 @@ from msgspec.structs import replace
 from nerves.registry import RegistryNerve
 from organs.boundary import BoundaryOrgan
 from organs.boundary.promoted import Promoted
+from organs.records import MemoryRecords
+from organs.records.views.promotions import PROMOTIONS
 from shared.boundary.memory import MemoryShelf
 from shared.boundary.task import TASK
+from shared.bus import Context
 from shared.config import load
 from shared.errors import Exit, Refusal
 from shared.home import Keys
 from shared.keys.sealed import CHEAP
 from shared.log.entry import Position
 from shared.message import Request
+from shared.part.mind import Mind
 from shared.subjects.boundary import BoundaryStated, BoundaryStatus, InstallModel
 from shared.subjects.registry import (
     FamilyStated,
@@ -94,6 +98,15 @@ def test_what_is_promoted_speaks_and_what_is_rolled_back_does_not() -> None:
         assert isinstance(await asked(living, InstallModel(MODEL)), Decided)
         assert isinstance(await asked(living, RollBackModel(FAMILY, "staging", "it drifted", "ada")), Decided)
         assert "" == (await spoken(living, "translator")).model
+        records = MemoryRecords()
+        await records.apply([verdict async for verdict in living.operator.replay()])
+        promotions = [dict(zip(PROMOTIONS.names, row, strict=True)) for row in records.tables["promotions"].values()]
+        assert [("blocked", ("signatures: TOO_LOW",)), ("promoted", ()), ("rolled_back", ())] == [
+            (row["outcome"], row["failing"]) for row in promotions
+        ]
+        assert {(FAMILY, MODEL, "staging")} == {(row["family"], row["model"], row["target"]) for row in promotions}
+        [model] = records.tables["models"].values()
+        assert (FAMILY, MODEL, "1") == model[:3]
 
     live_sim(life, lambda _: [RegistryNerve(), Witness(), BoundaryOrgan(MemoryShelf(TASK, [MODEL]))])
 
@@ -162,6 +175,26 @@ def test_an_emergency_that_ran_out_is_let_go_though_nobody_takes_it_back() -> No
         assert ("failed", True) == (organ.state, "N006" in organ.reason)
 
     asyncio.run(life())
+
+
+@pytest.mark.spec("ILL-07", "X-07")
+def test_a_registry_that_was_restarted_is_reminded_of_every_family() -> None:
+    """A mind that has heard nothing yet looks at each lane at its first Tick: what runs out then does."""
+
+    async def life(living: Living) -> None:
+        await asked(living, SayEvidence("run", "", 0))
+        await noted(living, 0)
+        await asked(living, RegisterModel(FAMILY, MODEL, facts()))
+        mind = Mind(RegistryNerve(), living.operator)
+        assert {} == mind.states
+
+        async def ahead(_: list[object]) -> None: ...
+
+        tick = Tick("registry", "boot", 1, now_ms(living.world))
+        assert ([], []) == await mind.decide(tick, bytes(16), Context(), ahead)
+        assert [MODEL] == [*mind.states[FAMILY].models]
+
+    live_sim(life, lambda _: [RegistryNerve(), Witness()])
 
 
 @pytest.mark.spec("ILL-07", "ILL-17", "COL-10")
