@@ -11,6 +11,7 @@ from deploy.usage.governance import GOVERNANCE
 from deploy.usage.keep import KEEP
 from deploy.usage.models import MODELS
 from deploy.usage.provenance import PROVENANCE
+from deploy.usage.registry import REGISTRY
 from deploy.usage.run import RUN
 from deploy.usage.talk import TALK
 
@@ -24,6 +25,7 @@ COMMANDS: dict[str, Described | Group] = {
     **EVALUATION,
     **GOVERN,
     **GOVERNANCE,
+    **REGISTRY,
     **ADMIN,
 }
 

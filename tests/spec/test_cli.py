@@ -274,6 +274,16 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "proposals validate": ("HOME/no.jsonl",),
     "proposals export": ("HOME/proposals.jsonl",),
     "proposals import": ("HOME/no.jsonl",),
+    "registry list": (),
+    "registry show": ("boundary",),
+    "registry at": ("boundary", "7"),
+    "registry register": ("ab" * 32, "--version", "1"),
+    "registry manifest": ("boundary", "1", "--to", "prod"),
+    "registry lineage": ("ab" * 32,),
+    "registry forward": ("p1",),
+    "registry taught-by": ("ab" * 16,),
+    "promote": ("boundary", "1", "--to", "prod"),
+    "rollback": ("boundary", "--from", "prod", "--reason", "why"),
 }
 STAY = {"up", "part", "tour", "audit witness", "models serve"}
 #: What `alive` has none of: a database, a notary, a boundary.
@@ -317,6 +327,15 @@ OBJECTIONS = {
     "proposals validate": Exit.CONFIG,  # there is no file
     "proposals import": Exit.CONFIG,
 } | dict.fromkeys(("views list", "views verify", "views rebuild"), Exit.UNREACHABLE)
+OBJECTIONS |= dict.fromkeys(
+    (name for name in ANSWERS if name.startswith("registry ")), Exit.REFUSED
+)  # the log knows no model
+OBJECTIONS |= {
+    "registry list": Exit.OK,
+    "registry taught-by": Exit.OK,
+    "promote": Exit.REFUSED,
+    "rollback": Exit.REFUSED,
+}
 OBJECTIONS |= dict.fromkeys((name for name in ANSWERS if name.startswith("memory")), Exit.REFUSED)  # it does not run
 
 
