@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from deploy.host import HOST_OWNER, ROOT, STEWARD, host_for
 from deploy.load import BUILT_IN, ON_REQUEST, find_part
 from deploy.organism import needs_of_steward
+from deploy.people import public_key
 from deploy.proposal import Proposal, Step, Waiting, check_proposal
 from deploy.roots import read_roots
 from organs.steward import grants_of
 from organs.steward.ports import log_config
+from shared.ballots import roles_granted
 from shared.bus import Bus
 from shared.bus.connecting import connect
 from shared.bus.ledger import APPEND_TIMEOUT_S
@@ -30,6 +32,7 @@ from shared.errors import ConfigFault, KeyFault, Refusal, Refused
 from shared.home import Keys, Running, nkey_path
 from shared.log.entry import Entry
 from shared.part import declaration, grant_request
+from shared.people import needs_of, roles_in
 from shared.settings import Settings
 from shared.subjects.keys import KEYS_ENTITY, KEYS_LANE, Genesis, KeyIntroduced, KeyRevoked, RootKey
 from shared.subjects.system import GrantRequest
@@ -185,17 +188,29 @@ def _introduction(place: Place, name: str) -> list[Step]:
         staged = place.keys.stage_rotation(asked.part)
         key_id, public = staged.key_id, staged.public
     ended: list[Step] = [KeyRevoked(KEYS_ENTITY, current.key_id, None, "replaced at a new grant")] if current else []
-    return [*ended, KeyIntroduced(KEYS_ENTITY, key_id, public, asked.part, asked.owner, ["part"], wanted)]
+    roles = roles_granted(place.bus.env, asked.part, asked.grants) or ["part"]
+    return [*ended, KeyIntroduced(KEYS_ENTITY, key_id, public, asked.part, asked.owner, [*roles], wanted)]
 
 
 def _needs(place: Place, name: str) -> GrantRequest:
     env = place.bus.env
     if name == STEWARD:
         return needs_of_steward(env, "", place.keys.signer(STEWARD, HOST_OWNER))
+    if "=" in name:
+        return _needs_of_person(place, name)
     spelled = next((known for known in (*BUILT_IN, *ON_REQUEST) if known.rpartition(".")[2] == name), name)
     part = find_part(spelled)
     signer = place.keys.signer(part.name, HOST_OWNER)
     return grant_request(declaration(part.__new__(part)), env, "", signer, HOST_OWNER)
+
+
+def _needs_of_person(place: Place, spelled: str) -> GrantRequest:
+    """Return what `ada=human,cto` needs, or `ada=human=64 hex digits` of a key that lies with its owner."""
+    name, _, rest = spelled.partition("=")
+    roles, _, public = rest.partition("=")
+    chosen = roles_in(roles.split(","))
+    key = public_key(public) if public else place.keys.signer(name, name).public
+    return needs_of(place.bus.env, name, chosen, "", key)
 
 
 def _of_log(place: Place, events: Sequence[Step]) -> Proposal:

@@ -26,6 +26,7 @@ from shared.keys import Signer
 from shared.message import check_env
 from shared.settings import Settings
 from shared.subjects.models import LEASES
+from shared.subjects.people import EndPerson, IntroducePerson
 from shared.subjects.system import GrantRequest
 from shared.world import RealWorld, World
 
@@ -186,7 +187,8 @@ class EmbeddedHost:
         consumer = [f"$JS.API.CONSUMER.{call}.{leases}" for call in ("CREATE", "INFO", "DELETE")]
         looking = (f"$JS.API.STREAM.INFO.{leases}", "$JS.API.STREAM.LIST", "$JS.API.STREAM.NAMES", *consumer)
         looking += tuple(f"{call}.>" for call in consumer)
-        publish = (*heard, GrantRequest.pattern(env), "$SRV.>", "$JS.API.DIRECT.GET.>", *snapshot, *looking)
+        steward = tuple(cls.pattern(env) for cls in (GrantRequest, IntroducePerson, EndPerson))
+        publish = (*heard, *steward, "$SRV.>", "$JS.API.DIRECT.GET.>", *snapshot, *looking)
         return Identity(OPERATOR, self.keys.nkey(OPERATOR), publish, (f"{env}.>", f"{INBOX}.>"), responses=False)
 
     def _steward_may(self) -> tuple[str, ...]:

@@ -40,6 +40,8 @@ BUILT_IN = (
     "organs.boundary",
     "organs.memory",
     "organs.cognition",
+    "nerves.consensus",
+    "organs.reviewer",
 )
 #: Ours too, but run only where they are asked for (`up --part`): they need settings, extras, or a body, of their own.
 ON_REQUEST = (

@@ -62,6 +62,7 @@ class Organism:
         if shelf is not None and not self._begun.exists():
             write_private(self._begun, self.fingerprint + "\n")
         await self.steward.record_start(self.loaded, VERSION)
+        await self.steward.admit_people(self.host.nkey)
         self.runners[STEWARD] = Runner(self.steward, bus, handshake=False)
         await self.runners[STEWARD].start()
         for part in parts:

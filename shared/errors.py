@@ -238,6 +238,8 @@ CODES = _codes(
     ("G006", "VOTED_ALREADY", "This role was voted already; one vote each."),
     ("G007", "NOT_THIS_ROLE", "The voter's key was not introduced with this role."),
     ("G008", "NO_EVIDENCE", "The evidence that a computed vote rests on is missing or too short."),
+    ("G009", "NO_REASON", "A vote comes with its reason; blanks are none."),
+    ("G010", "NO_SUCH_PERSON", "Nobody of this name was introduced, or their key ended."),
     ("N001", "NO_FAMILY", "The registry knows no model of this family."),
     ("N002", "VERSION_TAKEN", "A version is immutable; what changed is another version."),
     ("N003", "NO_RUN", "No recorded run made this model."),

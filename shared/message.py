@@ -199,6 +199,13 @@ class Decision(Message):
     """A persisted event: signed, appended to the log, true only when acknowledged and admitted. Integers only."""
 
     kind: ClassVar[Kind] = "decision"
+    own_lane: ClassVar[bool] = False  #: whether its lane is that of whoever signs it, and nobody may sign on another's
+
+    @classmethod
+    def signing_pattern(cls, env: str, signer: str) -> str:
+        """Return the pattern that a key needs to sign this: any entity's lane, or the signer's alone."""
+        pattern = cls.pattern(env)
+        return pattern.replace("*", encode_token(signer)) if cls.own_lane else pattern
 
     @classmethod
     def entity_field(cls) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from deploy.usage.admin import ADMIN
 from deploy.usage.audit import AUDIT
 from deploy.usage.described import Described, Group
+from deploy.usage.governance import GOVERNANCE
 from deploy.usage.keep import KEEP
 from deploy.usage.models import MODELS
 from deploy.usage.run import RUN
 from deploy.usage.talk import TALK
 
-COMMANDS: dict[str, Described | Group] = {**RUN, **TALK, **AUDIT, **KEEP, **MODELS, **ADMIN}
+COMMANDS: dict[str, Described | Group] = {**RUN, **TALK, **AUDIT, **KEEP, **MODELS, **GOVERNANCE, **ADMIN}
 
 
 def each_command() -> dict[str, Described]:

@@ -33,6 +33,14 @@ def above_zero(text: str) -> float:
     return number
 
 
+def finite(text: str) -> float:
+    """Read a finite number."""
+    number = _number(text)
+    if not abs(number) < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number")
+    return number
+
+
 def share(text: str) -> float:
     """Read a share, from 0 to below 1."""
     number = _number(text)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from organs.steward.entitlement import key_objections, objections, same_needs
+from organs.steward.entitlement import RESERVED, key_objections, objections, same_needs
 from organs.steward.ports import (
     TRACE_AGE_S,
     TRANSITION_AGE_S,
@@ -23,6 +23,7 @@ from organs.steward.ports import (
     log_config,
     outcomes_config,
 )
+from shared.ballots import roles_granted
 from shared.bus import Bus, Draft
 from shared.bus.wire import Kept, stream_name
 from shared.codec import MAX_REASON_CHARS
@@ -34,10 +35,13 @@ from shared.envelope.keybook import NOTARY_PART, Key
 from shared.errors import KeyFault, LogFault, Refusal, Refused
 from shared.keys import verify
 from shared.message import Decision, registered
+from shared.part.declare import NAME
 from shared.part.grant import FRESH_KEY, endorsed
 from shared.part.handshake import shape_digest
 from shared.part.organ import Organ
+from shared.people import needs_of, needs_of_all, person_of, roles_refused
 from shared.subjects.keys import KEYS_ENTITY, KEYS_LANE, Genesis, Grant, KeyIntroduced, KeyRevoked, RootKey
+from shared.subjects.people import EndPerson, IntroducePerson, PersonEnded
 from shared.subjects.system import (
     Granted,
     GrantRequest,
@@ -191,6 +195,57 @@ class StewardOrgan(Organ):
             why = f"{request.part} is known with other keys; its current signing key has to endorse new ones"
             raise Refused(Refusal("B005", why))
 
+    async def on_person(self, request: IntroducePerson) -> Granted | Refusal:
+        """Introduce a person's key for ballots in their roles; another key, or other roles, need an end first."""
+        async with self._granting:
+            try:
+                no = roles_refused(request.roles) or await self._name_refused(request.person, request.key_id)
+                if no is not None:
+                    return no
+                asked = needs_of(self.env, request.person, request.roles, request.nkey, request.public)
+                return Granted(request.person, await self._grant(asked, trusted=False))
+            except (Refused, KeyFault) as no:
+                return no.refusal if isinstance(no, Refused) else Refusal("B005", str(no))
+
+    async def _name_refused(self, name: str, key_id: str) -> Refusal | None:
+        """Return why nobody can be introduced by this name and key; None where somebody can."""
+        await self.root.follow(self._keys_lane())
+        current = self.root.prefix.keys.current(name)
+        known = self.granted.get(name)
+        if name in RESERVED or not NAME.fullmatch(name) or (known is not None and not self._is_person(name)):
+            return Refusal("B005", f"{name!r} is a part's name, or none: lower-case letters, digits, '_' and '-'")
+        if current is not None and not self._is_person(name):
+            return Refusal("B005", f"{name!r} is the name of a part")
+        if current is not None and current.key_id != key_id:
+            return Refusal("B005", f"{name} is known with another key: `nimmerverse people remove {name}` first")
+        return None
+
+    def _is_person(self, name: str) -> bool:
+        return person_of(self.root.prefix.keys, self.env, name) is not None
+
+    async def on_end(self, request: EndPerson) -> PersonEnded | Refusal:
+        """Revoke a person's key, and shut the door."""
+        async with self._granting:
+            await self.root.follow(self._keys_lane())
+            found = person_of(self.root.prefix.keys, self.env, request.person)
+            if found is None:
+                return Refusal("G010", f"the log knows no {request.person!r}; `nimmerverse people list` shows them")
+            if not request.reason.strip():
+                return Refusal("B002", "say why: the log keeps why a key ended")
+            if not self.root.signers:
+                how = f"`nimmerverse keys propose revoke {request.person} --reason TEXT`"
+                return Refusal("B005", f"the root keys are with their owners: {how}")
+            index = await self._key_event(KeyRevoked(KEYS_ENTITY, found.key.key_id, None, request.reason))
+            known = self.granted.pop(request.person, None)
+            if known is not None:
+                await self.door.admit(request.person, known.nkey, [], [], answers=False)
+            return PersonEnded(request.person, found.key.key_id, index)
+
+    async def admit_people(self, nkey: Callable[[str], str]) -> None:
+        """Open the door to everybody whom the log introduced, by their connection keys."""
+        for asked in needs_of_all(self.root.prefix.keys, self.env, nkey):
+            await self.grant(asked, trusted=False)
+
     async def on_handshake(self, request: Handshake) -> HandshakeAck:
         """Judge one phase of a part's start-up self-check."""
         reason = await self._judge_phase(request)
@@ -262,7 +317,8 @@ class StewardOrgan(Organ):
         if current is not None:
             await self._key_event(KeyRevoked(KEYS_ENTITY, current.key_id, None, "replaced at a new grant"))
         grants = grants_of(asked)
-        new = KeyIntroduced(KEYS_ENTITY, asked.key_id, asked.public, asked.part, asked.owner, ["part"], grants)
+        roles = roles_granted(self.env, asked.part, asked.grants) or ["part"]
+        new = KeyIntroduced(KEYS_ENTITY, asked.key_id, asked.public, asked.part, asked.owner, [*roles], grants)
         return await self._key_event(new) + 1
 
     async def _known(self, asked: GrantRequest, *, trusted: bool) -> Key | None:

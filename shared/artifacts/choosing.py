@@ -8,10 +8,10 @@ from shared.artifacts.folder import FolderStore
 from shared.artifacts.port import ArtifactStore
 from shared.artifacts.s3 import Bucket, S3Store
 from shared.artifacts.sigv4 import Account
-from shared.config import Settings
 from shared.errors import KeyFault
 from shared.files import OPEN_TO_OTHERS
 from shared.home import place
+from shared.settings import Settings
 from shared.world import World
 
 

@@ -104,7 +104,8 @@ class Declaration:
     def publish(self, env: str) -> list[str]:
         """Return the subjects it may publish to: its own, what it asks, its durable, its buckets, reading the log."""
         log = stream_name("log", env)
-        own = [cls.pattern(env) for cls in (*self.says, *self.asks)]
+        own = [cls.pattern(env) for cls in (*self.says, *self.asks) if not issubclass(cls, Decision)]
+        own += [cls.signing_pattern(env, self.name) for cls in self.decides()]
         own += [
             Heartbeat.pattern(env).replace("*", self.name),
             DeadLetter.pattern(env).replace("*", self.name),

@@ -10,6 +10,7 @@ import msgspec
 
 from shared.bus import Bus, Delivery, Draft, Receipt
 from shared.codec import decode_any
+from shared.decisions import says_its_subject
 from shared.envelope import Verdict, derive_event_id
 from shared.errors import Refusal, Refused
 from shared.log.entry import Position
@@ -58,13 +59,15 @@ class Handover:
         running = (collect if isinstance(self.part, Cell) else act)(handler.call, received.message)
         return await self._publish(handler, received, await own_code(self.part.name, running))
 
-    async def _decide(self, mind: Mind, handler: Handler, received: Received) -> tuple[list[Receipt], Answer]:
+    async def _decide(
+        self, mind: Mind, handler: Handler, received: Received, at: Position | None = None
+    ) -> tuple[list[Receipt], Answer]:
         """Have a nerve decide, and publish what else it says: what is urgent first, the rest once it is logged."""
 
         async def ahead(urgent: list[Any]) -> None:
             await self._publish(replace(handler, name=f"{handler.name} ahead"), received, urgent)
 
-        deciding = mind.decide(received.message, received.message_id, received.context, ahead)
+        deciding = mind.decide(received.message, received.message_id, received.context, ahead, at)
         receipts, outputs = await own_code(self.part.name, deciding)
         said = [_placed(output, receipts) for output in outputs]
         return receipts, await self._publish(handler, received, said)
@@ -115,12 +118,16 @@ class Handover:
             return
         for offset, event in verdict.admitted():
             message, _ = decode_any(cls, bytes(event.data))
-            received = Received(message, event.id, "", Delivery(verdict.entry.subject, b""), as_json=False)
-            if self.mind is not None:
-                await self._decide(self.mind, handler, received)
+            delivery, at = Delivery(verdict.entry.subject, b""), Position(verdict.entry.index, offset)
+            if not says_its_subject(message, verdict.entry.subject):
+                await self.bus.dead(delivery, Refusal("R008", f"what stands at {at.index} names another lane"))
                 continue
-            at = (Position(verdict.entry.index, offset),) if handler.placed else ()
-            await self._publish(handler, received, await own_code(self.part.name, act(handler.call, message, *at)))
+            received = Received(message, event.id, "", delivery, as_json=False)
+            if self.mind is not None:
+                await self._decide(self.mind, handler, received, at)
+                continue
+            placed = (at,) if handler.placed else ()
+            await self._publish(handler, received, await own_code(self.part.name, act(handler.call, message, *placed)))
 
 
 def _placed(output: object, receipts: list[Receipt]) -> object:

@@ -17,6 +17,7 @@ from shared.constant import constant
 from shared.envelope import Verdict, derive_event_id
 from shared.envelope.envelope import MAX_EVIDENCE_BYTES
 from shared.errors import Fault, LogFault, Refusal, Refused
+from shared.log.entry import Position
 from shared.message import EVENT_TOKEN, Decision, Message, Request, decode_token, encode_token, lane_of, lookup
 from shared.part.declare import declaration
 from shared.part.nerve import Nerve
@@ -57,16 +58,21 @@ class Mind:
         """Return the state of an entity, folded from its lane so far."""
         return self.states[entity] if entity in self.states else self.nerve.start()
 
-    async def decide(self, message: Message, message_id: bytes, context: Context, ahead: Ahead) -> Decided:
+    async def decide(
+        self, message: Message, message_id: bytes, context: Context, ahead: Ahead, at: Position | None = None
+    ) -> Decided:
         """Decide about one message; return the receipts of its decisions and what else it says.
 
         What is urgent is handed to `ahead` before anything is appended, once. One message is decided about at a time.
+        `at` is where a message that is a decision stands in the log.
         """
         async with self._deciding:
             if isinstance(message, Tick):
                 return await self._about_all(message, message_id, context, ahead)
             entity = self.nerve.entity(message)
-            return await self._about(entity, message, message_id, context, ahead) if entity is not None else ([], [])
+            if entity is None:
+                return [], []
+            return await self._about(entity, message, message_id, context, ahead, at)
 
     async def _about_all(self, tick: Tick, tick_id: bytes, context: Context, ahead: Ahead) -> Decided:
         """Decide about every entity with a window; trouble with one keeps no other from being looked at."""
@@ -84,7 +90,15 @@ class Mind:
             raise trouble[0]
         return receipts, said
 
-    async def _about(self, entity: str, message: Message, message_id: bytes, context: Context, ahead: Ahead) -> Decided:
+    async def _about(  # noqa: PLR0913, PLR0917 - one message, with all that came with it
+        self,
+        entity: str,
+        message: Message,
+        message_id: bytes,
+        context: Context,
+        ahead: Ahead,
+        at: Position | None = None,
+    ) -> Decided:
         lane = self.lane(entity)
         if lane not in self.bus.prefix.lanes:
             await self.bus.follow(lane)
@@ -93,6 +107,7 @@ class Mind:
                 raise LogFault(self._unreadable[entity])
             last = self.bus.prefix.lane(lane).last
             window = self.windows.get(entity) or self.nerve.empty()
+            window = window if at is None else self.nerve.placed(window, at)
             at_ms = now_ms(self.bus.world)
             after, outputs = self.nerve.decide(self.state(entity), window, message, at_ms)
             if not outputs and not isinstance(message, Request) and entity not in self._owed:

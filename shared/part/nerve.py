@@ -16,6 +16,7 @@ import msgspec
 
 from shared.codec import decode, encode
 from shared.errors import Refusal
+from shared.log.entry import Position
 from shared.message import Decision, Message
 from shared.part.declare import Handler, Part, PartKind, read_handler
 from shared.settings import Settings
@@ -65,6 +66,13 @@ class Nerve(Part, Generic[S, W]):
         """Return the window after urgent signals went out and before their decision is logged.
 
         Another decision may take its place on the lane; override this to remember what is still owed to the log.
+        """
+        return window
+
+    def placed(self, window: W, at: Position) -> W:
+        """Return the window in which a decision is heard that stands in the log at `at`.
+
+        Override it where the nerve writes down where its evidence stands; what `decide` returns is the window after.
         """
         return window
 

@@ -6,11 +6,13 @@ in another role than the key was introduced with. The nerve `consensus` counts b
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
+from shared.declaration import MAX_LARGE_BYTES
 from shared.message import Decision, Ppm, Reply, Request
+from shared.subjects.registry import Judgement
 from shared.subjects.system import Decided
 
 ChangeType = Literal["upgrade", "patch", "research", "optimization", "feature"]
@@ -32,6 +34,7 @@ class TrainingData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     backend: str
     learning_rate_ppm: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
     batch: int
+    epochs: Annotated[int, msgspec.Meta(ge=0)] = 0  #: passes over the data; 0 where steps alone say how long
 
 
 class EthicsReview(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,6 +68,15 @@ class ProposalMade(Decision, subject="governance.consensus.event.{proposal}.made
     ethics: EthicsReview | None
 
 
+class EthicsNoted(Decision, subject="governance.consensus.event.{proposal}.ethics"):
+    """What the reviewer computed about a proposal belongs to it from here on."""
+
+    proposal: str
+    ethics: EthicsReview
+    index: int  #: where the review stands in the log
+    offset: int
+
+
 class VoteCounted(Decision, subject="governance.consensus.event.{proposal}.counted"):
     """A ballot was counted: what it changed, or that it is advisory, or why it is void."""
 
@@ -82,15 +94,26 @@ class VoteCounted(Decision, subject="governance.consensus.event.{proposal}.count
     state: ProposalState  #: after it
 
 
+class EthicsReviewed(Decision, subject="governance.reviews.event.{proposal}.ethics"):
+    """A proposal's ethics, computed from what the log says of its data and its model (ZER-04); newer replaces older."""
+
+    proposal: str
+    ethics: EthicsReview
+    judgements: list[Judgement]  #: of the policies whose rows are among the checks
+    evidence: list[str]  #: `what at (index, offset)` of every decision that it rests on
+
+
 class _Ballot(Decision):
     """One voter's word on a subject: a proposal, or a promotion's manifest."""
+
+    own_lane: ClassVar[bool] = True
 
     voter: str
     about: str  #: the proposal's id, or the digest of the manifest
     choice: Choice
     reason: Reason
     evidence: str  #: digest of what the vote rests on; empty where it rests on judgement
-    signature: bytes  #: Ed25519 of the voter's key over DSSE of the manifest, for whoever verifies it by other tools
+    signature: bytes  #: Ed25519 of the voter's key over DSSE (shared/ballots.py), for who verifies it by other tools
 
 
 class AiBallot(_Ballot, subject="governance.ballots.event.{voter}.ai"):
@@ -132,7 +155,7 @@ Ballot = (
 )
 
 
-class ProposalStated(Reply, subject="governance.consensus.status.reply"):
+class ProposalStated(Reply, subject="governance.consensus.status.reply", max_bytes=MAX_LARGE_BYTES):
     """Where a proposal stands."""
 
     proposal: str
@@ -141,7 +164,7 @@ class ProposalStated(Reply, subject="governance.consensus.status.reply"):
     ai: Standing
     human: Standing
     state: ProposalState
-    votes: list[str]  #: `role voter choice counts: reason`, first to last
+    votes: list[str]  #: `role voter choice counts: reason`, first to last; of void ones the last few
 
 
 class ProposalStatus(Request, subject="governance.consensus.status.request", reply=ProposalStated):
@@ -150,7 +173,7 @@ class ProposalStatus(Request, subject="governance.consensus.status.request", rep
     proposal: str
 
 
-class ProposalsListed(Reply, subject="governance.consensus.list.reply"):
+class ProposalsListed(Reply, subject="governance.consensus.list.reply", max_bytes=MAX_LARGE_BYTES):
     """The proposals by state, newest first, and how many there are of each."""
 
     proposals: list[ProposalStated]
@@ -162,18 +185,48 @@ class ProposalsListed(Reply, subject="governance.consensus.list.reply"):
 
 
 class ListProposals(Request, subject="governance.consensus.list.request", reply=ProposalsListed):
-    """Ask for up to `limit` proposals; 0 asks for the numbers alone."""
+    """Ask for up to `limit` proposals, as many as one answer holds; 0 asks for the numbers alone."""
 
     state: ProposalState | None
     limit: Annotated[int, msgspec.Meta(ge=0, le=20)]
 
 
 class MakeProposal(Request, subject="governance.consensus.make.request", reply=Decided):
-    """Make a proposal. Refused G002 where it is not valid, G003 where the id is taken."""
+    """Make a proposal. Refused G002 where it is not valid, G003 where the id is taken.
+
+    `ethics` is left None: a review is computed, and one that is handed in is refused G002.
+    """
 
     proposal: Annotated[str, msgspec.Meta(min_length=5, max_length=128)]
     facts: ProposalFacts
     ethics: EthicsReview | None
+
+
+class ProposalValidated(Reply, subject="governance.consensus.validate.reply"):
+    """What is wrong with a proposal by the rules of today; nothing where it is valid."""
+
+    proposal: str
+    problems: list[str]
+
+
+class ValidateProposal(Request, subject="governance.consensus.validate.request", reply=ProposalValidated):
+    """Ask whether a proposal that was made is valid. Refused G001."""
+
+    proposal: str
+
+
+class ReviewStated(Reply, subject="governance.reviews.status.reply"):
+    """Whether the reviewer voted on a proposal, and else what it waits for."""
+
+    proposal: str
+    voted: bool
+    waits: str  #: G008 with what is missing; empty where it voted
+
+
+class ReviewStatus(Request, subject="governance.reviews.status.request", reply=ReviewStated):
+    """Ask whether the reviewer voted. Refused G001."""
+
+    proposal: str
 
 
 class VoteAllowed(Reply, subject="governance.consensus.may_vote.reply"):

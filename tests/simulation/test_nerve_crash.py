@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import types
-from collections.abc import Coroutine, Generator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -14,146 +12,38 @@ from deploy.recheck import Rerun
 from nerves.overload import OverloadNerve
 from nerves.overload.nerve import LoadState
 from shared.bus import Bus
-from shared.bus.sim import Faults, SimWire
-from shared.bus.wire import READ_BATCH
+from shared.bus.sim import Faults
 from shared.codec import decode
 from shared.envelope import Verdict
 from shared.errors import Refused, Unreachable
-from shared.keys import LocalSigner
-from shared.log.entry import Entry
 from shared.message import Decision
-from shared.part import Nerve, Runner
+from shared.part import Nerve
 from shared.subjects.nervous import LoadAssessed, VitalsWave
 from shared.subjects.system import Decided
 from shared.world import now_ms, simulate
 from tests.ground import ENV, Founded, SimGround
-from tests.parts import NEVER_S, Add, Added, Heard, Stage, Sum, TallyNerve, raw, tallying
+from tests.mortal import FOREVER, Life, Theatre
+from tests.parts import Add, Added, Heard, Sum, TallyNerve, raw, tallying
 
 ADD = f"{ENV}.trial.tally.add.request"
-FOREVER = 10**9
 
 
-class Life:
-    """The steps a part may still take, over all its tasks. After the last one it is gone, as by kill -9."""
-
-    owner: contextvars.ContextVar[Life | None] = contextvars.ContextVar("owner", default=None)
-
-    def __init__(self, steps: int) -> None:
-        self.steps, self.taken = steps, 0
-        self.wires: list[SimWire] = []
-
-    @property
-    def over(self) -> bool:
-        """Whether the part is dead."""
-        return self.taken >= self.steps
-
-    def step(self) -> bool:
-        """Take one step if there is one left; with the last one every link is cut first."""
-        if self.over:
-            for wire in self.wires:
-                wire.linked = False
-            return False
-        self.taken += 1
-        return True
-
-    def run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Start work that belongs to this life, and with it whatever that starts."""
-        context = contextvars.copy_context()
-        context.run(self.owner.set, self)
-        return asyncio.get_running_loop().create_task(work, context=context)
+async def told(bus: Bus, message: Add, message_id: bytes, wait_s: float = 1.0) -> Decided | None:
+    """Send a command with its id; None when nobody answers, or not with a decision."""
+    try:
+        answer = await raw(bus, ADD, message, {"ce-id": message_id.hex()}, wait_s)
+        return decode(Decided, answer.data)
+    except (Refused, Unreachable):
+        return None
 
 
-def mortal_tasks(
-    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], context: contextvars.Context | None = None
-) -> asyncio.Task[Any]:
-    """Make tasks whose steps are counted where they belong to a life."""
-    owner = (context or contextvars.copy_context()).get(Life.owner)
-    counted = work if owner is None else _counted(owner, work)
-    return asyncio.Task(cast("Coroutine[Any, Any, Any]", counted), loop=loop, context=context)
-
-
-@types.coroutine
-def _counted(owner: Life, work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    thrown: BaseException | None = None
-    while owner.step():
-        try:
-            waits_for = work.send(None) if thrown is None else work.throw(thrown)
-        except StopIteration as end:
-            return end.value
-        try:
-            thrown = None
-            yield waits_for
-        except BaseException as error:  # noqa: BLE001 - handed on to the work itself
-            thrown = error
-    work.close()
-    raise asyncio.CancelledError
-
-
-class SteppedWire(SimWire):
-    """A wire that stops to breathe before and after whatever reaches the server, so that a part can die there."""
-
-    async def publish(
-        self, subject: str, data: bytes, headers: Mapping[str, str] | None = None, reply: str = ""
-    ) -> None:
-        await asyncio.sleep(0)
-        await super().publish(subject, data, headers, reply)
-        await asyncio.sleep(0)
-
-    async def confirm(self, subject: str) -> None:
-        await asyncio.sleep(0)
-        await super().confirm(subject)
-        await asyncio.sleep(0)
-
-    async def append(self, batch: Sequence[tuple[str, bytes]], lane: str, last: int, timeout_s: float) -> int:
-        await asyncio.sleep(0)
-        index = await super().append(batch, lane, last, timeout_s)
-        await asyncio.sleep(0)
-        return index
-
-    async def read(self, stream: str, start: int, pattern: str = "", limit: int = READ_BATCH) -> list[Entry]:
-        await asyncio.sleep(0)
-        entries = await super().read(stream, start, pattern, limit)
-        await asyncio.sleep(0)
-        return entries
-
-
-class Theatre(Stage):
-    """A stage whose parts may be mortal."""
-
-    def __init__(self, ground: SimGround) -> None:
-        super().__init__(ground)
-        asyncio.get_running_loop().set_task_factory(mortal_tasks)  # pyright: ignore[reportArgumentType] - it makes tasks
-        self.sim = ground
-        self.count = 0
-
-    async def nerve(self, nerve: Nerve[Any, Any], signer: LocalSigner, life: Life) -> Runner:
-        """Start a nerve with a life of its own."""
-        self.count += 1
-        wire = SteppedWire(self.sim.server, nerve.name, (">",), (">",))
-        life.wires.append(wire)
-        bus = Bus(self.sim.world.fork(f"{nerve.name}/{self.count}"), wire, nerve.name, nerve.version, [signer])
-        runner = Runner(nerve, bus, beat_s=NEVER_S, handshake=False)
-        starting = life.run(runner.start())
-        await asyncio.wait([starting])
-        if not life.over:
-            starting.result()
-        return runner
-
-    async def told(self, bus: Bus, message: Add, message_id: bytes, wait_s: float = 1.0) -> Decided | None:
-        """Send a command with its id; None when nobody answers, or not with a decision."""
-        try:
-            answer = await raw(bus, ADD, message, {"ce-id": message_id.hex()}, wait_s)
-            return decode(Decided, answer.data)
-        except (Refused, Unreachable):
-            return None
-
-    async def insist(self, bus: Bus, message: Add, message_id: bytes) -> Decided:
-        """Send a command again and again with the same id until it is decided."""
-        async with asyncio.timeout(600):
-            while True:
-                answer = await self.told(bus, message, message_id, 8.0)
-                if answer is not None:
-                    return answer
+async def insist(bus: Bus, message: Add, message_id: bytes) -> Decided:
+    """Send a command again and again with the same id until it is decided."""
+    async with asyncio.timeout(600):
+        while True:
+            answer = await told(bus, message, message_id, 8.0)
+            if answer is not None:
+                return answer
 
 
 async def history(
@@ -187,20 +77,20 @@ async def killed_while_adding(steps: int) -> tuple[list[tuple[bytes, Any]], Phas
     _, signer = await tallying(ground)
     asker, life, sums = await theatre.asker(), Life(FOREVER), Heard()
     await asker.subscribe(Sum.pattern(ENV), sums)
-    first = await theatre.nerve(TallyNerve(), signer, life)
+    first = await theatre.carry_mortal(TallyNerve(), signer, life)
     ids = [bytes([n]) * 16 for n in (1, 2, 3)]
-    await theatre.insist(asker, Add("ann", 1), ids[0])
+    await insist(asker, Add("ann", 1), ids[0])
     life.steps = life.taken + steps
-    before = await theatre.told(asker, Add("ann", 2), ids[1])
+    before = await told(asker, Add("ann", 2), ids[1])
     events, _ = await history(asker, TallyNerve(), Added)
     phase = (len(events) == 2, len(sums.all) == 2, before is not None) if life.over else None
     if not life.over:
         await first.halt()
         life.steps = 0
         life.step()
-    successor = await theatre.nerve(TallyNerve(), signer, Life(FOREVER))
-    after = await theatre.insist(asker, Add("ann", 2), ids[1])
-    await theatre.insist(asker, Add("ann", 3), ids[2])
+    successor = await theatre.carry_mortal(TallyNerve(), signer, Life(FOREVER))
+    after = await insist(asker, Add("ann", 2), ids[1])
+    await insist(asker, Add("ann", 3), ids[2])
     if before is not None:
         assert (before.index, before.offset, before.id) == (after.index, after.offset, after.id)
     events, states = await history(asker, TallyNerve(), Added)
@@ -237,7 +127,7 @@ async def killed_while_hearing(steps: int) -> tuple[list[str], bool]:
     founded = await Founded.on(ground)
     signer = await founded.introduce("overload", LoadAssessed.pattern(ENV))
     sensor, life = await theatre.asker("sensor_cell"), Life(FOREVER)
-    first = await theatre.nerve(OverloadNerve(), signer, life)
+    first = await theatre.carry_mortal(OverloadNerve(), signer, life)
 
     async def feel(times: int) -> None:
         for _ in range(times):
@@ -253,7 +143,7 @@ async def killed_while_hearing(steps: int) -> tuple[list[str], bool]:
         await first.halt()
         life.steps = 0
         life.step()
-    successor = await theatre.nerve(OverloadNerve(), signer, Life(FOREVER))
+    successor = await theatre.carry_mortal(OverloadNerve(), signer, Life(FOREVER))
     await feel(5)
     events, states = await history(sensor, OverloadNerve(), LoadAssessed)
     assert successor.mind is not None
@@ -290,13 +180,13 @@ async def race(seed: int, replicas: int, faults: Faults) -> None:
     ground = SimGround(seed)
     theatre = Theatre(ground)
     _, signer = await tallying(ground)
-    runners = [await theatre.nerve(TallyNerve(), signer, Life(FOREVER)) for _ in range(replicas)]
+    runners = [await theatre.carry_mortal(TallyNerve(), signer, Life(FOREVER)) for _ in range(replicas)]
     askers = [await theatre.asker(f"asker{n}") for n in range(COMMANDS)]
     ground.server.faults = faults
     commands = [(Add("ann", 2**n), bytes([n]) * 16) for n in range(COMMANDS)]
-    asking = (theatre.insist(asker, *command) for asker, command in zip(askers, commands, strict=True))
+    asking = (insist(asker, *command) for asker, command in zip(askers, commands, strict=True))
     answers = await asyncio.gather(*asking)
-    again = [await theatre.insist(asker, *command) for asker, command in zip(askers, commands, strict=True)]
+    again = [await insist(asker, *command) for asker, command in zip(askers, commands, strict=True)]
     ground.server.faults = Faults()
     await ground.world.sleep(120)
     events, states = await history(askers[0], TallyNerve(), Added)
