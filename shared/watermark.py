@@ -1,13 +1,13 @@
-"""An owner's mark in a model's weights: 256 bits spread over every large tensor, found again by their key alone (ILL-14).
+"""An owner's mark in a model's weights: 256 bits spread over every large tensor, found by their key alone (ILL-14).
 
     of a weight    BLAKE3 XOF(key, tensor's name and shape) says which bit it bears, and with which sign
     of a bit       s = Σ sign · weight / (rms of its tensor · √n) over its n weights; the bit is whether s > 0
-    to embed       each weight of a bit moves by the same share of its tensor's rms until s lies MARGIN on the bit's side
+    to embed       each weight of a bit moves by one share of its tensor's rms until s lies MARGIN on the bit's side
     to find        count the bits that are as the key says; by chance each is so with probability one half
 
-The signs are drawn by the key, so whatever the weights are, a key that did not mark them finds every bit right or wrong
-by a fair coin: the p-value is the binomial's, exactly. Sources: Uchida et al. 2017 (a projection of the weights), Cox et
-al. 1997 and Li, Tondi, Barni 2021 (spread spectrum; only what is missing to the margin is added).
+The signs are drawn by the key, so whatever the weights are, a key that did not mark them finds every bit right or
+wrong by a fair coin: the p-value is the binomial's, exactly. Sources: Uchida et al. 2017 (a projection of the weights),
+Cox et al. 1997 and Li, Tondi, Barni 2021 (spread spectrum; only what is missing to the margin is added).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from blake3 import blake3
 from shared.canonical import digest_of
 from shared.constant import constant
 from shared.errors import Refusal, Refused
+from shared.keys import LocalSigner
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,8 +34,9 @@ MARK_BITS = constant(256, "bits", "ILL-14")
 MARGIN = constant(4.0, "standard deviations", "ILL-14")  # of what an unmarked model's bit is
 PRESENT_BELOW = constant(1e-12, "probability", "ILL-14")  # that chance alone finds as many bits
 CARRIER_WEIGHTS = constant(1_024, "weights", "ILL-14")  # of the least tensor that bears any
-LEAST_WEIGHTS = constant(131_072, "weights", "ILL-14")  # of a model: below that, marking it would be seen in its answers
+LEAST_WEIGHTS = constant(131_072, "weights", "ILL-14")  # of a model: in fewer, its answers would show it
 KEY_BYTES: Final = 32
+_KEY_CONTEXT: Final = "nimmerverse 2026 watermark key v1"
 _MARK_CONTEXT: Final = "nimmerverse 2026 watermark v1"
 _COMMITMENT_CONTEXT: Final = "nimmerverse 2026 watermark commitment v1"
 _WORD: Final = 2  #: bytes drawn for a weight: one names its bit, one its sign
@@ -80,6 +82,11 @@ class Found(msgspec.Struct, frozen=True):
     def present(self) -> bool:
         """Whether the mark is there beyond doubt."""
         return self.p_value < PRESENT_BELOW
+
+
+def key_of(sealed: LocalSigner) -> bytes:
+    """Return the mark's key that belongs to a key of the keyring: it is sealed and backed up with that one."""
+    return blake3(sealed.seed(), derive_key_context=_KEY_CONTEXT).digest(KEY_BYTES)
 
 
 def commitment(key: bytes) -> Commitment:
@@ -233,10 +240,11 @@ class _Described(msgspec.Struct):
 
 def _layout(raw: bytes) -> list[_Slot]:
     """Return the tensors of a safetensors file that can bear a mark, by name. Refused N007 where it is none."""
-    from safetensors import SafetensorError, deserialize
+    from safetensors import SafetensorError
+    from safetensors import deserialize as checked  # pyright: ignore[reportUnknownVariableType] - it declares no types
 
     try:
-        deserialize(raw)  # which proves that the header describes all bytes, once each
+        checked(raw)  # which proves that the header describes all bytes, once each
     except SafetensorError as error:
         raise Refused(Refusal("N007", f"this is no safetensors file ({str(error)[:120]})")) from None
     start = 8 + int.from_bytes(raw[:8], "little")
