@@ -41,6 +41,7 @@ BUILT_IN = (
     "organs.memory",
     "organs.cognition",
     "nerves.consensus",
+    "nerves.registry",
     "organs.reviewer",
 )
 #: Ours too, but run only where they are asked for (`up --part`): they need settings, extras, or a body, of their own.

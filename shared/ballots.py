@@ -45,7 +45,14 @@ def statement(ballot: Ballot) -> bytes:
 
 
 def signed_ballot(  # noqa: PLR0913, PLR0917 - each word of a ballot is its own fact
-    signer: Signer | RemoteSigner, role: Role, voter: str, about: str, choice: Choice, reason: str, evidence: str = ""
+    signer: Signer | RemoteSigner,
+    role: Role,
+    voter: str,
+    about: str,
+    choice: Choice,
+    reason: str,
+    evidence: str = "",
+    family: str = "",
 ) -> Ballot:
     """Return a ballot with the voter's signature inside. Refused G009 without a reason.
 
@@ -55,7 +62,7 @@ def signed_ballot(  # noqa: PLR0913, PLR0917 - each word of a ballot is its own 
         raise KeyFault("the signing proxy signs decisions alone: keep a voter's key in a keyring, or on a token")
     if not reason.strip():
         raise Refused(Refusal("G009", "say why with --reason TEXT: the log keeps a vote with its reason"))
-    ballot = CLASSES[role](voter, about, choice, reason, evidence, b"")
+    ballot = CLASSES[role](voter, about, choice, reason, evidence, b"", family)
     return msgspec.structs.replace(ballot, signature=signer.sign(pae(BALLOT_TYPE, statement(ballot))))
 
 

@@ -69,6 +69,7 @@ PROMOTION: Given = {
     "in_force": True,
     "in_force_quality_ppm": 950_000,
     "proposal": "accepted",
+    "staged": True,
     "approvals": [{"role": role, "age_s": 60} for role in ROLES],
     "signatures": [{"voter": "ada", "age_s": 60}],
 }

@@ -9,13 +9,13 @@ from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 from cells.energy_cell.meters import CsvMeter, DeclaredMeter, FileMeter, Meter, NoMeter, SimMeter
-from shared.config import Settings
 from shared.constant import constant
 from shared.errors import ConfigFault
 from shared.part import Cell
+from shared.settings import Settings
 from shared.subjects.energy import SiteReading
 from shared.subjects.system import Tick
-from shared.world import SimWorld, World, now_ms
+from shared.world import SimWorld, World
 
 EVERY_BEATS = constant(5, "beats", "COL-16")
 
@@ -46,22 +46,22 @@ class EnergyCell(Cell):
     cost_ulf: ClassVar[int] = constant(200_000, "micro-lifeforce", "COL-16")
     unchecked: ClassVar[Mapping[str, str]] = {"repeats": "every reading of a meter is a new one"}
 
-    def __init__(self, meter: Meter, site: Site, world: World) -> None:
-        self.meter, self.site, self.world = meter, site, world
+    def __init__(self, meter: Meter, site: Site) -> None:
+        self.meter, self.site = meter, site
 
     @classmethod
-    def build(cls, settings: Settings, world: World) -> EnergyCell:
-        return cls(meter_of(settings), Site.of(settings), world)
+    def build(cls, settings: Settings, world: World) -> EnergyCell:  # noqa: ARG003 - as declared
+        return cls(meter_of(settings), Site.of(settings))
 
     @classmethod
     def simulate(cls, world: SimWorld) -> EnergyCell:
-        return cls(SimMeter(world), Site("sim", UTC, 120, 360, None), world)
+        return cls(SimMeter(world), Site("sim", UTC, 120, 360, None))
 
     def on_tick(self, tick: Tick) -> Iterator[SiteReading]:
         """Say what the meter says. Refused W002 where that is no reading."""
         if tick.beat % EVERY_BEATS != 1:
             return
-        found = self.meter.read(now_ms(self.world))
+        found = self.meter.read(tick.now_ms)
         if found is None:
             return
         site = self.site

@@ -112,10 +112,11 @@ def _counted(state: Proposal, at: Place, ballot: AiBallot | HumanBallot) -> list
     role = role_of(ballot)
     no = ballot_refused(state, ballot)
     said = (ballot.about, ballot.voter, role, ballot.choice, ballot.reason, at.index, at.offset)
+    about = (state.facts.family, state.facts.model, state.facts.run, state.facts.risk)
     if no is not None:
-        return [VoteCounted(*said, "void", f"{no.code} {no.name}", state.ai, state.human, state.state)]
+        return [VoteCounted(*said, "void", f"{no.code} {no.name}", state.ai, state.human, state.state, *about)]
     counts = "advisory" if is_advisory(state, role) else "counted"
-    return [VoteCounted(*said, counts, "", *after_vote(state, role, ballot.choice))]
+    return [VoteCounted(*said, counts, "", *after_vote(state, role, ballot.choice), *about)]
 
 
 def _answered(state: Proposal, asked: Asked) -> list[Said] | Refusal:

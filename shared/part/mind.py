@@ -45,6 +45,7 @@ class Mind:
         self._deciding = asyncio.Lock()  #: messages and the log's entries come by two ways
         self._owed: dict[str, list[tuple[list[Any], int]]] = {}  #: urgent signals whose decision is not in the log yet
         self._unreadable: dict[str, str] = {}  #: why an entity's lane cannot be folded; nothing is decided there
+        self._looked = 0  #: up to where the log was searched for entities that the nerve remembers
         bus.observers.append(self._evolve)
 
     def lane(self, entity: str) -> str:
@@ -75,9 +76,11 @@ class Mind:
             return await self._about(entity, message, message_id, context, ahead, at)
 
     async def _about_all(self, tick: Tick, tick_id: bytes, context: Context, ahead: Ahead) -> Decided:
-        """Decide about every entity with a window; trouble with one keeps no other from being looked at."""
+        """Decide about every entity with a window, or that the nerve remembers; no trouble with one hides another."""
         receipts, said, trouble = list[Receipt](), list[Any](), list[Fault | Refused]()
-        for entity in sorted(self.windows):
+        if self.nerve.remembers:
+            await self._remind()
+        for entity in sorted({*self.windows, *(self.states if self.nerve.remembers else ())}):
             try:
                 one_id = derive_event_id(tick_id, entity, "tick", 0)
                 more, outputs = await self._about(entity, tick, one_id, context, ahead)
@@ -89,6 +92,14 @@ class Mind:
         if trouble:
             raise trouble[0]
         return receipts, said
+
+    async def _remind(self) -> None:
+        """Follow every lane that the nerve has decided on, whoever did so and whenever."""
+        while entries := await self.bus.wire.read(self.bus.log, self._looked, f"{self._stem}>"):
+            for lane in sorted({lane_of(entry.subject) or "" for entry in entries}):
+                if lane.startswith(self._stem) and lane not in self.bus.prefix.lanes:
+                    await self.bus.follow(lane)
+            self._looked = entries[-1].index + 1
 
     async def _about(  # noqa: PLR0913, PLR0917 - one message, with all that came with it
         self,

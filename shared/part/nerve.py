@@ -49,6 +49,7 @@ class Nerve(Part, Generic[S, W]):
     """
 
     kind: ClassVar[PartKind] = "nerve"
+    remembers: ClassVar[bool] = False  #: whether a Tick is about all it ever decided about, not what has a window alone
 
     @abstractmethod
     def entity(self, message: Any) -> str | None:  # noqa: ANN401 - the subclass names its messages

@@ -92,6 +92,10 @@ class VoteCounted(Decision, subject="governance.consensus.event.{proposal}.count
     ai: Standing
     human: Standing
     state: ProposalState  #: after it
+    family: str = ""  #: the last four as proposed: what the model's registry takes as evidence
+    model: str = ""
+    run: str = ""
+    risk: Risk = "low"
 
 
 class EthicsReviewed(Decision, subject="governance.reviews.event.{proposal}.ethics"):
@@ -114,6 +118,7 @@ class _Ballot(Decision):
     reason: Reason
     evidence: str  #: digest of what the vote rests on; empty where it rests on judgement
     signature: bytes  #: Ed25519 of the voter's key over DSSE (shared/ballots.py), for who verifies it by other tools
+    family: str = ""  #: the models' family that a manifest belongs to; empty where the ballot is about a proposal
 
 
 class AiBallot(_Ballot, subject="governance.ballots.event.{voter}.ai"):

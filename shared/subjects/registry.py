@@ -55,6 +55,7 @@ class EvidenceNoted(Decision, subject="lifecycle.registry.event.{family}.noted")
     index: int
     offset: int
     at_ms: int  #: when it was noted: a power reading ages
+    parts: tuple[Digest, ...] = ()  #: what it was made of, in order: the datasets of a run
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,6 +90,10 @@ class ModelPromoted(Decision, subject="lifecycle.registry.event.{family}.promote
     replaces: Digest
     emergency: bool  #: break-glass: rolls back unless ratified in time
     by: str
+    reason: str = ""
+    at_ms: int = 0
+    ratify_by_ms: int = 0  #: until when an emergency has to be ratified; 0 where it is none
+    ratify_signatures: int = 0  #: and by how many signers of the manifest
 
 
 class PromotionBlocked(Decision, subject="lifecycle.registry.event.{family}.blocked"):
@@ -99,6 +104,8 @@ class PromotionBlocked(Decision, subject="lifecycle.registry.event.{family}.bloc
     target: Target
     judgement: Judgement
     by: str
+    manifest: Digest = ""  #: what signers would have had to sign
+    at_ms: int = 0
 
 
 class ModelRolledBack(Decision, subject="lifecycle.registry.event.{family}.rolled_back"):
@@ -110,6 +117,7 @@ class ModelRolledBack(Decision, subject="lifecycle.registry.event.{family}.rolle
     restores: Digest
     reason: str
     by: str
+    at_ms: int = 0
 
 
 class ModelStated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -142,6 +150,26 @@ class RegisterModel(Request, subject="lifecycle.registry.register.request", repl
     family: str
     model: Digest
     facts: ModelFacts
+
+
+class ManifestStated(Reply, subject="lifecycle.registry.manifest.reply"):
+    """What a promotion's signers sign now, as canonical JSON, and its digest; and what the gate would say."""
+
+    family: str
+    model: Digest
+    target: Target
+    manifest: Digest
+    text: str
+    judgement: Judgement
+
+
+class StateManifest(Request, subject="lifecycle.registry.manifest.request", reply=ManifestStated):
+    """Ask what there is to sign, and what stands against it; nothing is decided. Refused N004."""
+
+    family: str
+    model: Digest
+    target: Target
+    emergency: bool
 
 
 class PromoteModel(Request, subject="lifecycle.registry.promote.request", reply=Decided):

@@ -78,6 +78,7 @@ GATE: dict[str, tuple[Given, str, tuple[str, ...], str]] = {
     "suites": ({"suites": []}, "TOO_LOW", ("suites",), "MISSING_SUITES"),
     "target": ({"target": "production"}, "MISSING_TARGET", ("target",), "MISSING_TARGET"),
     "proposal": ({"proposal": "rejected"}, "OTHER", ("proposal",), "MISSING_PROPOSAL"),
+    "staged": ({"staged": False}, "NOT_SO", ("staged",), "MISSING_STAGED"),
     "signatures": ({"signatures": []}, "TOO_LOW", ("signatures",), "MISSING_SIGNATURES"),
     **{
         role: ({"approvals": words(tuple({*ROLES} - {role}))}, f"MISSING_{role.upper()}", (), "")
@@ -200,7 +201,7 @@ def test_high_risk_takes_three_signers(high_risk: object, names: tuple[str, ...]
 @pytest.mark.spec("COL-11")
 def test_staging_takes_no_lead() -> None:
     """The three leads approve what goes to prod; staging takes a proposal and a signature."""
-    assert judged("promotion", PROMOTION, target="staging", approvals=[]).allowed
+    assert judged("promotion", PROMOTION, target="staging", approvals=[], staged=False).allowed
     assert not judged("promotion", PROMOTION, target="prod", approvals=[]).allowed
 
 

@@ -6,8 +6,9 @@
 #   datasets: [digest], provenance: [{dataset, merkle_valid, anchored}]
 #   consensus_ppm, quality_ppm, bias_ppm, hallucination_ppm; suites: [names of the suites that measured it]
 #   in_force (bool), in_force_quality_ppm: of the model that is at the target now
+#   staged (bool): the model is what is at staging now; asked for prod alone
 #   proposal (its state), approvals: [{role, age_s}], signatures: [{voter, age_s}], each a `pass` of its own voter
-# Values: approval_life_s, ratify_within_s, signatures (how many are demanded), waived (names of the rows).
+# Values: approval_life_s, ratify_within_s, ratify_signatures, signatures (how many are demanded), waived (names of the rows).
 package nimmerverse.promotion
 
 import rego.v1
@@ -31,7 +32,7 @@ thresholds := [
 ]
 
 # These may be waived in an emergency, by the two who may, and by nobody else.
-words := array.concat([proposal, signatures], approvals)
+words := array.concat([proposal, staged, signatures], approvals)
 
 default emergency := false
 
@@ -63,6 +64,7 @@ allow if data.nimmerverse.rows.all_hold(rows)
 
 values := {
 	"approval_life_s": limits.approval_life_s,
+	"ratify_signatures": limits.signatures_high_risk,
 	"ratify_within_s": limits.ratify_within_s,
 	"signatures": signatures_wanted,
 	"waived": [row.name | some row in words; emergency; row.holds == false],
@@ -136,6 +138,11 @@ objects(name) := found if {
 } else := []
 
 proposal := data.nimmerverse.rows.equal("proposal", object.get(input, "proposal", null), "accepted")
+
+# What goes to prod stands at staging first (ILL-07).
+staged := data.nimmerverse.rows.made("staged", "prod alone", null, "") if {
+	object.get(input, "target", null) == "staging"
+} else := data.nimmerverse.rows.is_so("staged", object.get(input, "staged", null))
 
 signatures_wanted := limits.signatures if {
 	object.get(input, "high_risk", null) == false

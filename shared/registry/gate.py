@@ -1,0 +1,126 @@
+"""What the policy of promotions is asked: the evidence about exactly this model and this manifest, and nothing else.
+
+What nobody noted is left out, and what is left out blocks. Whole numbers alone; one that no policy could read is no
+measurement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from shared.policy.policies import MAX_INTEGER
+from shared.registry.family import Family
+from shared.registry.manifest import Manifest
+from shared.subjects.registry import Digest, EvidenceNoted
+
+PACKAGE = "nimmerverse.promotion"
+PPM = 1_000_000
+WORDS = ("approval", "signature", "override")  #: what voters say about a manifest
+MS = 1_000
+
+
+def asked(known: Family, manifest: Manifest, emergency: bool, now_ms: int) -> dict[str, object]:  # noqa: FBT001
+    """Return the policy's input for a promotion, by what is known of the family now."""
+    facts = known.models[manifest.model]
+    own = [note for note in known.notes if note.model == manifest.model]
+    proposals = [note for note in own if note.evidence == "proposal" and note.digest == facts.record]
+    given: dict[str, object] = {
+        "family": manifest.family,
+        "target": manifest.target,
+        "high_risk": facts.high_risk or any(note.values.get("high_risk") for note in proposals),
+        "emergency": emergency,
+        "datasets": list(facts.datasets),
+        "provenance": list(_provenance(known.notes)),
+        "suites": sorted({note.name for note in own if note.evidence == "evaluation"}),
+        "approvals": _words(known.notes, manifest.digest, ("approval", "override"), now_ms, "role"),
+        "signatures": _words(known.notes, manifest.digest, ("signature",), now_ms, "voter"),
+    }
+    given |= _power(known.notes, now_ms) | _measured(own) | _proposal(proposals) | _before(known, manifest)
+    for note in own:
+        if note.evidence == "run" and note.digest == facts.record:
+            given |= _whole({"consensus_ppm": note.values.get("consensus_ppm")})
+    return given
+
+
+def signers(known: Family, manifest: Digest, life_s: int, now_ms: int) -> list[str]:
+    """Return the voters whose signature under a manifest is a pass that still lives, in order."""
+    words = _words(known.notes, manifest, ("signature",), now_ms, "voter")
+    return sorted(str(word["voter"]) for word in words if int(str(word["age_s"])) <= life_s)
+
+
+def word_of(role: str, voter: str) -> str:
+    """Return what a voter's word is called among the notes."""
+    return f"{role} {voter}"
+
+
+def _power(notes: Iterable[EvidenceNoted], now_ms: int) -> dict[str, object]:
+    for note in notes:
+        if note.evidence == "power":
+            found = {name: note.values.get(name) for name in ("power_kw", "nox_mg_h", "nox_permit_mg_h")}
+            age_s = note.values.get("age_s")
+            given = _whole({**found, "power_age_s": None if age_s is None else age_s + _age_s(note, now_ms)})
+            turbines = note.values.get("turbines")
+            return given if turbines is None else {**given, "turbines": bool(turbines)}
+    return {}
+
+
+def _provenance(notes: Iterable[EvidenceNoted]) -> Iterator[dict[str, object]]:
+    for note in notes:
+        if note.evidence == "dataset":
+            proved = {name: bool(note.values.get(name)) for name in ("merkle_valid", "anchored")}
+            yield {"dataset": note.digest, **proved}
+
+
+def _measured(own: Iterable[EvidenceNoted]) -> dict[str, object]:
+    """Return the worst of what any suite measured."""
+    suites = [note.values for note in own if note.evidence == "evaluation"]
+    quality = [values["quality"] for values in suites if "quality" in values]
+    given = {"quality_ppm": min(quality, default=None)}
+    for name in ("bias", "hallucination"):
+        given[f"{name}_ppm"] = max((values[name] for values in suites if name in values), default=None)
+    return _whole(given)
+
+
+def _proposal(proposals: list[EvidenceNoted]) -> dict[str, object]:
+    """Return the state of the proposal of this model and this run; one that was accepted counts before others."""
+    if not proposals:
+        return {}
+    if any(note.values.get("accepted") for note in proposals):
+        return {"proposal": "accepted"}
+    return {"proposal": "rejected" if proposals[-1].values.get("rejected") else "under_review"}
+
+
+def _before(known: Family, manifest: Manifest) -> dict[str, object]:
+    """Return what stands at the target now and how good that was measured to be, and whether the model is staged."""
+    there, staging = known.at(manifest.target), known.at("staging")
+    given: dict[str, object] = {
+        "in_force": there is not None,
+        "staged": staging is not None and staging.model == manifest.model,
+    }
+    if there is not None:
+        measured = _measured([note for note in known.notes if note.model == there.model])
+        given |= _whole({"in_force_quality_ppm": measured.get("quality_ppm")})
+    return given
+
+
+def _words(
+    notes: Iterable[EvidenceNoted], manifest: Digest, kinds: tuple[str, ...], now_ms: int, by: str
+) -> list[dict[str, object]]:
+    """Return who passed a manifest, by role or by name, and how long ago that was noted."""
+    found: list[dict[str, object]] = []
+    for note in notes:
+        if note.evidence in kinds and note.digest == manifest and note.values.get("pass"):
+            role, _, voter = note.name.partition(" ")
+            found.append({by: role if by == "role" else voter, "age_s": _age_s(note, now_ms)})
+    return found
+
+
+def _age_s(note: EvidenceNoted, now_ms: int) -> int:
+    return max(0, now_ms - note.at_ms) // MS
+
+
+def _whole(given: Mapping[str, object]) -> dict[str, object]:
+    """Return the numbers of an input that a policy can read."""
+    return {
+        name: value for name, value in given.items() if isinstance(value, int) and -MAX_INTEGER <= value <= MAX_INTEGER
+    }
