@@ -228,6 +228,9 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "models rm": ("mind",),
     "models ps": (),
     "models bench": ("mind",),
+    "models mark": (str(STORED), "--out", "HOME/marked"),
+    "models check-mark": (str(STORED),),
+    "registry export": ("boundary", "ab" * 32, "HOME/exported"),
     "config": (),
     "sim": ("--seed", "7", "--minutes", "0.1"),
     "crawl": ("--seed", "7", "--minutes", "0.1"),
@@ -279,6 +282,9 @@ OBJECTIONS = {
     "models rm": Exit.CONFIG,
     "models ps": Exit.UNREACHABLE,
     "models bench": Exit.CONFIG,
+    "models mark": Exit.REFUSED,  # a licence has no weights
+    "models check-mark": Exit.KEY,  # nobody made a mark's key
+    "registry export": Exit.REFUSED,  # nothing is registered
 } | dict.fromkeys(("views list", "views verify", "views rebuild"), Exit.UNREACHABLE)
 OBJECTIONS |= dict.fromkeys((name for name in ANSWERS if name.startswith("memory")), Exit.REFUSED)  # it does not run
 
