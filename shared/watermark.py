@@ -179,15 +179,17 @@ def _sums(tensors: Iterable[Tensor], key: bytes) -> tuple[Numbers, Numbers]:
             continue
         bit, sign = _places(tensor, key)
         flat = bit.ravel()
-        # bincount adds one number after the other, so that every machine rounds alike
         sums += np.bincount(flat, (sign * tensor.numbers).ravel() / rms, MARK_BITS)
         counts += np.bincount(flat, minlength=MARK_BITS)
     return sums, counts
 
 
 def _rms(numbers: Numbers) -> float:
-    """Return the root of the mean square, summed without rounding: the same on every machine."""
-    return math.sqrt(math.fsum((numbers * numbers).ravel().tolist()) / numbers.size)
+    """Return the root of the mean square: bincount adds one after the other, so that every machine rounds alike."""
+    import numpy as np
+
+    squares = np.square(numbers).ravel()
+    return math.sqrt(float(np.bincount(np.zeros(squares.size, np.intp), squares)[0]) / squares.size)
 
 
 def _enough(weights: int) -> None:

@@ -46,7 +46,7 @@ def check_mark(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Say how much of the owner's mark is in weights, and how likely chance alone is to find as much."""
     raw = _read(args.file)
     key = _key(args.key_name, loaded, make=False)
-    tensors: Iterable[Tensor] = _gguf_tensors(args.file) if raw.startswith(MAGIC) else tensors_of(raw)
+    tensors: Iterable[Tensor] = gguf_tensors(args.file) if raw.startswith(MAGIC) else tensors_of(raw)
     found = find(tensors, key)
     told = {"bits": found.bits, "wrong": found.wrong, "error_ppm": found.error_ppm, "p_value": found.p_value}
     text = f"{found.wrong} of {found.bits} bits are wrong in {found.weights} weights, by chance {found.p_value:.1e}"
@@ -71,7 +71,7 @@ def _need_gguf() -> None:
         raise ConfigFault(f"a GGUF file needs {' and '.join(missing)}: {how_to_install('train')}")
 
 
-def _gguf_tensors(path: Path) -> Iterator[Tensor]:
+def gguf_tensors(path: Path) -> Iterator[Tensor]:
     """Yield the tensors of a GGUF file as what they stand for, quantised or not."""
     _need_gguf()
     from gguf import GGUFReader

@@ -125,6 +125,7 @@ def as_markdown(told: Card) -> bytes:
         "## Measured",
         "",
         *_table(told),
+        "",
         *(f"* **{name} was not measured**" for name in told.missing),
         "",
         "## Decided",
