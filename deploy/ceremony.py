@@ -183,6 +183,8 @@ def _introduction(place: Place, name: str) -> list[Step]:
     known = book.keys.get(asked.key_id)
     if known is not None and known == current and list(known.grants) == wanted:
         return []
+    if known is not None and (known.part != asked.part or "=" in name):
+        raise KeyFault(f"the log knows {asked.key_id} as a key of {known.part}; give {asked.part} another one")
     key_id, public = asked.key_id, asked.public
     if known is not None:  # a key is introduced once: another one takes its place, and is kept staged until then
         staged = place.keys.stage_rotation(asked.part)

@@ -27,6 +27,7 @@ BUILT_IN = (
     "nerves.overload",
     "cells.energy_cell",
     "nerves.energy",
+    "nerves.policy",
     "organs.meaning",
     "nerves.gate",
     "nerves.outcome",
@@ -35,6 +36,9 @@ BUILT_IN = (
     "organs.records",
     "organs.anchor",
     "organs.artifacts",
+    "organs.datasets",
+    "organs.evaluator",
+    "organs.trainer.organ",  # the package alone is what its worker processes import
     "nerves.provenance",
     "organs.vault",
     "organs.boundary",

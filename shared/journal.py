@@ -76,6 +76,9 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
     "memory_lost": ("warning", "What memory kept is gone, damaged or of another log; it is read from the log again."),
     "memory_refused": ("warning", "A decision about memory cannot be applied, as when it arrived; `detail` says why."),
     "memory_waits": ("warning", "Outcomes wait to be remembered, because nobody says what they mean."),
+    "stream_broken": ("warning", "The link to a stream of posts ended; it is connected again; `detail` says how."),
+    "stream_refused": ("warning", "The server of a stream of posts answered `status`; it is asked again later."),
+    "post_refused": ("warning", "A post of a stream cannot be read and was passed over; `code` and `detail` say why."),
     "server_restarted": ("warning", "An embedded server had stopped and was started again."),
 }
 

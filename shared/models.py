@@ -27,6 +27,10 @@ class ModelFolder:
         """Return where the file of a digest lies, if it is here."""
         return self.folder / f"{digest}{self.suffix}"
 
+    def has(self, digest: str) -> bool:
+        """Say whether a file of this digest lies here; nothing of it is read. Refused S001."""
+        return self.path(checked_digest(digest)).is_file()
+
     def read(self, digest: str) -> bytes:
         """Return a file's bytes, and no others than its digest names. Refused S001, S002; F002 if it holds others."""
         path = self.path(checked_digest(digest))

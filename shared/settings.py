@@ -107,8 +107,7 @@ NoteKeys = Annotated[str | None, Expected("verifier keys separated by commas, or
 SecondSignature = Annotated[Literal["none", "ml-dsa-44"], Expected("none or ml-dsa-44")]
 MeterWanted = Annotated[Literal["none", "declared", "file", "csv"] | None, Expected("none, declared, file or csv")]
 Zone = Annotated[
-    Annotated[str, AfterValidator(_zone)] | None,
-    Expected("a zone of this machine's tz database, such as Europe/Berlin"),
+    Annotated[str, AfterValidator(_zone)] | None, Expected("a zone of this machine's tz database: Europe/Berlin")
 ]
 DayTime = r"([01]\d|2[0-3]):[0-5]\d"
 HoursOfDay = Annotated[

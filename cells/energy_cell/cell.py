@@ -17,7 +17,7 @@ from shared.subjects.energy import SiteReading
 from shared.subjects.system import Tick
 from shared.world import SimWorld, World
 
-EVERY_BEATS = constant(5, "beats", "COL-16")
+METER_BEATS = constant(5, "beats", "COL-16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class EnergyCell(Cell):
 
     def on_tick(self, tick: Tick) -> Iterator[SiteReading]:
         """Say what the meter says. Refused W002 where that is no reading."""
-        if tick.beat % EVERY_BEATS != 1:
+        if tick.beat % METER_BEATS != 1:
             return
         found = self.meter.read(tick.now_ms)
         if found is None:

@@ -16,7 +16,7 @@ from shared.message import Ppm
 from shared.subjects.energy import MeterKind, Natural
 from shared.world import SimWorld
 
-FILE_BYTES = constant(65_536, "bytes", "X-12")
+METER_FILE_BYTES = constant(65_536, "bytes", "X-12")
 CSV_ROWS = constant(1_000_000, "rows", "X-12")
 DAY_MS = constant(86_400_000, "ms", "COL-16")
 
@@ -74,7 +74,7 @@ class FileMeter:
         """Return what the file says, None where there is no file yet. Refused W002 where that is no reading."""
         try:
             with self.path.open("rb") as file:
-                return msgspec.json.decode(file.read(FILE_BYTES), type=Metered)
+                return msgspec.json.decode(file.read(METER_FILE_BYTES), type=Metered)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -56,7 +56,7 @@ def install(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             registered = await bus.request(RegisterArtifact(digest, "model", args.file.name, OPERATOR, []))
             if isinstance(registered, Refusal) and registered.code != "B006":  # nobody keeps artifacts here
                 raise Refused(registered)
-            answer = await bus.request(InstallModel(digest))
+            answer = await bus.request(InstallModel(digest, args.exemption))
         if isinstance(answer, Refusal):
             raise Refused(answer)
         assert isinstance(answer, Decided)

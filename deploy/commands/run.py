@@ -124,6 +124,12 @@ def bench(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         missed = found.missed()
         terminal.give(asdict(found) | {"ok": not missed, "missed": missed}, bench_attention.table(found))
         return Exit.FAILED if missed else Exit.OK
+    if args.area == "ingest":
+        from deploy import bench_ingest
+
+        taken = finish(bench_ingest.measure_ingest(RealWorld(loaded.settings.env), args.events))
+        terminal.give(asdict(taken), bench_ingest.table(taken))
+        return Exit.OK
     from deploy.bench import bench, table
 
     terminal.note("measuring on a server of its own with `sync: always` …")

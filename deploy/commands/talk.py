@@ -192,7 +192,7 @@ def dead(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 async def _traces(bus: Bus, pattern: str, part: str, terminal: Terminal) -> Exit:
     """Print the kept signals of one part, oldest first."""
     kinds: tuple[Kept, ...] = ("traces", "transitions")
-    streams = [each for kind in kinds for each in await _kept(bus, kind, part)] if NAME.fullmatch(part) else []
+    streams = [each for kind in kinds for each in await kept(bus, kind, part)] if NAME.fullmatch(part) else []
     if not streams:
         raise Refused(
             Refusal("B001", f"{bus.env} keeps no traces of {part!r}; a part that traces and ran here has some")
@@ -209,7 +209,7 @@ async def _traces(bus: Bus, pattern: str, part: str, terminal: Terminal) -> Exit
     return Exit.OK
 
 
-async def _kept(bus: Bus, kind: Kept, part: str) -> list[str]:
+async def kept(bus: Bus, kind: Kept, part: str) -> list[str]:
     """Return the streams that keep a part's signals: none is ever changed, so later subjects have one more."""
     found: list[str] = []
     while True:

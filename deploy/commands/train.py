@@ -194,7 +194,7 @@ def _sentence(record: Record, out: Path) -> str:
             f"model    {record.model}  ({record.parameters} parameters, {record.model_bytes} bytes)",
             f"weights  {record.weights}",
             f"record   {record.digest}",
-            f"in {out}; `nimmerverse boundary install {out / 'model.gguf'}` lets it speak",
+            f"in {out}; `nimmerverse boundary install {out / 'model.gguf'} --exemption dev_install` lets it speak",
         ]
     )
 

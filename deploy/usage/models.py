@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from deploy.usage.described import Described, Group, option
-from deploy.usage.values import count, fingerprint, natural, share
+from deploy.usage.values import count, fingerprint, natural, share, whole
 
 _MEANING = "deploy.commands.meaning"
 _CATALOGUE = option(
@@ -17,6 +17,9 @@ _MARK = "deploy.commands.watermark"
 _MARK_KEY = option("--key-name", default="owner", metavar="NAME", help="the mark's key in this home (default: owner)")
 _BOUNDARY = "deploy.commands.boundary"
 _EYES = "deploy.commands.eyes"
+_JOBS = "deploy.commands.jobs"
+_JOB = option("job", metavar="JOB", help="the job's id, as `train submit` and `train jobs` print it")
+_PLOT = option("--plot", type=Path, metavar="FILE", help="draw the loss curve of a recorded run as SVG")
 _RULE = "a changed rule, for instance dock_percent=25 (repeat it)"
 _STATE = option(
     "values", nargs="+", metavar="FIELD=NUMBER", help='every field, or all as one JSON object: {"battery": 12, …}'
@@ -116,6 +119,12 @@ MODELS: dict[str, Described | Group] = {
                 (
                     option("file", type=Path, help="a model.gguf that `train boundary` made"),
                     option("--digest", type=fingerprint, help="refuse the file if this is not its BLAKE3"),
+                    option(
+                        "--exemption",
+                        default="",
+                        metavar="NAME",
+                        help="by which it may speak though it is not promoted here: dev_install, in dev",
+                    ),
                 ),
             ),
             "evaluate": Described(
@@ -155,7 +164,7 @@ MODELS: dict[str, Described | Group] = {
         },
     ),
     "train": Group(
-        "train models from decisions; needs the extra `train`",
+        "train models, from decisions or registered datasets; needs the extra `train`",
         {
             "boundary": Described(
                 "deploy.commands.train:boundary",
@@ -171,6 +180,60 @@ MODELS: dict[str, Described | Group] = {
                     option("--reinforce", action="store_true", help="with --from: learn from reward alone (GRPO)"),
                     option("--repeat", type=Path, metavar="RECORD", help="train by this record.json and compare"),
                 ),
+            ),
+            "submit": Described(
+                f"{_JOBS}:submit",
+                "have a model trained by worker processes that vote on every checkpoint; the log decides and remembers",
+                (
+                    option("family", metavar="FAMILY", help="what is trained: boundary, toxicity, line"),
+                    option(
+                        "--dataset",
+                        type=fingerprint,
+                        action="append",
+                        required=True,
+                        metavar="DIGEST",
+                        help="a registered dataset (repeat it)",
+                    ),
+                    option("--steps", type=whole, required=True, metavar="N", help="steps of training, up to 10000"),
+                    option("--proposal", metavar="ID", help="the accepted proposal that this is"),
+                    option("--exemption", metavar="NAME", help="or an exemption that policy knows"),
+                    option("--workers", type=whole, default=2, metavar="N", help="how many vote (default: 2)"),
+                    option("--hyper", action="append", default=[], metavar="NAME=NUMBER", help="a hyperparameter"),
+                    option("--backend", default="torch", help="what computes: torch, tinygrad, hivemind"),
+                    option("--base", type=fingerprint, metavar="DIGEST", help="the weights to go on from"),
+                    option("--seed", type=natural, default=1, help="what chance is drawn from (default: 1)"),
+                    option("--heavy", action="store_true", help="wait for the site's power window"),
+                    option("--reason", default="submitted by hand", help="why it is trained, as the log will say"),
+                    option("--wait", action="store_true", help="follow the job to its end"),
+                    _PLOT,
+                ),
+            ),
+            "status": Described(f"{_JOBS}:status", "say where a job stands, and how its loss went", (_JOB, _PLOT)),
+            "cancel": Described(
+                f"{_JOBS}:cancel",
+                "cancel a job that has not ended",
+                (_JOB, option("--reason", default="cancelled by hand", help="why, as the log will say")),
+            ),
+            "jobs": Described(f"{_JOBS}:jobs", "list every job of the log"),
+            "reproduce": Described(
+                f"{_JOBS}:reproduce",
+                "repeat a recorded run and compare every byte; 1 where it diverged",
+                (
+                    option("which", metavar="JOB", help="the job's id, or the digest of its record"),
+                    option("--workers", type=whole, metavar="N", help="with so many workers"),
+                    option(
+                        "--alter",
+                        action="append",
+                        default=[],
+                        metavar="FIELD=NUMBER",
+                        help="with this field otherwise: seed, steps, or a hyperparameter",
+                    ),
+                ),
+            ),
+            "backend": Described(
+                "deploy.commands.backend:install",
+                "install a training backend in an environment of its own in the home",
+                (option("name", choices=("tinygrad", "hivemind"), help="which one"),),
             ),
         },
     ),

@@ -5,16 +5,27 @@ from __future__ import annotations
 from deploy.usage.admin import ADMIN
 from deploy.usage.audit import AUDIT
 from deploy.usage.described import Described, Group
-from deploy.usage.exports import EXPORT
+from deploy.usage.govern import GOVERN
 from deploy.usage.governance import GOVERNANCE
 from deploy.usage.keep import KEEP
 from deploy.usage.models import MODELS
+from deploy.usage.provenance import PROVENANCE
+from deploy.usage.registry import REGISTRY
 from deploy.usage.run import RUN
 from deploy.usage.talk import TALK
 
-_REGISTRY = {"registry": Group("the registry of models: what is known of each, for people and for other tools", EXPORT)}
-
-COMMANDS: dict[str, Described | Group] = {**RUN, **TALK, **AUDIT, **KEEP, **MODELS, **GOVERNANCE, **_REGISTRY, **ADMIN}
+COMMANDS: dict[str, Described | Group] = {
+    **RUN,
+    **TALK,
+    **AUDIT,
+    **KEEP,
+    **PROVENANCE,
+    **MODELS,
+    **GOVERN,
+    **GOVERNANCE,
+    **REGISTRY,
+    **ADMIN,
+}
 
 
 def each_command() -> dict[str, Described]:

@@ -86,6 +86,8 @@ class RegistryNerve(Nerve[Family, Place]):
     def _noted(self, state: Family, at: Place, heard: Evidence, now_ms: int) -> list[Said] | Refusal:
         """Note what was decided elsewhere; about a family that nobody knows only a run says anything."""
         note = noted(heard, at, now_ms)
+        if isinstance(note, Refusal):
+            return note
         if note is None or (not state.known and note.evidence != "run"):
             return []
         decisions: list[Said] = [note]

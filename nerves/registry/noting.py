@@ -9,6 +9,7 @@ import msgspec
 
 from shared.ballots import role_of
 from shared.constant import constant
+from shared.errors import Refusal
 from shared.registry.gate import word_of
 from shared.subjects.consensus import (
     CtoBallot,
@@ -27,8 +28,12 @@ from shared.subjects.training import RunRecorded
 Word: TypeAlias = ReleaseManagerBallot | SafetyLeadBallot | InfrastructureLeadBallot | CtoBallot | SignerBallot
 Evidence: TypeAlias = RunRecorded | DatasetVerified | Evaluated | PowerWindowDecided | VoteCounted | Word
 
+#: A note, nothing to note, or why something that says so is no evidence.
+Noted: TypeAlias = EvidenceNoted | Refusal | None
+
 HIGH = ("high", "critical")
 METRICS = constant(32, "metrics", "X-12")  # of one suite; others stay in the report
+NAME_CHARS = constant(256, "characters", "X-12")
 MS = 1_000
 
 
@@ -48,8 +53,8 @@ def family_of(heard: Evidence) -> str | None:
             return heard.family or None
 
 
-def noted(heard: Evidence, at: Place, now_ms: int) -> EvidenceNoted | None:
-    """Return what a decision says, as a note on its family's lane; None where that is nothing."""
+def noted(heard: Evidence, at: Place, now_ms: int) -> Noted:
+    """Return what a decision says, as a note on its family's lane; a Refusal where that cannot be evidence."""
     if isinstance(heard, Word):
         return _word(heard, at, now_ms)
     match heard:
@@ -70,7 +75,7 @@ def noted(heard: Evidence, at: Place, now_ms: int) -> EvidenceNoted | None:
             return _voted(heard, at, now_ms)
 
 
-def _voted(heard: VoteCounted, at: Place, now_ms: int) -> EvidenceNoted | None:
+def _voted(heard: VoteCounted, at: Place, now_ms: int) -> Noted:
     """Return where a vote left a proposal of a model; a void one leaves it where it was."""
     if not heard.model or heard.counts == "void":
         return None
@@ -78,7 +83,7 @@ def _voted(heard: VoteCounted, at: Place, now_ms: int) -> EvidenceNoted | None:
     return _note(heard.family, heard.model, "proposal", heard.proposal, heard.run, values, at, now_ms)
 
 
-def _word(ballot: Word, at: Place, now_ms: int) -> EvidenceNoted:
+def _word(ballot: Word, at: Place, now_ms: int) -> Noted:
     """Return a voter's word about a manifest; it names no model, for the manifest does."""
     kind: EvidenceKind = "approval"
     if isinstance(ballot, SignerBallot | CtoBallot):
@@ -107,5 +112,10 @@ def _note(  # noqa: PLR0913, PLR0917 - each word of a note is its own fact
     at: Place,
     now_ms: int,
     parts: Sequence[str] = (),
-) -> EvidenceNoted:
-    return EvidenceNoted(family, model, kind, name, digest, values, at.index, at.offset, now_ms, tuple(parts))
+) -> Noted:
+    place = (at.index, at.offset)
+    note = EvidenceNoted(family, model, kind, name[:NAME_CHARS], digest, values, *place, now_ms, tuple(parts))
+    try:
+        return msgspec.convert(msgspec.to_builtins(note), EvidenceNoted)
+    except msgspec.ValidationError as error:
+        return Refusal("B002", f"no {kind} can be noted of it: {error}")

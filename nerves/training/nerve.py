@@ -117,8 +117,8 @@ def _moved(state: Job, spec: JobSpec, asked: MoveJob) -> list[Said] | Refusal:
     again = asked.state == state.state == "running"
     if not state.attempt + again <= asked.attempt <= state.attempt + 1:
         return Refusal("T011", f"attempt {asked.attempt} after attempt {state.attempt}")
-    if asked.state == "running" and asked.attempt > ATTEMPTS:
-        return Refusal("T011", f"{ATTEMPTS} attempts are used up; the job fails")
+    if asked.state == "running" and asked.attempt - state.fruitful > ATTEMPTS:
+        return Refusal("T011", f"{ATTEMPTS} attempts came to nothing; the job fails")
     place = (asked.window_index, asked.window_offset)
     about = (asked.job, state.state, asked.state, asked.reason[:REASON_CHARS], asked.attempt, asked.step)
     return [JobMoved(*about, *place)]

@@ -1,6 +1,7 @@
 """The boundary organ: a small model turns a state into one typed function call, and a translator stands behind it.
 
-Only a model that the log installed is loaded. What it says is held to the task's grammar and checked once more; after
+Only a model is loaded that the registry put in force here, or that the log installed under an exemption that policy
+names: whichever the log said last. What it says is held to the task's grammar and checked once more; after
 three attempts without a call it is nacked in the log, and the rules answer. Every answer says who spoke, and is a
 decision on its task's lane: what a model learns from later, and what a repeated request finds again.
 """
@@ -9,6 +10,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from organs.boundary.promoted import NOWHERE, Promoted, is_after
+from shared.artifacts import store_of
 from shared.boundary.memory import MemoryShelf
 from shared.boundary.port import BoundaryFailed, BoundaryModel, ModelShelf
 from shared.boundary.shelf import FolderShelf
@@ -21,7 +24,9 @@ from shared.errors import Fault, Refusal, Refused
 from shared.journal import record
 from shared.log.entry import Position
 from shared.models import models_folder
-from shared.part.organ import Log, Organ
+from shared.part.organ import Organ, OwnLog
+from shared.registry import Standing
+from shared.registry.family import DECISIONS
 from shared.settings import Settings
 from shared.subjects.boundary import (
     CALL_ATTEMPTS,
@@ -38,10 +43,11 @@ from shared.subjects.boundary import (
     Transformed,
     TransformRequest,
 )
+from shared.subjects.registry import EvidenceNoted, ModelPromoted, ModelRolledBack
+from shared.subjects.system import Tick
 from shared.world import SimWorld, World
 
 TRANSLATOR = constant("translator", "speaker", "NIM-14")
-NOWHERE = Position(-1, 0)
 
 
 class BoundaryOrgan(Organ):
@@ -58,11 +64,13 @@ class BoundaryOrgan(Organ):
         self.digest, self.reason = "", ""
         self.state: ModelState = "unconfigured"
         self.by_model = self.by_translator = self.nacked = 0
-        self._installed = NOWHERE
+        self.promoted = Promoted("")
+        self._heard = NOWHERE  #: where the last word stands about what is loaded
+        self._standing: Standing | None = None  #: what is loaded because it is in force
 
     @classmethod
-    def build(cls, settings: Settings, world: World) -> BoundaryOrgan:  # noqa: ARG003 - as declared
-        return cls(FolderShelf(models_folder(settings), TASK))
+    def build(cls, settings: Settings, world: World) -> BoundaryOrgan:
+        return cls(FolderShelf(models_folder(settings), TASK, store_of(settings, world)))
 
     @classmethod
     def simulate(cls, world: SimWorld) -> BoundaryOrgan:  # noqa: ARG003 - as declared
@@ -71,14 +79,16 @@ class BoundaryOrgan(Organ):
     def again(self, world: SimWorld) -> BoundaryOrgan:
         return BoundaryOrgan(self.shelf, self.task, self.rules)
 
-    async def open(self, log: Log) -> None:
-        """Load the model that the log installed last; without one, or where it cannot be loaded, the rules speak."""
-        last: ModelInstalled | None = None
+    async def open(self, log: OwnLog) -> None:
+        """Load what the log said last; where it says nothing, or that cannot be loaded, the rules speak."""
+        self.promoted, last = Promoted(log.env), None
         async for verdict in log.replay():
+            for decision, at in decisions_in(verdict, *DECISIONS):
+                if self.promoted.take(decision, at) and isinstance(decision, ModelPromoted | ModelRolledBack):
+                    last, self._heard = None, at
             for installed, at in decisions_in(verdict, ModelInstalled):
-                last, self._installed = installed, at
-        if last is not None:
-            await self._load(last.model)
+                last, self._heard = installed, at
+        await self._follow(last)
 
     async def close(self) -> None:
         await self._unload("cold", "")
@@ -117,15 +127,54 @@ class BoundaryOrgan(Organ):
         return [BoundaryStated(speaker, self.digest, self.state, self.reason, self.task.digest, *counts)]
 
     async def on_install(self, request: InstallModel) -> list[ModelInstalled]:
-        """Read the file whole, then decide that it speaks from here on. Refused F002, S002; then nothing changes."""
+        """Read the file whole, then decide that it speaks from here on. Refused F002, S002, N006."""
         file = await self.shelf.look(request.model)
-        return [ModelInstalled(request.model, file.size_bytes, file.task, file.plan)]
+        no = self.promoted.refused(request.model, request.exemption)
+        if no is not None:
+            raise Refused(no)
+        return [ModelInstalled(request.model, file.size_bytes, file.task, file.plan, request.exemption)]
 
     async def on_installed(self, installed: ModelInstalled, at: Position) -> None:
-        """Load what the log installed, unless something later was installed already."""
-        if (at.index, at.offset) > (self._installed.index, self._installed.offset):
-            self._installed = at
-            await self._load(installed.model)
+        """Load what the log installed, unless the log said something else later."""
+        if is_after(at, self._heard):
+            self._heard = at
+            await self._follow(installed)
+
+    async def on_promoted(self, promoted: ModelPromoted, at: Position) -> None:
+        """Load what is in force from here on."""
+        await self._moved(promoted, at)
+
+    async def on_rolled_back(self, rolled_back: ModelRolledBack, at: Position) -> None:
+        """Load what is restored; where nothing is, the rules speak."""
+        await self._moved(rolled_back, at)
+
+    async def on_noted(self, noted: EvidenceNoted, at: Position) -> None:
+        """Keep that an emergency was ratified."""
+        self.promoted.take(noted, at)
+
+    async def on_tick(self, tick: Tick) -> None:
+        """Let go of what was put in force in an emergency that nobody ratified, though nobody has taken it back yet."""
+        standing = self.promoted.in_force()
+        if self.model is not None and self._standing is not None and standing is not None:
+            expired = standing.expired(tick.now_ms)
+            if expired and standing.model == self.digest:
+                await self._unload("failed", f"N006 NOT_PROMOTED: nobody ratified the emergency of {self.digest}")
+
+    async def _moved(self, decision: ModelPromoted | ModelRolledBack, at: Position) -> None:
+        if self.promoted.take(decision, at) and is_after(at, self._heard):
+            self._heard = at
+            await self._follow(None)
+
+    async def _follow(self, installed: ModelInstalled | None) -> None:
+        """Load what an installation names, if it may speak, or else what is in force."""
+        self._standing = self.promoted.in_force() if installed is None else None
+        if installed is not None:
+            await self._load(installed.model, self.promoted.refused(installed.model, installed.exemption))
+        elif self._standing is not None:
+            await self._load(self._standing.model, None)
+        elif self.digest:
+            await self._unload("cold", "nothing is in force here")
+            self.digest = ""
 
     async def _ask(self, prompt: str, failings: list[BoundaryFailed]) -> Call | None:
         """Return what the model says, within three attempts; what went wrong is added to `failings`."""
@@ -150,10 +199,15 @@ class BoundaryOrgan(Organ):
         called = Called(task, state, text, speaker, attempts)
         return called, Transformed(text, call.function, speaker, attempts, task)
 
-    async def _load(self, digest: str) -> None:
+    async def _load(self, digest: str, no: Refusal | None) -> None:
+        """Load a model, exactly the bytes that its digest names; where there is a refusal it is not even read."""
+        if no is None and digest == self.digest and self.state == "ready":
+            return
         await self._unload("loading", "")
         self.digest = digest
         try:
+            if no is not None:
+                raise Refused(no)  # noqa: TRY301 - told as every other reason
             self.model = await self.shelf.load(digest)
         except (Fault, Refused) as error:
             self.state, self.reason = "failed", str(error)[:MAX_REASON_CHARS]

@@ -24,7 +24,7 @@ from shared.canonical import digest_of
 from shared.codec import encode
 from shared.constant import constant
 from shared.corpus import BATCH_MEDIA_TYPE, MANIFEST_MEDIA_TYPE, Listed, Manifest
-from shared.errors import Refusal, Refused
+from shared.errors import NotPermitted, Refusal, Refused
 from shared.log.batch import MAX_RECORDS
 from shared.message import MESSAGE_ID_BYTES, Reply, Request
 from shared.subjects.anchor import AnchorRequest, AnchorStatus
@@ -121,7 +121,7 @@ class Ingest:
         """Take the source in to its end, from where the corpus stands. Refused as its parts refuse; see docs."""
         stated = await self._stated()
         if stated.dataset and stated.intake == self.plan.intake:
-            return Ended(stated, finished=True, registered=await self._register(stated), unanchored=0)
+            return Ended(stated, finished=True, registered=await self._conclude(stated), unanchored=0)
         await self._asked(BeginCorpus(self.plan.corpus, self.plan.intake), Decided)
         stated = await self._stated()
         seen = Seen(self.plan.folder)
@@ -146,7 +146,7 @@ class Ingest:
             return Ended(await self._stated(), finished=False, registered=None, unanchored=self._unanchored)
         await self._finish(seen)
         stated = await self._stated()
-        registered = await self._register(stated)
+        registered = await self._conclude(stated)
         seen.discard()
         return Ended(stated, finished=True, registered=registered, unanchored=self._unanchored)
 
@@ -231,12 +231,15 @@ class Ingest:
         manifest = Manifest(kind, self.plan.corpus, self.plan.intake, list(seen.listed()))
         artifact = await self.ports.store.put(_whole(manifest.bytes()), MANIFEST_MEDIA_TYPE)
         await self._asked(FinishCorpus(self.plan.corpus, len(manifest.batches), artifact.blake3), Decided)
-        if self._anchors:  # one anchor over all of them, for so many digests at once are anchored and no more
-            await self._ask(AnchorRequest(bytes.fromhex(artifact.sha256), f"dataset {self.plan.corpus}"[:WHAT_CHARS]))
 
-    async def _register(self, stated: CorpusStated) -> Refusal | None:
-        """Have the dataset registered; return who did not answer, so that it is said by name."""
+    async def _conclude(self, stated: CorpusStated) -> Refusal | None:
+        """Have the dataset anchored as a whole, and registered; return why it is not, so that it is said by name.
+
+        One anchor over all batches, for an installation anchors so many digests at once and no more.
+        """
         known = await self.ports.store.stat(stated.dataset)
+        if self._anchors:
+            await self._ask(AnchorRequest(bytes.fromhex(known.sha256), f"dataset {stated.corpus}"[:WHAT_CHARS]))
         intake = self.plan.intake
         pii: PiiState = "in_the_open" if stated.exposed else "sealed" if stated.personal else "none"
         facts = DatasetFacts(
@@ -269,13 +272,15 @@ class Ingest:
     async def _ask(self, request: Request) -> Reply | Refusal:
         """Ask under an id that the request's own bytes give, so that asking again changes nothing; a few times."""
         message_id = None if isinstance(request, CorpusStatus) else blake3(encode(request)).digest()[:MESSAGE_ID_BYTES]
-        answer = await self.ports.bus.request(request, ASK_S, message_id=message_id)
-        for _ in range(TRIES - 1):
-            if not isinstance(answer, Refusal) or answer.code not in BUSY:
-                break
-            await self.ports.world.sleep(AGAIN_S)
-            answer = await self.ports.bus.request(request, ASK_S, message_id=message_id)
-        return answer
+        try:
+            for _ in range(TRIES - 1):
+                answer = await self.ports.bus.request(request, ASK_S, message_id=message_id)
+                if not isinstance(answer, Refusal) or answer.code not in BUSY:
+                    return answer
+                await self.ports.world.sleep(AGAIN_S)
+            return await self.ports.bus.request(request, ASK_S, message_id=message_id)
+        except NotPermitted:  # where no part of an environment hears a request, nobody may send it
+            return Refusal("B006", f"no part here hears {request.template}; start the one that does")
 
 
 async def _nothing(read: Read) -> Read:

@@ -6,6 +6,7 @@ languages are equally likely. What a source says of a post's language counts mor
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 UNDETERMINED: Final = "und"
@@ -62,9 +63,10 @@ WORDS: Final[dict[str, frozenset[str]]] = {
         ),
     }.items()
 }
-_OTHERS: Final = tuple((language, words) for language, words in WORDS.items() if language != "en")
-_ENGLISH: Final = WORDS["en"]
-_LATIN_ENDS: Final = "\u024f"
+_ANY: Final = frozenset[str]().union(*WORDS.values())
+_EACH: Final = tuple(WORDS.items())
+#: Letters beyond Latin, Greek to Han and further.
+_FOREIGN: Final = re.compile("[\u0370-\u1dbf\u1f00-\u1fff\u2c80-\u2dff\u3040-\ud7ff\uf900-\ufaff\ufb1d-\ufefe]")
 
 
 def language_of(text: str, said: str | None) -> str:
@@ -80,18 +82,18 @@ def detected(text: str) -> str:
     """Return the language that most of a text's small words belong to, `und` where none or two do."""
     if not text.isascii() and _is_foreign_script(text):
         return UNDETERMINED
-    words = set(text.lower().replace("\u2019", "'").split())
-    best, language, tied = len(words & _ENGLISH), "en", False
-    for other, known in _OTHERS:
+    words = _ANY.intersection(text.lower().replace("\u2019", "'").split())
+    best, language = 0, UNDETERMINED
+    for one, known in _EACH:
         hits = len(words & known)
         if hits > best:
-            best, language, tied = hits, other, False
+            best, language = hits, one
         elif hits == best:
-            tied = True
-    return language if best and not tied else UNDETERMINED
+            language = UNDETERMINED
+    return language
 
 
 def _is_foreign_script(text: str) -> bool:
     """Say whether at least half of the letters are no Latin ones."""
-    letters = [letter for letter in text if letter.isalpha()]
-    return bool(letters) and 2 * sum(letter > _LATIN_ENDS for letter in letters) >= len(letters)
+    foreign = len(_FOREIGN.findall(text))
+    return foreign > 0 and 2 * foreign >= sum(letter.isalpha() for letter in text)

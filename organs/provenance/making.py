@@ -19,9 +19,10 @@ from shared.log.batch import Batch
 from shared.subjects.provenance import Fate, Intake, Tally
 from shared.vault import Erased, ManyPeople
 
-#: What in a text leads to a person: a handle, an address of mail, a number to call.
-_NUMBER: Final = re.compile(r"\d[\d ()./-]{7,}\d")
-_HANDLE: Final = re.compile(r"(?:^|[^\w])@\w{2}|\w@\w")
+#: What in a text leads to a person: a number to call, an address of mail, and in what is posted a handle.
+_NUMBER: Final = re.compile(r"\+[1-9][\d ()-]{7,}\d|\b\(?\d{3}\)?[-. ]\d{3}[-. ]\d{4}\b")
+_MAIL: Final = re.compile(r"\w@\w[\w-]*\.\w")
+_HANDLE: Final = re.compile(r"(?:^|\W)@\w{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ class Maker:
             counts[line.fate] += 1
         lines.append(b"")
         personal = sum(draft.person is not None for draft in drafts)
-        exposed = sum(draft.person is None and _names_somebody(draft.post.text) for draft in drafts)
+        posted = self.intake.reader in ("jsonl", "x")
+        exposed = sum(draft.person is None and _names_somebody(draft.post.text, posted=posted) for draft in drafts)
         root = Batch.of(leaves).root.hex()
         return Made(b"\n".join(lines), root, len(drafts), Tally(**counts), personal, exposed, marks)
 
@@ -154,5 +156,7 @@ def _print(draft: _Draft) -> bytes:
     return blake3(kept).digest()[:PRINT_BYTES]
 
 
-def _names_somebody(text: str) -> bool:
-    return ("@" in text and _HANDLE.search(text) is not None) or _NUMBER.search(text) is not None
+def _names_somebody(text: str, *, posted: bool) -> bool:
+    if "@" in text and (_MAIL.search(text) or (posted and _HANDLE.search(text))):
+        return True
+    return _NUMBER.search(text) is not None

@@ -20,13 +20,13 @@ class PythonText:
     """Every paragraph a post of nobody, its id the topic and the paragraph's number; an offset counts paragraphs."""
 
     def __init__(self, offset: int) -> None:
-        self._posts, self._offset = _posts(), offset
-        self.size: int | None = len(self._posts)
+        self.posts, self._offset = _posts(), offset
+        self.size: int | None = len(self.posts)
 
     async def take(self, most: int) -> Read:
-        taken = self._posts[self._offset : self._offset + most]
+        taken = self.posts[self._offset : self._offset + most]
         self._offset += len(taken)
-        return Read(taken, self._offset, ended=self._offset >= len(self._posts))
+        return Read(taken, self._offset, ended=self._offset >= len(self.posts))
 
     async def close(self) -> None:
         return

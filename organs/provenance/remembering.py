@@ -13,13 +13,13 @@ from blake3 import blake3
 
 from organs.provenance.seen import PRINT_BYTES, Mark, Seen
 from shared.artifacts import ArtifactStore
-from shared.config import Settings
 from shared.corpus import Line, Listed, read_batch
 from shared.errors import StorageFault
 from shared.files import private_folder, write_private
 from shared.home import place
 from shared.log.batch import SALT_BYTES
 from shared.message import encode_token
+from shared.settings import Settings
 from shared.subjects.provenance import BatchSealed
 from shared.world import World
 

@@ -192,9 +192,9 @@ class LiveStream:
         record("provenance", "stream_refused", status=answer.status)
         return waits.error()
 
-    def _until_reset(self, headers: Mapping[str, str]) -> float:
+    def _until_reset(self, headers: Mapping[str, str]) -> float | None:
         reset = headers.get("x-rate-limit-reset", "")
-        return max(int(reset) - self._world.now_ns() / 1e9, 0.0) if reset.isdecimal() else 0.0
+        return max(int(reset) - self._world.now_ns() / 1e9, LINK_S[0]) if reset.isdecimal() else None
 
 
 class _Waits:
@@ -217,10 +217,14 @@ class _Waits:
         self._tries["error"] += 1
         return min(ERROR_S[0] * 2 ** (self._tries["error"] - 1), ERROR_S[1])
 
-    def limit(self, until_reset_s: float) -> float:
+    def limit(self, until_reset_s: float | None) -> float:
         """Double, unless the server said for how long."""
         self._tries["limit"] += 1
-        return until_reset_s or min(LIMIT_S[0] * 2 ** (self._tries["limit"] - 1), LIMIT_S[1])
+        return (
+            min(until_reset_s, LIMIT_S[1])
+            if until_reset_s is not None
+            else min(LIMIT_S[0] * 2 ** (self._tries["limit"] - 1), LIMIT_S[1])
+        )
 
 
 def _read(raw: bytes) -> list[Post]:

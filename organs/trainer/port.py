@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 from organs.trainer.frames import Said
 from shared.subjects.training import JobSpec
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,10 @@ class Crew(Protocol):
 
     def missing(self, backend: str) -> str:
         """Return how to install a backend that is not here, nothing where it is."""
+        ...
+
+    async def aside(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what some blocking work returns, without holding up everything else where that is possible."""
         ...
 
     async def start(self, attempt: Attempt) -> Team:

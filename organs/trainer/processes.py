@@ -9,13 +9,13 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from organs.trainer.backends import Backends
 from organs.trainer.frames import Agreed, Begin, Failed, Paced, Stop, line, read_said
-from organs.trainer.port import Attempt, Ended, Word
+from organs.trainer.port import Attempt, Ended, P, T, Word
 from shared.constant import constant
 from shared.files import private_folder
 from shared.keys import LocalSigner
@@ -36,6 +36,9 @@ class ProcessCrew:
 
     def missing(self, backend: str) -> str:
         return self.backends.missing(backend)
+
+    async def aside(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.to_thread(call, *args, **kwargs)
 
     async def start(self, attempt: Attempt) -> ProcessTeam:
         team = ProcessTeam()

@@ -6,7 +6,6 @@ rather than trusted. A checkpoint without agreement is a silent divergence found
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,7 +38,7 @@ class Court(Protocol):
         """Have the votes on a checkpoint counted."""
         ...
 
-    async def keep(self, step: int, path: Path, digest: str) -> None:
+    async def keep(self, step: int, raw: bytes) -> None:
         """Keep what was agreed on, beyond this machine's memory."""
         ...
 
@@ -90,6 +89,7 @@ class Run:
     world: World
     begun: Begun | None = None
     attempt: int = 0
+    fruitful: int = 0  #: the attempt in which something was agreed on last
     checkpoints: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     live: Live = field(default_factory=Live)
     team: Team | None = None
@@ -97,13 +97,13 @@ class Run:
 
     async def carry_out(self, reason: str = "") -> Outcome | None:
         """Return how the run ended, None where it was stopped before. Raises RunFailed, Refused and the court's."""
-        while self.attempt < ATTEMPTS:
+        while self.attempt - self.fruitful < ATTEMPTS:
             self.attempt += 1
             try:
                 return await self._attempt(reason)
             except _Again as again:
                 reason = str(again)
-        raise RunFailed(f"{ATTEMPTS} attempts are used up: {reason}")
+        raise RunFailed(f"{ATTEMPTS} attempts came to nothing: {reason}")
 
     async def pace(self, ppm: int) -> None:
         """Have the workers compute for this share of the time, now and in later attempts."""
@@ -140,14 +140,14 @@ class Run:
         """Take over an agreed checkpoint from a worker that has it: read, verified, and kept here too."""
         sure = next(worker for worker, digest in voted.votes.items() if digest == voted.digest)
         try:
-            raw = await asyncio.to_thread(load, Path(files[sure]), voted.digest)
+            raw = await self.crew.aside(load, Path(files[sure]), voted.digest)
         except Refused as no:
             raise _Again(f"the checkpoint of step {step} that all agree on is not what lies there: {no}") from None
-        digest, path = await asyncio.to_thread(keep, self.place / "agreed", raw)
-        await self.court.keep(step, path, digest)
+        digest, path = await self.crew.aside(keep, self.place / "agreed", raw)
+        await self.court.keep(step, raw)
         self.checkpoints.append((step, digest))
-        self.begun = Begun(path, digest, step)
-        await asyncio.to_thread(discard, self.place / "agreed", digest)
+        self.begun, self.fruitful = Begun(path, digest, step), self.attempt
+        await self.crew.aside(discard, self.place / "agreed", digest)
 
 
 class _Hearing:
@@ -160,8 +160,9 @@ class _Hearing:
         self._first_s: dict[int, float] = {}
         self._finished: dict[str, Finished] = {}
         self._stopped: set[str] = set()
-        self._heard_s = self._begun_s = self.world.elapsed_s()
+        self._heard_s = self.world.elapsed_s()
         self._samples: dict[str, int] = {}
+        self._first: dict[str, tuple[float, int]] = {}  #: when a worker told of steps first, and of how many samples
 
     async def to_the_end(self) -> Outcome | None:
         """Hear until all are done; None where they stopped as they were told. Raises _Again, RunFailed."""
@@ -174,7 +175,9 @@ class _Hearing:
             if len(self._stopped) + len(self._finished) == len(self.team.keys) and self._stopped:
                 await self._count_all()
                 return None
-            if self.run.live.pace_ppm and self.world.elapsed_s() - self._heard_s > STALL_S:
+            if not self.run.live.pace_ppm:
+                self._heard_s = self.world.elapsed_s()  # who holds still has nothing to say
+            if self.world.elapsed_s() - self._heard_s > STALL_S:
                 raise _Again(f"the workers said nothing for {STALL_S:g} s")
 
     async def _hear(self, word: Word) -> None:
@@ -183,6 +186,7 @@ class _Hearing:
         match said:
             case Stepped():
                 self._samples[worker] = said.samples
+                self._first.setdefault(worker, (self._heard_s, said.samples))
                 self._tell(said)
             case Voted():
                 self._votes.setdefault(said.step, {})[worker] = WorkerVote(worker, said.digest, said.signature)
@@ -207,9 +211,13 @@ class _Hearing:
         live.samples_per_s = self._rate()
 
     def _rate(self) -> int:
-        """Return how many samples one worker takes in a second, the slowest of them."""
-        elapsed_s = self.world.elapsed_s() - self._begun_s
-        return round(min(self._samples.values(), default=0) / elapsed_s) if elapsed_s > 0 else 0
+        """Return how many samples a worker took in a second since its first word, the slowest of them."""
+        rates = [
+            (self._samples[worker] - samples) / (self._heard_s - at_s)
+            for worker, (at_s, samples) in self._first.items()
+            if self._heard_s > at_s
+        ]
+        return round(min(rates, default=0.0))
 
     async def _count_due(self) -> None:
         """Have votes counted where every worker has voted, or the time for it is over."""

@@ -133,4 +133,4 @@ async def _in_time(reading: Awaitable[bytes]) -> bytes:
 
 def _trouble(server: Server, error: Exception) -> Unreachable:
     said = str(error) or type(error).__name__
-    return Unreachable(f"the artifact server {server.name} does not answer as it should ({said}); look at its log")
+    return Unreachable(f"the server {server.name} does not answer as it should ({said}); look at its log")

@@ -1,7 +1,7 @@
 """The checkpoint guardian: what may be kept as a checkpoint, and how it is written and read (COL-08).
 
-A checkpoint is one safetensors file, so reading it runs no code; a pickle, or an archive that holds one, is refused by
-its first bytes and never opened. It lies under the BLAKE3 digest of its bytes, written in one step. Numbers that are
+A checkpoint is one safetensors file, so reading it runs no code; a pickle, or an archive that holds one, is refused and
+named, and never opened. It lies under the BLAKE3 digest of its bytes, written in one step. Numbers that are
 none (NaN, infinity) are refused too: who goes on from them trains nothing any more.
 """
 
@@ -24,7 +24,8 @@ MAX_CHECKPOINT_BYTES = constant(4_000_000_000, "bytes", "COL-08")
 HEADER_BYTES = 8  #: the length of the header, little-endian, before the header itself
 SUFFIX = ".safetensors"
 
-#: First bytes of what must never be loaded as a checkpoint; each with the name that a person knows it by.
+#: First bytes of what people offer as checkpoints, and its name. Only what is no safetensors file is asked for them:
+#: one whose header has 640 bytes begins as a pickle does.
 _FOREIGN = (
     (b"\x80\x02", "a pickle"),
     (b"\x80\x03", "a pickle"),
@@ -69,15 +70,12 @@ def load(path: Path, digest: str) -> bytes:
 
 def check(raw: bytes) -> None:
     """Raise Refused T009 unless these bytes are one safetensors file whose every number is one."""
-    for magic, name in _FOREIGN:
-        if raw.startswith(magic):
-            raise _bad(f"this is {name}; checkpoints are safetensors files, and nothing else is opened")
     if len(raw) > MAX_CHECKPOINT_BYTES:
         raise _bad(f"it has {len(raw)} bytes, at most {MAX_CHECKPOINT_BYTES} may be")
     try:
         tensors: list[tuple[str, dict[str, Any]]] = _safetensors.deserialize(raw)
     except safetensors.SafetensorError as error:
-        raise _bad(f"this is no safetensors file: {error}") from None
+        raise _bad(_foreign(raw) or f"this is no safetensors file: {error}") from None
     for name, tensor in tensors:
         _check_numbers(name, str(tensor["dtype"]), bytes(tensor["data"]))
 
@@ -97,6 +95,12 @@ def discard(folder: Path, but: str) -> None:
     for path in folder.glob(f"*{SUFFIX}"):
         if path.stem != but:
             path.unlink(missing_ok=True)
+
+
+def _foreign(raw: bytes) -> str:
+    """Return what bytes are that are no safetensors file, nothing where nobody knows it."""
+    name = next((name for magic, name in _FOREIGN if raw.startswith(magic)), "")
+    return f"this is {name}; checkpoints are safetensors files, and nothing else is opened" if name else ""
 
 
 def _check_numbers(name: str, dtype: str, data: bytes) -> None:

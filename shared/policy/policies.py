@@ -21,11 +21,11 @@ from shared.subjects.registry import Judgement
 from shared.subjects.registry import Row as PolicyRow
 
 ENGINE = f"regorus {metadata.version('celine-regorus')}"
-ROOT = "nimmerverse"
+LIMITS = "nimmerverse.limits"
 #: Every engine that was tried counts and writes exactly up to here: one writes 2**53 as -1.
 MAX_INTEGER = constant(2**31 - 1, "any", "ILL-08")
-MAX_DEPTH = constant(8, "levels", "X-12")
-REASON_CHARS = constant(300, "characters", "X-12")
+INPUT_DEPTH = constant(8, "levels", "X-12")
+ENGINE_ERROR_CHARS = constant(300, "characters", "X-12")
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -85,6 +85,12 @@ class Policies:
     def packages(self) -> list[str]:
         """Every package, in order."""
         return sorted(name.removeprefix("data.") for name in self._engine().get_packages())
+
+    @cached_property
+    def limits(self) -> dict[str, object]:
+        """Every threshold by its name, as `limits.rego` says it; for those who show one."""
+        found = msgspec.json.decode(self._engine().eval_query_as_json(f"data.{LIMITS}"))
+        return found["result"][0]["expressions"][0]["value"]
 
     def evaluate(self, package: str, given: Mapping[str, object]) -> Judged:
         """Return what `package` says about `given`. Raises Refused Q003 where that is no input."""
@@ -146,7 +152,7 @@ def canonical(given: Mapping[str, object]) -> bytes:
     Raises Refused Q003 for a float, because engines round them differently, a whole number beyond 2**31, or nesting
     that no policy has.
     """
-    _check(given, "input", MAX_DEPTH)
+    _check(given, "input", INPUT_DEPTH)
     return _encode(given)
 
 
@@ -171,7 +177,7 @@ def _check(value: object, place: str, depth: int) -> None:
 
 def _first_lines(error: Exception) -> str:
     """Return an engine's sentence without its stack, on one line."""
-    return " ".join(str(error).split("Stack backtrace:")[0].split())[:REASON_CHARS]
+    return " ".join(str(error).split("Stack backtrace:")[0].split())[:ENGINE_ERROR_CHARS]
 
 
 @cache

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from shared.constant import constant
 from shared.subjects.registry import (
     Digest,
+    EvidenceKind,
     EvidenceNoted,
     ModelFacts,
     ModelPromoted,
@@ -25,9 +26,12 @@ from shared.subjects.registry import (
     Target,
 )
 
-NOTES = constant(1_024, "notes", "X-12")  # of a family; what is forgotten is missing, and blocks
+NOTES = constant(128, "notes", "X-12")  # of a family; what is forgotten is missing, and blocks
+WORDS = constant(4, "notes", "X-12")  # of one voter in one role: nobody pushes what others said out
 BEFORE = constant(32, "promotions", "X-12")  # how far back a target can be rolled
 TARGETS: Final[tuple[Target, ...]] = get_args(Target)
+
+VOTED: Final[tuple[EvidenceKind, ...]] = ("approval", "signature", "override")  #: what voters say about a manifest
 
 RegistryDecision: TypeAlias = ModelRegistered | EvidenceNoted | ModelPromoted | PromotionBlocked | ModelRolledBack
 DECISIONS: Final = cast("tuple[type[RegistryDecision], ...]", get_args(RegistryDecision))
@@ -140,6 +144,9 @@ def _noted(family: Family, note: EvidenceNoted) -> Family:
     about = subject_of(note)
     notes = [one for one in family.notes if subject_of(one) != about]
     notes.append(note)
+    if note.evidence in VOTED:
+        own = [one for one in notes if (one.evidence, one.name) == (note.evidence, note.name)]
+        notes = [one for one in notes if one not in own[:-WORDS]]
     if len(notes) > NOTES:
         standing = {one.model for target in TARGETS if (one := family.at(target)) is not None}
         oldest = next((i for i, one in enumerate(notes) if one.model not in standing), 0)

@@ -15,7 +15,6 @@ from shared.subjects.registry import Digest, EvidenceNoted
 
 PACKAGE = "nimmerverse.promotion"
 PPM = 1_000_000
-WORDS = ("approval", "signature", "override")  #: what voters say about a manifest
 MS = 1_000
 
 

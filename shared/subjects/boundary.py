@@ -58,6 +58,7 @@ class ModelInstalled(Decision, subject="cognitive.boundary.event.{model}.install
     size_bytes: int
     task: Digest
     plan: str  #: digest of the plan it was trained by, empty where its file names none
+    exemption: str = ""  #: by which it speaks though the registry promotes it not; empty where it is promoted
 
 
 class Called(Decision, subject="cognitive.boundary.event.{task}.called"):
@@ -90,9 +91,13 @@ class BoundaryNacked(Decision, subject="cognitive.boundary.event.{model}.nacked"
 
 
 class InstallModel(Request, subject="cognitive.boundary.install.request", reply=Decided):
-    """Have the model file of this digest speak; it lies in the organ's folder already and is read whole first."""
+    """Have the model file of this digest speak; it lies in the organ's folder already and is read whole first.
+
+    Refused N006 where the registry promotes no such model here and no exemption that policy names allows it.
+    """
 
     model: Digest
+    exemption: str = ""
 
 
 class CorrectCall(Request, subject="cognitive.boundary.correct.request", reply=Decided):

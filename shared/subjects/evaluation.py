@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from shared.message import Decision, Ppm, Reply, Request
 
 Digest = str  #: BLAKE3, 64 hexadecimal digits
+Recommendation = Literal["promote", "demote", "keep"]
 
 
 class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,3 +51,20 @@ class EvaluateModel(Request, subject="lifecycle.evaluation.run.request", reply=E
     model: Digest
     family: str
     suite: str
+
+
+class Recommended(Decision, subject="lifecycle.evaluation.event.{model}.recommended"):
+    """What an evaluation speaks for: that a model be promoted, demoted, or that things stay as they are (ILL-19).
+
+    It binds nobody: promotion is the registry's, by its own policy and everybody's word.
+    """
+
+    model: Digest
+    family: str
+    suite: str
+    report: Digest  #: the answers that it rests on
+    recommendation: Recommendation
+    against: Digest  #: the model that is in force in prod; empty where none is
+    metric: Metric | None  #: of this model, the one that decided it; None where that was not measured
+    in_force: Metric | None  #: the same of the model in force; None where it was not measured by this suite
+    reason: str

@@ -14,7 +14,9 @@ from shared.subjects.system import Decided
 
 Target = Literal["staging", "prod"]
 ModelStatus = Literal["draft", "staging", "prod", "deprecated"]
-Digest = str  #: BLAKE3, 64 hexadecimal digits
+Digest = Annotated[str, msgspec.Meta(max_length=64)]  #: BLAKE3, 64 hexadecimal digits
+Name = Annotated[str, msgspec.Meta(max_length=256)]
+Digests = Annotated[list[Digest], msgspec.Meta(max_length=64)]
 EvidenceKind = Literal[
     "run", "dataset", "evaluation", "power", "proposal", "approval", "signature", "override", "ratification"
 ]
@@ -24,15 +26,15 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is said of a version once; a correction is another version."""
 
     version: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    code: str  #: name and version of the code that made it
-    job: str
+    code: Name  #: name and version of the code that made it
+    job: Name
     record: Digest  #: of the run
-    datasets: list[Digest]
-    parents: list[Digest]  #: models it was adapted from
+    datasets: Digests
+    parents: Digests  #: models it was adapted from
     size_bytes: int
-    sha256: str
+    sha256: Digest
     high_risk: bool
-    watermark: str  #: digest of the owner's mark; empty where it has none
+    watermark: Digest  #: digest of the owner's mark; empty where it has none
 
 
 class ModelRegistered(Decision, subject="lifecycle.registry.event.{family}.registered"):
@@ -49,13 +51,15 @@ class EvidenceNoted(Decision, subject="lifecycle.registry.event.{family}.noted")
     family: str
     model: Digest
     evidence: EvidenceKind
-    name: str  #: suite, role, or proposal
+    name: Name  #: job, suite, site, proposal, or role and voter
     digest: Digest  #: of what it names: report, run record, manifest
-    values: dict[str, int]  #: measured shares in millionths, or 0 and 1
+    values: Annotated[dict[Name, int], msgspec.Meta(max_length=40)]  #: measured shares in millionths, or 0 and 1
     index: int
     offset: int
     at_ms: int  #: when it was noted: a power reading ages
-    parts: tuple[Digest, ...] = ()  #: what it was made of, in order: the datasets of a run
+    parts: Annotated[
+        tuple[Digest, ...], msgspec.Meta(max_length=64)
+    ] = ()  #: what it was made of, in order: the datasets of a run
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

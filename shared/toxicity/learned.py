@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 BUCKETS = constant(16_384, "buckets", "COL-02")
 MODEL_VERSION = constant(1, "version", "COL-02")
-MAX_MODEL_BYTES = constant(300_000, "bytes", "COL-02")
+MAX_TOXICITY_BYTES = constant(300_000, "bytes", "COL-02")
 MAX_LOG_ODDS = constant(1_000, "units of log odds", "COL-02")  # of a bias, a gain and all weights: what is more is none
 
 #: The tensors of a model's file. `numbers`: version, bias and gain in millionths, and millionths in a weight's step.
@@ -102,8 +102,8 @@ def _tensors(raw: bytes) -> dict[str, NDArray[Any]]:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    if len(raw) > MAX_MODEL_BYTES:
-        raise _wrong(f"it has {len(raw)} bytes, at most {MAX_MODEL_BYTES} are read")
+    if len(raw) > MAX_TOXICITY_BYTES:
+        raise _wrong(f"it has {len(raw)} bytes, at most {MAX_TOXICITY_BYTES} are read")
     try:
         tensors = load(raw)
     except (SafetensorError, KeyError, ValueError) as error:

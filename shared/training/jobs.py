@@ -14,7 +14,7 @@ from shared.subjects.training import JobSpec, JobState
 PPM = 1_000_000
 STEPS = constant(10_000, "steps", "ZER-08")
 WORKERS = constant(64, "workers", "ILL-13")
-ATTEMPTS = constant(5, "attempts", "ILL-02")
+ATTEMPTS = constant(5, "attempts", "ILL-02")  # that may come to nothing, one after the other
 HYPERPARAMETERS = constant(32, "hyperparameters", "X-12")
 DATASETS = constant(32, "datasets", "X-12")
 NAME_CHARS = constant(64, "characters", "X-12")
@@ -35,8 +35,8 @@ ENDED: frozenset[JobState] = frozenset({"completed", "failed", "cancelled", "ref
 #: Where the trainer may move a job. `completed` comes from a recorded run, `cancelled` from who cancels it.
 MOVES: dict[JobState, frozenset[JobState]] = {
     "pending": frozenset({"waiting", "running", "refused", "failed"}),
-    "waiting": frozenset({"running", "refused", "failed"}),
-    "running": frozenset({"running", "paused", "preempted", "failed"}),
+    "waiting": frozenset({"waiting", "running", "refused", "failed"}),
+    "running": frozenset({"running", "waiting", "paused", "preempted", "failed"}),
     "paused": frozenset({"running", "waiting", "failed"}),
     "preempted": frozenset({"running", "waiting", "failed"}),
 }

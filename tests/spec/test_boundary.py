@@ -51,6 +51,7 @@ from tests.boundaries import untrained
 from tests.commands import Home
 from tests.organisms import Life, Living, live_nats, live_sim
 
+EXEMPTION = "dev_install"  #: by which a model speaks that the registry does not promote
 STATE = {"battery": 90, "front": 200, "left": 100, "right": 120, "math": 10, "speech": 5, "speed": 3}
 VALIDATOR = jsonschema.Draft202012Validator(TASK.schema)
 STATES = st.fixed_dictionaries({field.name: st.integers(field.low, field.high) for field in TASK.fields})
@@ -278,7 +279,7 @@ def test_an_installed_model_speaks(live: Live, digest: str) -> None:
     """The installation is a decision on the model's lane; from then on each answer is an allowed call by that model."""
 
     async def life(living: Living) -> None:
-        answer = await asked(living, InstallModel(digest))
+        answer = await asked(living, InstallModel(digest, EXEMPTION))
         assert isinstance(answer, Decided)
         assert f"{living.operator.env}.cognitive.boundary.event.{digest}.installed" == answer.subject_of_event
         assert f"model:{digest}" == (await until_ready(living, digest)).speaker
@@ -310,7 +311,7 @@ def test_whoever_is_named_has_spoken(tmp_path: Path, raw: bytes, digest: str) ->
         async def life(living: Living) -> None:
             expected = await own_words(shelf)
             assert any(text != write_call(translate(state)) for text, state in zip(expected, some, strict=True))
-            await asked(living, InstallModel(digest))
+            await asked(living, InstallModel(digest, EXEMPTION))
             await until_ready(living, digest)
             said = [await asked(living, TransformRequest(state)) for state in some]
             assert expected == [answer.call for answer in said]
@@ -393,8 +394,8 @@ def test_what_is_no_state_and_no_model_is_refused(live: Live) -> None:
         for request, code in (
             (TransformRequest(STATE | {"battery": 101}), "F001"),
             (TransformRequest({}), "F001"),
-            (InstallModel("0" * 64), "S002"),
-            (InstallModel("../" * 21 + "x"), "S001"),
+            (InstallModel("0" * 64, EXEMPTION), "S002"),
+            (InstallModel("../" * 21 + "x", EXEMPTION), "S001"),
         ):
             answer = await asked(living, request)
             assert isinstance(answer, Refusal)
@@ -411,7 +412,7 @@ def test_after_three_attempts_the_rules_answer() -> None:
     shelf = MemoryShelf(TASK, [name], {name: ["length", "engine", "not_a_call", "length"]})
 
     async def life(living: Living) -> None:
-        await asked(living, InstallModel(name))
+        await asked(living, InstallModel(name, EXEMPTION))
         await until_ready(living, name)
         said = await asked(living, TransformRequest(STATE))
         assert ("translator", 3) == (said.speaker, said.attempts)
@@ -440,7 +441,7 @@ def test_a_real_model_that_is_cut_short_is_nacked(tmp_path: Path, raw: bytes, di
     shelf.put(raw)
 
     async def life(living: Living) -> None:
-        await asked(living, InstallModel(digest))
+        await asked(living, InstallModel(digest, EXEMPTION))
         await until_ready(living, digest)
         assert "translator" == (await asked(living, TransformRequest(STATE))).speaker
         [nacked] = await events(living, BoundaryNacked)
@@ -458,7 +459,7 @@ def test_what_fails_greedily_may_succeed_later(tmp_path: Path, raw: bytes, diges
     shelf.put(raw)
 
     async def life(living: Living) -> None:
-        await asked(living, InstallModel(digest))
+        await asked(living, InstallModel(digest, EXEMPTION))
         await until_ready(living, digest)
         said = [await asked(living, TransformRequest(state)) for state in islice(states(TASK, 152), 128, None)]
         late = [answer for answer in said if answer.attempts > 1 and answer.speaker == f"model:{digest}"]
@@ -477,7 +478,7 @@ def test_a_file_that_changed_after_its_installation_is_not_loaded(tmp_path: Path
     make: Callable[[World], Sequence[Part]] = lambda _: [BoundaryOrgan(shelf)]  # noqa: E731 - as short as it is
 
     async def first(living: Living) -> None:
-        await asked(living, InstallModel(digest))
+        await asked(living, InstallModel(digest, EXEMPTION))
         assert "ready" == (await until_ready(living, digest)).state
 
     async def second(living: Living) -> None:
@@ -488,7 +489,7 @@ def test_a_file_that_changed_after_its_installation_is_not_loaded(tmp_path: Path
         assert ("translator", digest, "failed") == (status.speaker, status.model, status.state)
         assert "F002 WRONG_MODEL" in status.reason
         assert "translator" == (await asked(living, TransformRequest(STATE))).speaker
-        answer = await asked(living, InstallModel(digest))
+        answer = await asked(living, InstallModel(digest, EXEMPTION))
         assert isinstance(answer, Refusal)
         assert "F002" == answer.code
 
@@ -506,7 +507,7 @@ def test_the_last_installed_model_speaks(tmp_path: Path) -> None:
 
     async def life(living: Living) -> None:
         for name in (two, one):
-            await asked(living, InstallModel(name))
+            await asked(living, InstallModel(name, EXEMPTION))
             await until_ready(living, name)
 
     async def later(living: Living) -> None:
@@ -533,9 +534,9 @@ def test_a_model_is_installed_asked_and_measured(tmp_path: Path, raw: bytes, dig
         assert "nacked since the start" in home.held("boundary", "status").out
         learns = home.held("boundary", "correct", json.dumps(STATE), "--call", said["call"]).out
         assert "a model learns it when one is next trained" in learns
-        refused = home.run("boundary", "install", str(file), "--digest", "0" * 64)
+        refused = home.run("boundary", "install", str(file), "--digest", "0" * 64, "--exemption", EXEMPTION)
         assert (int(Exit.REFUSED), True) == (refused.code, "F002" in refused.err)
-        [told] = home.held("boundary", "install", str(file), "--json").documents
+        [told] = home.held("boundary", "install", str(file), "--exemption", EXEMPTION, "--json").documents
         assert digest == told["model"]
         [said] = home.held("boundary", "ask", *values, "--json").documents
         assert f"model:{digest}" == said["speaker"]

@@ -23,12 +23,14 @@ from shared.errors import ConfigFault, Exit, KeyFault, Refused
 from shared.home import Keys
 from shared.keys import LocalSigner
 from shared.keys.sealed import CHEAP
+from shared.people import people_of
 from shared.world import RealWorld, now_ms
 from tests.commands import NO_DATABASE, Done, Home
 
 pytestmark = pytest.mark.spec("X-04", "ILL-07")
 
 ADA, BEN, CYD, ADA_TOO = (LocalSigner(bytes([place]) * 32) for place in (1, 2, 3, 4))
+EVE = LocalSigner(bytes([5]) * 32)
 OWNERS = {"ada": ADA, "ben": BEN, "cyd": CYD}
 
 
@@ -125,6 +127,35 @@ def test_two_of_three_owners_and_nobody_alone(tmp_path: Path) -> None:
             propose_introduce(log.place, ["math_cell"])
 
     with_log(tmp_path, life)
+
+
+def test_owners_introduce_a_person(tmp_path: Path) -> None:
+    """A person is introduced by the owners with their roles: their key made here, or named where it lies with them."""
+
+    async def life(log: Log) -> None:
+        await submit(log.place, signed(propose_genesis(log.place, ["steward"]), ADA, BEN))
+        both = ["ada=human,cto", f"eve=signer={EVE.public.hex()}"]
+        await submit(log.place, signed(propose_introduce(log.place, both), ADA, BEN))
+        known = {one.name: one for one in people_of(log.place.bus.prefix.keys, "dev")}
+        assert {"ada": ("human", "cto"), "eve": ("signer",)} == {name: one.roles for name, one in known.items()}
+        assert (log.place.keys.signer("ada", "ada").public, EVE.public) == (
+            known["ada"].key.public,
+            known["eve"].key.public,
+        )
+        assert "nothing to propose" in str(raised(lambda: propose_introduce(log.place, both)))
+        for taken in (f"bob=signer={EVE.public.hex()}", f"eve=cto={EVE.public.hex()}"):
+            assert "give " in str(raised(lambda taken=taken: propose_introduce(log.place, [taken])))
+        for wrong in ("bob=ai", "bob=", "bob=human,human", "bob=king"):
+            assert "G007" in no(lambda wrong=wrong: propose_introduce(log.place, [wrong]))
+
+    with_log(tmp_path, life)
+
+
+def raised(act: Callable[[], object]) -> KeyFault:
+    """The fault that must come."""
+    with pytest.raises(KeyFault) as fault:
+        act()
+    return fault.value
 
 
 def test_a_lane_that_moved_asks_for_a_new_proposal(tmp_path: Path) -> None:

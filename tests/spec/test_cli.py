@@ -254,7 +254,35 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "artifact get": (blake3(STORED.read_bytes()).hexdigest(), "--out", "HOME/got"),
     "artifact list": (),
     "artifact verify": (blake3(STORED.read_bytes()).hexdigest(),),
+    "policy list": (),
+    "policy show": ("energy",),
+    "policy check": ("energy", "HOME/no.json"),
+    "policy test": ("tests/spec/well_judged.jsonl",),
+    "policy digest": (),
+    "energy": ("--play", "HOME/no.csv"),
     "artifact archive": (blake3(STORED.read_bytes()).hexdigest(), "--reason", "it was a test"),
+    "people add": ("ada", "--role", "human"),
+    "people list": (),
+    "people remove": ("nobody", "--reason", "why"),
+    "vote": ("boundary-2", "pass", "--as", "nobody", "--reason", "why"),
+    "propose": ("boundary-2", "--summary", "Teach the boundary"),
+    "proposals list": (),
+    "proposals show": ("boundary-2",),
+    "proposals stats": (),
+    "proposals check": ("boundary-2",),
+    "proposals validate": ("HOME/no.jsonl",),
+    "proposals export": ("HOME/proposals.jsonl",),
+    "proposals import": ("HOME/no.jsonl",),
+    "registry list": (),
+    "registry show": ("boundary",),
+    "registry at": ("boundary", "7"),
+    "registry register": ("ab" * 32, "--version", "1"),
+    "registry manifest": ("boundary", "1", "--to", "prod"),
+    "registry lineage": ("ab" * 32,),
+    "registry forward": ("p1",),
+    "registry taught-by": ("ab" * 16,),
+    "promote": ("boundary", "1", "--to", "prod"),
+    "rollback": ("boundary", "--from", "prod", "--reason", "why"),
 }
 STAY = {"up", "part", "tour", "audit witness", "models serve"}
 #: What `alive` has none of: a database, a notary, a boundary.
@@ -262,6 +290,8 @@ OBJECTIONS = {
     "say": Exit.REFUSED,  # this organism has neither voice nor ears
     "hear": Exit.REFUSED,
     "doctor": Exit.FAILED,
+    "policy check": Exit.CONFIG,
+    "energy": Exit.REFUSED,
     "train boundary": Exit.CONFIG,  # nothing was trained there
     "boundary install": Exit.CONFIG,  # there is no file
     "boundary evaluate": Exit.CONFIG,
@@ -284,8 +314,25 @@ OBJECTIONS = {
     "models bench": Exit.CONFIG,
     "models mark": Exit.REFUSED,  # a licence has no weights
     "models check-mark": Exit.KEY,  # nobody made a mark's key
-    "registry export": Exit.REFUSED,  # nothing is registered
+    "people remove": Exit.REFUSED,  # nobody of this name was introduced
+    "vote": Exit.KEY,  # nobody of this name has a key here
+    "propose": Exit.REFUSED,  # the nerve does not run
+    "proposals list": Exit.REFUSED,
+    "proposals show": Exit.REFUSED,
+    "proposals stats": Exit.REFUSED,
+    "proposals check": Exit.REFUSED,  # there is none
+    "proposals validate": Exit.CONFIG,  # there is no file
+    "proposals import": Exit.CONFIG,
 } | dict.fromkeys(("views list", "views verify", "views rebuild"), Exit.UNREACHABLE)
+OBJECTIONS |= dict.fromkeys(
+    (name for name in ANSWERS if name.startswith("registry ")), Exit.REFUSED
+)  # the log knows no model
+OBJECTIONS |= {
+    "registry list": Exit.OK,
+    "registry taught-by": Exit.OK,
+    "promote": Exit.REFUSED,
+    "rollback": Exit.REFUSED,
+}
 OBJECTIONS |= dict.fromkeys((name for name in ANSWERS if name.startswith("memory")), Exit.REFUSED)  # it does not run
 
 

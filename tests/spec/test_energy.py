@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from cells.energy_cell import EnergyCell
-from cells.energy_cell.cell import EVERY_BEATS, Site, local_minute, meter_of
+from cells.energy_cell.cell import METER_BEATS, Site, local_minute, meter_of
 from cells.energy_cell.meters import CsvMeter, DeclaredMeter, FileMeter, NoMeter
 from deploy.recheck import Rerun
 from nerves.energy import EnergyNerve
@@ -279,7 +279,7 @@ def test_what_the_operator_says_of_the_site_travels_with_the_reading(tmp_path: P
         reading.nox_permit_mg_h,
         reading.power_kw,
     )
-    assert [0] * (EVERY_BEATS - 1) == [len(beat(energy, number)) for number in range(2, EVERY_BEATS + 1)]
+    assert [0] * (METER_BEATS - 1) == [len(beat(energy, number)) for number in range(2, METER_BEATS + 1)]
 
 
 @pytest.mark.spec("COL-16", "COL-17")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from copy import deepcopy
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -395,6 +397,16 @@ def test_a_job_without_datasets_shows_nothing(datasets: object) -> None:
 def test_nothing_is_exempt_but_by_name(changes: Given, rows: set[str]) -> None:
     """An exemption holds for its environments, actions and sizes; none of them deploys anything."""
     assert rows == {*failing(judged("exemptions", EXEMPTION, **changes))}
+
+
+@pytest.mark.spec("COL-11", "ZER-05")
+def test_the_page_has_every_row_and_every_exemption(root: Path) -> None:
+    """docs/policy.md is the one table of how thresholds, approvals and signatures compose: no row is left out of it."""
+    page = (root / "docs" / "policy.md").read_text()
+    rows = {row.name for emergency in (True, False) for row in judged("promotion", PROMOTION, emergency=emergency).rows}
+    exempt = re.findall(r'^\t"(\w+)": \{', POLICIES.texts["exemptions.rego"], re.MULTILINE)
+    assert [] == [name for name in (*rows, *exempt) if f"`{name}`" not in page]
+    assert {"dev_tour", "pilot"} <= {*exempt}
 
 
 # Total, and fail closed

@@ -23,7 +23,7 @@ from cells.toxicity_cell import (
 )
 from shared.errors import Damaged, Refused
 from shared.subjects.toxicity import ToxicityRequest, ToxicityResponse, ToxicityWave
-from shared.toxicity.learned import BUCKETS, MAX_MODEL_BYTES
+from shared.toxicity.learned import BUCKETS, MAX_TOXICITY_BYTES
 from shared.toxicity.lexicon import LEXICON, LEXICON_DIGEST, checked
 from shared.toxicity.measures import KEEP_PPM, Outcome, auc_ppm, by_group, false_positive_rate_difference, outcome
 from shared.toxicity.odds import odds_micro, share_ppm
@@ -65,6 +65,7 @@ def scorer(request: pytest.FixtureRequest) -> Scorer:
 
 @pytest.mark.spec("COL-02")
 @given(texts=st.lists(ANY_TEXT, max_size=4))
+@settings(deadline=None)
 def test_any_text_has_one_score(scorer: Scorer, texts: list[str]) -> None:
     """Whatever the texts, each has a share in millionths, the same alone, among others, and asked again."""
     found = scorer.scores(texts)
@@ -169,6 +170,7 @@ def test_another_lexicon_is_not_read() -> None:
 
 @pytest.mark.spec("COL-02")
 @given(ANY_TEXT)
+@settings(deadline=None)
 def test_passages_are_the_text(text: str) -> None:
     """The passages of a text are the text, and none is longer than a thousand characters."""
     long = text * 40
@@ -213,7 +215,7 @@ def test_only_a_model_is_loaded() -> None:
         "other lexicon": save(tensors | {"lexicon": np.zeros(32, np.uint8)}),
         "other version": save(tensors | {"numbers": np.array([2, 0, 0, 1])}),
         "out of bounds": save(tensors | {"numbers": np.array([1, 1 << 62, 0, 1])}),
-        "oversize": raw + bytes(MAX_MODEL_BYTES),
+        "oversize": raw + bytes(MAX_TOXICITY_BYTES),
     }
     for what, bad in wrong.items():
         digest = digest_of(raw if what == "flipped" else bad)
@@ -237,7 +239,7 @@ def test_only_what_is_promoted_takes_the_default_s_place() -> None:
 
 @pytest.mark.spec("COL-02")
 @given(ANY_TEXT)
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_the_cell_says_score_and_model(text: str) -> None:
     """Any text has an answer with score and model and a wave as sure as the score, which tells nothing of the text."""
     cell = ToxicityCell(default_scorer())

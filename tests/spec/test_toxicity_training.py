@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from blake3 import blake3
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load
 
@@ -65,6 +65,7 @@ def test_the_same_run_leaves_the_same_bytes() -> None:
 
 @pytest.mark.spec("COL-02", "ILL-02")
 @given(st.integers(0, STEPS))
+@settings(deadline=None, max_examples=15)
 def test_a_killed_run_goes_on_to_the_same_bytes(step: int) -> None:
     """Whichever checkpoint it goes on from, a run ends with the bytes that it would have had."""
     before = Training(made_up(), {}, SEED)
@@ -267,6 +268,7 @@ def test_what_was_not_measured_is_none() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=40))
+@settings(deadline=None)
 def test_auc_is_the_share_of_pairs(rows: list[tuple[int, bool]]) -> None:
     """It is the share of pairs of a toxic and a clean text in the right order, ties by half."""
     pairs = [(toxic, clean) for toxic, is_toxic in rows if is_toxic for clean, other in rows if not other]

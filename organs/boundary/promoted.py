@@ -1,0 +1,61 @@
+"""Which model the log lets speak here: what the registry put in force, or what an exemption that policy names allows.
+
+In prod that is what is in force at prod and nothing else. In every other environment it is what was put in force last,
+at either target: a candidate at staging is tried there before it goes on.
+"""
+
+from __future__ import annotations
+
+from shared.errors import Refusal
+from shared.log.entry import Position
+from shared.policy import Policies
+from shared.registry import Family, Standing, evolved
+from shared.registry.family import TARGETS, RegistryDecision
+from shared.subjects.registry import Target
+
+FAMILY = "boundary"
+PROD = "prod"
+EXEMPTIONS = "nimmerverse.exemptions"
+NOWHERE = Position(-1, 0)
+
+
+class Promoted:
+    """The registry's word about this family, folded from the log."""
+
+    def __init__(self, env: str) -> None:
+        self.env = env
+        self.family = Family()
+        self.at = NOWHERE  #: of the last decision that was folded
+
+    def take(self, decision: RegistryDecision, at: Position) -> bool:
+        """Fold a decision about this family, once; say whether it was one that was not folded yet."""
+        if decision.family != FAMILY or not is_after(at, self.at):
+            return False
+        self.family, self.at = evolved(self.family, decision), at
+        return True
+
+    def in_force(self) -> Standing | None:
+        """Return what is in force here."""
+        targets: tuple[Target, ...] = (PROD,) if self.env == PROD else TARGETS
+        found = [standing for target in targets if (standing := self.family.at(target)) is not None]
+        return max(found, key=lambda standing: standing.number, default=None)
+
+    def refused(self, model: str, exemption: str) -> Refusal | None:
+        """Return why a model may not speak here; None where it is in force, or exempt by name."""
+        standing = self.in_force()
+        if not exemption:
+            if standing is not None and standing.model == model:
+                return None
+            found = "nothing" if standing is None else standing.model
+            return Refusal("N006", f"the registry has {found} in force for {self.env}, not {model[:80]}")
+        asked = {"exemption": exemption, "environment": self.env, "action": "install", "steps": 0, "heavy": False}
+        judged = Policies.shipped().evaluate(EXEMPTIONS, asked)
+        if judged.allowed:
+            return None
+        no = judged.refusal()
+        return Refusal("N006", f"{exemption[:80]!r} exempts no installation in {self.env}: {no.detail if no else ''}")
+
+
+def is_after(at: Position, other: Position) -> bool:
+    """Say whether a place in the log comes after another."""
+    return (at.index, at.offset) > (other.index, other.offset)

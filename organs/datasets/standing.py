@@ -1,0 +1,46 @@
+"""What stands against a dataset, in the words of the policy that decides whether it may teach."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from shared.policy import Policies
+from shared.subjects.datasets import DatasetFacts
+
+PACKAGE = "nimmerverse.training"
+PROPOSAL = "proposal"  #: the one row that is about a job, and not about its datasets
+APPROVABLE = ("licence", "restrictions", "pii")  #: rows; what a dataset is for, nobody can approve away
+
+
+def against(facts: DatasetFacts, approved: Collection[str], policies: Policies, env: str) -> list[str]:
+    """Return every concern that is not approved, by name: `use:evaluate`, `licence:X`, `restriction:X`, `pii`."""
+    return _concerns(facts, approved, policies, env, of=None)
+
+
+def approvable(facts: DatasetFacts, policies: Policies, env: str) -> list[str]:
+    """Return the concerns that somebody may approve, whether or not somebody did."""
+    return _concerns(facts, (), policies, env, of=APPROVABLE)
+
+
+def _concerns(
+    facts: DatasetFacts, approved: Collection[str], policies: Policies, env: str, *, of: Collection[str] | None
+) -> list[str]:
+    given: dict[str, Any] = {
+        "environment": env,
+        "heavy": False,
+        "steps": 1,
+        "proposal": "accepted",
+        "datasets": [
+            {
+                "dataset": facts.name,
+                "use": facts.use,
+                "licence": facts.licence,
+                "restrictions": list(facts.restrictions),
+                "pii": facts.pii,
+                "approved": sorted(approved),
+            }
+        ],
+    }
+    rows = [row for row in policies.evaluate(PACKAGE, given).rows if not row.holds and row.name != PROPOSAL]
+    return [concern for row in rows if of is None or row.name in of for concern in row.reason.split(", ")]

@@ -1,0 +1,42 @@
+"""What the log says of evaluations and of what is in force: folded to its end before each answer."""
+
+from __future__ import annotations
+
+from shared.constant import constant
+from shared.decisions import decisions_in
+from shared.envelope import Verdict
+from shared.part.organ import JudgedLog
+from shared.subjects.evaluation import Evaluated
+from shared.subjects.registry import ModelPromoted, ModelRolledBack
+
+READ_AT_ONCE = constant(500, "entries", "ILL-06")
+TARGET = "prod"
+
+
+class Ledger:
+    """Evaluations by model and suite, and the model of each family in prod. Owns how far it has read."""
+
+    def __init__(self, log: JudgedLog) -> None:
+        self.log = log
+        self.evaluated: dict[tuple[str, str], Evaluated] = {}  #: by model and the suite's dataset, the newest
+        self.in_force: dict[str, str] = {}
+        self._next = 0
+
+    async def read_on(self) -> None:
+        """Fold what the log holds by now."""
+        while verdicts := await self.log.judged(self._next, READ_AT_ONCE):
+            for verdict in verdicts:
+                self._fold(verdict)
+                self._next = verdict.entry.index + 1
+
+    def _fold(self, verdict: Verdict) -> None:
+        for said, _ in decisions_in(verdict, Evaluated, ModelPromoted, ModelRolledBack):
+            match said:
+                case Evaluated():
+                    self.evaluated[said.model, said.dataset] = said
+                case ModelPromoted():
+                    if said.target == TARGET:
+                        self.in_force[said.family] = said.model
+                case ModelRolledBack():
+                    if said.target == TARGET:
+                        self.in_force[said.family] = said.restores

@@ -1,0 +1,95 @@
+"""Whether a job may be trained at all: its recipe, its datasets, its proposal, judged by policy before it starts.
+
+Whoever does not answer has not said yes. A refusal carries the policy's digest and that of its input, so that anyone
+can evaluate it again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from organs.trainer.asking import Asking
+from organs.trainer.port import Crew
+from organs.trainer.recipes import Recipe, recipe_of
+from shared.errors import Refusal, Refused
+from shared.policy import Policies
+from shared.subjects.consensus import ProposalStated, ProposalStatus
+from shared.subjects.datasets import DatasetStated, DatasetStatus
+from shared.subjects.training import JobSpec
+
+PACKAGE = "nimmerverse.training"
+_UNKNOWN_PROPOSALS = ("G001", "B006")  #: none of this id, or nobody who knows proposals: it may name an exemption
+
+
+class Permission:
+    """Judges jobs before they start."""
+
+    def __init__(self, asking: Asking, crew: Crew, policies: Policies, env: str) -> None:
+        self.asking, self.crew, self.policies, self.env = asking, crew, policies, env
+
+    async def check(self, spec: JobSpec) -> Recipe:
+        """Return the recipe of a job that may be trained. Refused T002, T003, T004, T006, D002, D004, Q004."""
+        recipe = self._recipe(spec)
+        datasets = [await self._dataset(digest, recipe) for digest in spec.datasets]
+        given: dict[str, Any] = {
+            "environment": self.env,
+            "heavy": spec.heavy,
+            "steps": spec.steps,
+            "datasets": datasets,
+        }
+        judged = self.policies.evaluate(PACKAGE, given | await self._proposal(spec.proposal))
+        refusal = judged.refusal()
+        if refusal is not None:
+            source = f"policy {judged.policy[:16]}, input {judged.input_digest[:16]}"
+            code = "T005" if [row.name for row in judged.rows if not row.holds] == ["proposal"] else "Q004"
+            raise Refused(Refusal(code, f"{refusal.detail} ({source})"))
+        return recipe
+
+    def _recipe(self, spec: JobSpec) -> Recipe:
+        recipe = recipe_of(spec.family)
+        if spec.recipe != recipe.name:
+            raise Refused(
+                Refusal("T004", f"here {spec.family} is trained by {recipe.name}, the job wants {spec.recipe}")
+            )
+        if spec.backend not in recipe.backends:
+            raise Refused(
+                Refusal("T002", f"{recipe.name} computes with {', '.join(recipe.backends)}, not with {spec.backend}")
+            )
+        missing = self.crew.missing(spec.backend)
+        if missing:
+            raise Refused(Refusal("T002", missing))
+        wrong = recipe.check(spec)
+        if wrong is not None:
+            raise Refused(wrong)
+        return recipe
+
+    async def _dataset(self, digest: str, recipe: Recipe) -> dict[str, Any]:
+        """Return what policy asks of one dataset. Refused D002, D004, T006."""
+        known = await self.asking.ask(DatasetStatus(digest), DatasetStated)
+        facts = known.facts
+        if facts is None:
+            raise Refused(Refusal("D002", f"nobody registered {digest}"))
+        if known.blocked:
+            raise Refused(Refusal("D004", f"{facts.name}: {', '.join(known.blocked)}"))
+        if facts.kind not in recipe.kinds:
+            raise Refused(
+                Refusal("T006", f"{facts.name} holds {facts.kind}, {recipe.name} learns from {', '.join(recipe.kinds)}")
+            )
+        return {
+            "dataset": digest,
+            "use": facts.use,
+            "licence": facts.licence,
+            "restrictions": list(facts.restrictions),
+            "pii": facts.pii,
+            "approved": list(known.approved),
+        }
+
+    async def _proposal(self, proposal: str) -> dict[str, str]:
+        """Return where a proposal stands; what is none is an exemption's name, and policy knows those."""
+        answer = await self.asking.log.request(ProposalStatus(proposal))
+        if isinstance(answer, Refusal):
+            if answer.code not in _UNKNOWN_PROPOSALS:
+                raise Refused(answer)
+            return {"exemption": proposal}
+        assert isinstance(answer, ProposalStated)
+        return {"proposal": answer.state}

@@ -1,0 +1,176 @@
+"""The commands `policy` and `energy` as a person uses them, and the pictures of a site's day."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from deploy.load import BUILT_IN
+from deploy.windows import COLUMNS, Moment, lines, svg
+from shared.errors import Exit
+from shared.policy import Policies
+from shared.subjects.energy import WindowReason
+from tests.commands import Home
+from tests.policies import ENERGY, PROMOTION
+
+CASES = "tests/spec/well_judged.jsonl"
+MINUTE_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home on which nothing runs."""
+    return Home.at(tmp_path_factory.mktemp("policies")).without_records()
+
+
+@pytest.mark.spec("COL-12", "ILL-08")
+def test_every_package_is_listed_and_shown(home: Home) -> None:
+    """`list` names what judges with what it is about, `show` prints its text, `digest` what decisions carry."""
+    policies = Policies.shipped()
+    listed = home.held("policy", "list", "--json").documents
+    assert {"nimmerverse.limits", "nimmerverse.rows"} == {*policies.packages} - {each["package"] for each in listed}
+    for each in listed:
+        shown = home.held("policy", "show", each["package"].removeprefix("nimmerverse."), "--json").documents[0]
+        assert (each["file"], policies.texts[each["file"]]) == (shown["file"], shown["text"])
+        assert each["about"] in shown["text"]
+    assert policies.digest == home.held("policy", "digest", "--json").documents[0]["policy"]
+
+
+@pytest.mark.spec("COL-10")
+def test_a_table_is_printed_row_by_row(home: Home, tmp_path: Path) -> None:
+    """`check` says of each row what was demanded and found, and ends with 1 where the policy denies."""
+    good, poor = tmp_path / "good.json", tmp_path / "poor.json"
+    good.write_text(json.dumps(PROMOTION))
+    poor.write_text(json.dumps({**PROMOTION, "bias_ppm": 250_000}))
+    assert "allowed by" in home.held("policy", "check", "promotion", str(good)).out
+    done = home.run("policy", "check", "promotion", str(poor))
+    assert int(Exit.FAILED) == done.code
+    [line] = [line for line in done.out.splitlines() if line.startswith("✗")]
+    assert ["✗", "bias", "<", "250000", "found", "250000", "TOO_HIGH"] == line.split()
+
+
+@pytest.mark.spec("COL-12")
+def test_expectations_hold_and_a_broken_one_is_named(home: Home, tmp_path: Path) -> None:
+    """The expectations that are shipped hold; one that does not is named with its line, and so is a draft's doing."""
+    assert "15 of 15" in home.held("policy", "test", CASES).err
+    wrong = tmp_path / "wrong.jsonl"
+    wrong.write_text('\n{"name": "hope", "package": "energy", "given": {}, "allowed": true}\n')
+    done = home.run("policy", "test", str(wrong))
+    assert (int(Exit.FAILED), True) == (done.code, f"{wrong}:2 hope" in done.out)
+    draft = tmp_path / "limits.rego"
+    draft.write_text(Policies.shipped().texts["limits.rego"].replace("bias_ppm := 250000", "bias_ppm := 90000"))
+    done = home.run("policy", "test", CASES, "--draft", str(draft))
+    assert int(Exit.FAILED) == done.code
+    assert "a model with all its evidence" in done.out
+    drafted = home.held("policy", "digest", "--draft", str(draft), "--json").documents[0]["policy"]
+    assert drafted != Policies.shipped().digest
+
+
+@pytest.mark.spec("X-06")
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("policy", "show", "nothing"), Exit.CONFIG, "there is no policy 'nothing'"),
+        (("policy", "check", "energy", "README.md"), Exit.CONFIG, "expected one JSON object"),
+        (("policy", "check", "energy", "/nowhere"), Exit.CONFIG, "cannot be read"),
+        (("policy", "test", "README.md"), Exit.CONFIG, "README.md:1"),
+        (("policy", "list", "--draft", "README.md"), Exit.REFUSED, "Q003"),
+        (("energy", "--play", "README.md"), Exit.REFUSED, "W002"),
+        (("energy", "--play", "README.md", "--load", "nothing"), Exit.CONFIG, "columns of shares"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_by_name(
+    home: Home, words: tuple[str, ...], code: Exit, sentence: str
+) -> None:
+    """No such package, no JSON, no Rego, no series: one sentence says what was expected."""
+    done = home.run(*words)
+    assert (int(code), "") == (done.code, done.out)
+    assert sentence in done.sentence
+
+
+@pytest.mark.spec("X-06")
+def test_a_float_is_no_input(home: Home, tmp_path: Path) -> None:
+    """`check` refuses what engines round."""
+    file = tmp_path / "float.json"
+    file.write_text(json.dumps({**ENERGY, "power_kw": 0.99}))
+    done = home.run("policy", "check", "energy", str(file))
+    assert (int(Exit.REFUSED), True) == (done.code, "Q003" in done.sentence)
+
+
+@pytest.mark.spec("COL-06")
+def test_a_recorded_series_is_judged(home: Home, tmp_path: Path) -> None:
+    """`energy --play` counts the windows of a series of shares, by the site's zone, and draws them."""
+    file, plot = tmp_path / "load.csv", tmp_path / "load.svg"
+    file.write_text("load,charge\n" + "0.5,0.3\n" * 24 + "0.9,1.0\n" * 12 + "0.5,1.0\n" * 12)
+    words = ("energy", "--play", str(file), "--load", "load", "--charge", "charge", "--plot", str(plot))
+    zone = ("--set", "energy_zone=Europe/Berlin")
+    [found] = home.held(*words, *zone, "--json").documents
+    # 48 half hours from 01:00 in Berlin: two before the night, eight in it, fourteen after it with a low battery.
+    assert {"OFFPEAK_REQUIRED": 16, "OK": 20, "GRID_CONSTRAINT": 12} == found["reasons"]
+    assert (48, 4) == (found["readings"], found["changes"])
+    assert "svg" in ET.fromstring(plot.read_text()).tag  # noqa: S314 - our own picture
+    told = home.held(*words, *zone).out.splitlines()
+    assert ["power", "charge", "window"] == [line.split()[0] for line in told[1:4]]
+
+
+@pytest.mark.spec("COL-06", "COL-16")
+def test_the_window_now_is_shown_from_the_log(home: Home, tmp_path: Path) -> None:
+    """`energy` asks the nerve, and shows the decision with its reading, where it stands, and the day's picture."""
+    parts = [word for name in ("cells.energy_cell", "nerves.energy") for word in ("--part", name)]
+    assert {"cells.energy_cell", "nerves.energy"} <= {*BUILT_IN}
+    with home.up(*parts, "--set", "energy_declared_kw=7"):
+        plot = tmp_path / "day.svg"
+        [found] = home.held("energy", "--json", "--purpose", "boundary", "--plot", str(plot)).documents
+        assert (True, "OK", 7, "declared", "boundary") == (
+            found["allowed"],
+            found["reason"],
+            found["power_kw"],
+            found["source"],
+            found["purpose"],
+        )
+        assert plot.exists()
+        told = home.held("energy").out
+        assert "0.007 MW, charge 100 % (declared)" in told
+        assert "decided at (" in told
+
+
+@pytest.mark.spec("COL-16", "X-06")
+def test_without_a_meter_the_command_fails(home: Home) -> None:
+    """Where nobody measures, no job starts: the answer is NO_READING and the command ends with 1."""
+    parts = [word for name in ("cells.energy_cell", "nerves.energy") for word in ("--part", name)]
+    with home.up(*parts, "--set", "energy_meter=none"):
+        done = home.run("energy")
+        assert (int(Exit.FAILED), True) == (done.code, "no job starts: NO_READING" in done.out)
+
+
+def series(*reasons: WindowReason) -> list[Moment]:
+    """A moment a minute."""
+    return [Moment(n * MINUTE_MS, 1_000 * n, 1_000_000 - n, reason) for n, reason in enumerate(reasons)]
+
+
+@pytest.mark.spec("COL-06")
+def test_a_picture_shows_the_worst_of_each_while() -> None:
+    """However many moments fall into one column, a closed window is seen; few moments are drawn without gaps."""
+    reasons: list[WindowReason] = ["OK"] * 1_440
+    reasons[700] = "GRID_CONSTRAINT"
+    _, _, window, _ = lines(series(*reasons), 250_000, UTC)
+    marks = window.removeprefix("window  ")[:COLUMNS]
+    assert {"█": COLUMNS - 1, "░": 1} == {mark: marks.count(mark) for mark in "█░"}
+    few = lines(series("OK", "NO_READING", "OK"), 250_000, UTC)
+    assert "window  █ █" == few[2][:11]
+
+
+@pytest.mark.spec("COL-06")
+@pytest.mark.parametrize("count", [1, 2, 5_000])
+def test_a_picture_is_a_whole_document(count: int) -> None:
+    """One reading or thousands: the SVG is well-formed, its bands cover the time once, and it stays small."""
+    reasons: list[WindowReason] = ["GRID_CONSTRAINT" if n // 50 % 2 else "OK" for n in range(count)]
+    document = svg(series(*reasons), 250_000, UTC)
+    root = ET.fromstring(document)  # noqa: S314 - our own picture
+    bands = [each for each in root if each.tag.endswith("rect") and each.get("height") == "16"]
+    assert abs(sum(float(band.get("width", "0")) for band in bands) - (960 if count > 1 else 0)) < 0.1 * count
+    assert len(document) < 100_000

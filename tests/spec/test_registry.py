@@ -1,0 +1,476 @@
+"""The registry: nothing is promoted without every piece of its evidence, and what was in force when is exact."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from shared.errors import Refusal
+from shared.message import Message
+from shared.registry import in_force, status_of
+from shared.subjects.consensus import Role
+from shared.subjects.registry import (
+    FamilyStated,
+    FamilyStatus,
+    ManifestStated,
+    ModelPromoted,
+    ModelRolledBack,
+    PromoteModel,
+    PromotionBlocked,
+    RegisterModel,
+    RollBackModel,
+    StateManifest,
+)
+from shared.subjects.system import Tick
+from tests.promotions import (
+    DATASET,
+    FAMILY,
+    HOUR_MS,
+    LEADS,
+    MODEL,
+    NOW_MS,
+    OTHER,
+    SECOND,
+    SECOND_RECORD,
+    Lane,
+    accepted,
+    evaluated,
+    facts,
+    power,
+    run,
+    verified,
+)
+
+TICK = Tick("registry", "boot", 1, NOW_MS)
+DAY_MS = 24 * HOUR_MS
+
+
+def failing(blocked: Any) -> dict[str, str]:  # noqa: ANN401 - whatever was decided
+    """The rows that did not hold, with their reasons; a promotion that was blocked, and nothing else."""
+    assert isinstance(blocked, PromotionBlocked), blocked
+    return {row.name: row.reason for row in blocked.judgement.rows if not row.holds}
+
+
+# Registering
+
+
+@pytest.mark.spec("ILL-01")
+def test_a_model_is_registered_once_by_what_its_run_says() -> None:
+    """Without a recorded run, with another record, job or datasets, or under a taken version a model is refused."""
+    lane = Lane()
+    assert "N003" == lane.hear(RegisterModel(FAMILY, MODEL, facts())).code
+    lane.hear(run())
+    for wrong in (facts(record="0" * 64), facts(job="job-2"), facts(datasets=[DATASET])):
+        assert "N003" == lane.hear(RegisterModel(FAMILY, MODEL, wrong)).code
+    assert facts() == lane.hear(RegisterModel(FAMILY, MODEL, facts())).facts
+    assert "N002" == lane.hear(RegisterModel(FAMILY, MODEL, facts())).code
+    assert "N002" == lane.hear(RegisterModel(FAMILY, MODEL, facts(version="2"))).code
+    lane.hear(run(SECOND, SECOND_RECORD))
+    assert "N002" == lane.hear(RegisterModel(FAMILY, SECOND, facts(SECOND_RECORD))).code
+    assert facts() == lane.state.models[MODEL]
+
+
+@pytest.mark.spec("ILL-01")
+def test_a_family_is_told_newest_first() -> None:
+    """Status tells versions, where each stands and its evidence; a family that nobody knows is refused N001."""
+    lane = Lane()
+    assert "N001" == lane.hear(FamilyStatus(FAMILY)).code
+    lane.ready()
+    lane.register(SECOND, SECOND_RECORD, "2")
+    lane.promote(target="staging")
+    told = lane.hear(FamilyStatus(FAMILY))
+    assert isinstance(told, FamilyStated)
+    assert (MODEL, "") == (told.staging, told.prod)
+    assert [(SECOND, "draft"), (MODEL, "staging")] == [(each.model, each.status) for each in told.models]
+    assert any(line.startswith("evaluation boundary-1 at (") for line in told.models[1].evidence)
+
+
+@pytest.mark.spec("ILL-01")
+def test_what_is_heard_about_a_family_that_nobody_knows_begins_no_lane() -> None:
+    """A power window, a verification or a ballot in a name without models is no evidence for anything."""
+    lane = Lane()
+    for message in (power(), verified(), evaluated(), accepted()):
+        assert lane.hear(message) is None
+    assert lane.word("signer", "sig", "0" * 64) is None
+    assert [] == lane.decided
+
+
+# The gate
+
+
+@pytest.mark.spec("COL-10", "COL-11", "ILL-07", "ZER-02")
+def test_a_model_with_all_its_evidence_goes_to_staging_and_then_to_prod() -> None:
+    """Both promotions stand in the log with every row, the policy's digest, and the signers who counted."""
+    lane = Lane()
+    lane.ready()
+    staged = lane.promote(target="staging")
+    assert isinstance(staged, ModelPromoted)
+    lane.words(signers=("sig",))
+    promoted = lane.promote()
+    assert isinstance(promoted, ModelPromoted)
+    assert (MODEL, "prod", ["sig"], "", False) == (
+        promoted.model,
+        promoted.target,
+        promoted.signatures,
+        promoted.replaces,
+        promoted.emergency,
+    )
+    assert promoted.judgement.policy == lane.nerve.gate.policies.digest
+    assert all(row.holds for row in promoted.judgement.rows)
+    assert staged.manifest != promoted.manifest == lane.manifest()
+
+
+#: piece of evidence: its kind among the notes, and the rows that name it
+EVIDENCE: dict[str, tuple[str, set[str]]] = {
+    "power": ("power", {"power_kw", "power_age_s", "nox"}),
+    "dataset": ("dataset", {"merkle_valid", "anchored"}),
+    "run": ("run", {"consensus"}),
+    "proposal": ("proposal", {"proposal"}),
+    "signature": ("signature", {"signatures"}),
+    "release_manager": ("approval", {"release_manager"}),
+    "safety_lead": ("approval", {"safety_lead"}),
+    "infrastructure_lead": ("approval", {"infrastructure_lead"}),
+}
+
+
+@pytest.mark.spec("COL-10", "X-06", "ILL-07")
+@pytest.mark.parametrize("piece", [*EVIDENCE])
+def test_without_any_one_piece_of_evidence_a_promotion_is_blocked_by_name(piece: str) -> None:
+    """Whatever nobody noted is MISSING in the recorded refusal, and no other row is."""
+    lane = Lane()
+    lane.staged()
+    kind, rows = EVIDENCE[piece]
+    named = kind if kind != "approval" else f"{piece} the_{piece}"
+    kept = [
+        note for note in lane.state.notes if not (note.evidence == kind and (kind != "approval" or note.name == named))
+    ]
+    lane.state = replace(lane.state, notes=tuple(kept))
+    blocked = lane.promote()
+    found = failing(blocked)
+    assert rows == set(found)
+    assert all(reason.startswith("MISSING") or row == "signatures" for row, reason in found.items())
+    assert (blocked, lane.index) == lane.decided[-1]
+    assert "staging" == status_of(lane.state, MODEL)
+
+
+@pytest.mark.spec("COL-10", "X-06", "ILL-06")
+def test_without_an_evaluation_nothing_is_promoted() -> None:
+    """A model that no suite measured has no quality, bias or hallucination, and its manifest has no report."""
+    lane = Lane()
+    lane.register()
+    for message in (verified(), verified(OTHER), power(), accepted()):
+        lane.hear(message)
+    lane.words(target="staging")
+    missing = {"bias", "hallucination", "quality", "not_worse", "suites"}
+    assert missing - {"not_worse"} <= set(failing(lane.promote(target="staging"))) <= missing
+
+
+#: row: (a message that makes it fail alone, its reason; a message at the exact boundary that holds)
+THRESHOLDS: dict[str, tuple[Message, str, Message]] = {
+    "power_kw": (power(power_kw=250_001), "TOO_HIGH", power(power_kw=250_000)),
+    "nox": (power(nox_mg_h=1_001), "TOO_HIGH", power(nox_mg_h=1_000)),
+    "merkle_valid": (verified(merkle_valid=False), "NOT_SO", verified()),
+    "anchored": (verified(OTHER, anchored=False), "NOT_SO", verified(OTHER)),
+    "bias": (evaluated(bias=250_000), "TOO_HIGH", evaluated(bias=249_999)),
+    "hallucination": (evaluated(hallucination=150_000), "TOO_HIGH", evaluated(hallucination=149_999)),
+    "quality": (evaluated(quality=899_999), "TOO_LOW", evaluated(quality=900_000)),
+    "consensus": (run(consensus_ppm=989_999), "TOO_LOW", run(consensus_ppm=990_000)),
+}  # fmt: skip
+MISSED: dict[str, Message] = {
+    "power_kw": power(source=""),
+    "nox": power(nox_permit_mg_h=None),
+    "bias": evaluated(bias=None),
+    "hallucination": evaluated(hallucination=None),
+    "quality": evaluated(quality=None),
+}
+
+
+@pytest.mark.spec("COL-10")
+@pytest.mark.parametrize("row", [*THRESHOLDS])
+def test_each_threshold_fails_alone_and_holds_at_its_boundary(row: str) -> None:
+    """What is measured beyond a limit blocks the promotion and is named alone; exactly at it the promotion goes on."""
+    over, reason, at = THRESHOLDS[row]
+    lane = Lane()
+    lane.ready()
+    lane.hear(over)
+    assert {row: reason} == failing(lane.promote(target="staging"))
+    lane.hear(at)
+    assert isinstance(lane.promote(target="staging"), ModelPromoted)
+
+
+@pytest.mark.spec("COL-10", "X-06")
+@pytest.mark.parametrize("row", [*MISSED])
+def test_what_was_not_measured_blocks(row: str) -> None:
+    """A suite that measured no bias, a site without a reading or a permit: MISSING, and blocked."""
+    lane = Lane()
+    lane.ready()
+    lane.hear(MISSED[row])
+    assert failing(lane.promote(target="staging"))[row].startswith("MISSING")
+
+
+@pytest.mark.spec("COL-10")
+def test_evidence_about_another_model_is_none() -> None:
+    """A second model is not promoted on what was measured of the first, nor on its proposal or signatures."""
+    lane = Lane()
+    lane.ready()
+    lane.register(SECOND, SECOND_RECORD, "2")
+    blocked = set(failing(lane.promote(SECOND, "staging")))
+    assert {"bias", "hallucination", "quality", "suites", "proposal", "signatures"} == blocked
+
+
+@pytest.mark.spec("COL-10", "ZER-02")
+def test_a_proposal_of_another_run_is_none() -> None:
+    """The AI voted by a run's curve; a proposal that names this model and another run is no word about this one."""
+    lane = Lane()
+    lane.register()
+    for message in (verified(), verified(OTHER), evaluated(), power(), accepted(record="0" * 64)):
+        lane.hear(message)
+    lane.words(target="staging")
+    assert {"proposal": "MISSING_PROPOSAL"} == failing(lane.promote(target="staging"))
+    lane.hear(accepted(state="rejected"))
+    assert {"proposal": "OTHER"} == failing(lane.promote(target="staging"))
+    lane.hear(accepted(counts="void"))
+    assert {"proposal": "OTHER"} == failing(lane.promote(target="staging"))
+
+
+@pytest.mark.spec("ILL-07")
+def test_a_new_report_asks_for_new_words() -> None:
+    """Words are about a manifest: measured again, with another report, a model has nobody's word any more."""
+    lane = Lane()
+    lane.staged()
+    before = lane.manifest()
+    lane.hear(evaluated(report="8" * 64))
+    assert before != lane.manifest()
+    assert {"signatures", *LEADS} == set(failing(lane.promote()))
+    lane.words()
+    assert isinstance(lane.promote(), ModelPromoted)
+
+
+@pytest.mark.spec("ILL-07", "COL-11")
+def test_a_word_is_one_voters_last_and_lives_fourteen_days() -> None:
+    """A voter may take a pass back; after 14 days a pass is none; nobody speaks for another target."""
+    lane = Lane()
+    lane.staged()
+    lane.word("safety_lead", "the_safety_lead", lane.manifest(), "fail")
+    assert {"safety_lead": "MISSING_SAFETY_LEAD"} == failing(lane.promote())
+    lane.word("safety_lead", "the_safety_lead", lane.manifest())
+    lane.now_ms += 14 * DAY_MS
+    lane.hear(power(taken_ms=lane.now_ms))
+    assert isinstance(lane.promote(), ModelPromoted)
+    lane.now_ms += 1_000
+    assert {"signatures", *LEADS} == set(failing(lane.promote()))
+
+
+@pytest.mark.spec("COL-16", "COL-10")
+def test_power_ages() -> None:
+    """A reading counts for 15 minutes from when it was taken, however late it was noted."""
+    lane = Lane()
+    lane.ready()
+    lane.hear(power(taken_ms=NOW_MS - 60_000))
+    lane.now_ms += 840_000
+    assert isinstance(lane.promote(target="staging"), ModelPromoted)
+    lane.now_ms += 1_000
+    assert {"power_age_s": "TOO_HIGH"} == failing(lane.promote(target="staging"))
+
+
+@pytest.mark.spec("ILL-07")
+@pytest.mark.parametrize("why", ["facts", "proposal"])
+def test_high_risk_takes_three_signers(why: str) -> None:
+    """Where the model or its proposal is of high risk two signers are too few, the same one twice among them."""
+    lane = Lane()
+    lane.register(high_risk=why == "facts")
+    risk = "high" if why == "proposal" else "low"
+    for message in (verified(), verified(OTHER), evaluated(), power(), accepted(risk=risk)):
+        lane.hear(message)
+    lane.words(target="staging", signers=("sig", "nal", "sig"))
+    assert {"signatures": "TOO_LOW"} == failing(lane.promote(target="staging"))
+    lane.word("signer", "ler", lane.manifest(target="staging"))
+    assert ["ler", "nal", "sig"] == lane.promote(target="staging").signatures
+
+
+@pytest.mark.spec("ILL-07")
+def test_what_goes_to_prod_stood_at_staging() -> None:
+    """With every other word for prod a model that is not at staging is blocked, and named alone."""
+    lane = Lane()
+    lane.ready()
+    lane.words()
+    assert {"staged": "NOT_SO"} == failing(lane.promote())
+
+
+@pytest.mark.spec("COL-10")
+def test_a_worse_model_replaces_none() -> None:
+    """What is in force is replaced only by what was measured to be as good; then it is deprecated."""
+    lane = Lane()
+    lane.ready()
+    lane.promote(target="staging")
+    lane.ready(SECOND, SECOND_RECORD, "2")
+    lane.hear(evaluated(959_999, model=SECOND))
+    assert {"not_worse": "TOO_LOW"} == failing(lane.promote(SECOND, "staging"))
+    lane.hear(evaluated(960_000, model=SECOND))
+    assert MODEL == lane.promote(SECOND, "staging").replaces
+    assert ("deprecated", "staging") == (status_of(lane.state, MODEL), status_of(lane.state, SECOND))
+
+
+@pytest.mark.spec("COL-10")
+@pytest.mark.parametrize("found", [2**31, 2**63 - 1])
+def test_a_number_that_no_policy_reads_was_not_measured(found: int) -> None:
+    """A measure too large for any policy is missing, and so it blocks; nothing breaks."""
+    lane = Lane()
+    lane.ready()
+    lane.hear(power(nox_mg_h=found, nox_permit_mg_h=found, power_kw=found))
+    assert {"power_kw": "MISSING_POWER_KW", "nox": "MISSING_NOX"} == failing(lane.promote(target="staging"))
+
+
+@pytest.mark.spec("ILL-07")
+def test_what_is_to_be_signed_is_told_with_what_stands_against_it() -> None:
+    """Asking for the manifest decides nothing and shows the whole table; of no model it is refused N004."""
+    lane = Lane()
+    lane.register()
+    count = len(lane.decided)
+    told = lane.hear(StateManifest(FAMILY, MODEL, "prod", emergency=False))
+    assert isinstance(told, ManifestStated)
+    assert lane.manifest() == told.manifest
+    assert not told.judgement.allowed
+    assert count == len(lane.decided)
+    assert "N004" == lane.hear(StateManifest(FAMILY, SECOND, "prod", emergency=False)).code
+    assert "N004" == lane.promote(SECOND).code
+
+
+# Emergencies
+
+
+def _emergency(*extra: str) -> Lane:
+    """A model promoted by chief technology officer and safety lead alone."""
+    lane = Lane()
+    lane.register()
+    for message in (verified(), verified(OTHER), evaluated(), power()):
+        lane.hear(message)
+    about = lane.manifest()
+    roles: tuple[Role, ...] = ("cto", "safety_lead")
+    for role in roles:
+        lane.word(role, f"the_{role}", about)
+    for name in extra:
+        lane.word("signer", name, about)
+    return lane
+
+
+@pytest.mark.spec("COL-11", "ILL-07")
+def test_an_emergency_waives_words_and_no_threshold() -> None:
+    """Both words together put a model in force at once, marked as an emergency; a failed threshold still blocks."""
+    lane = _emergency()
+    lane.hear(evaluated(bias=250_000))
+    assert {"bias": "TOO_HIGH"} == failing(lane.promote(emergency=True))
+    lane.hear(evaluated())
+    promoted = lane.promote(emergency=True)
+    assert (True, NOW_MS + 48 * HOUR_MS, 3) == (
+        promoted.emergency,
+        promoted.ratify_by_ms,
+        promoted.ratify_signatures,
+    )
+
+
+@pytest.mark.spec("COL-11")
+@pytest.mark.parametrize("role", ["cto", "safety_lead"])
+def test_neither_word_alone_is_an_emergency(role: Role) -> None:
+    """Without one of the two words everything else that is missing blocks too."""
+    lane = _emergency()
+    lane.word(role, f"the_{role}", lane.manifest(), "fail")
+    assert f"override_{role}" in failing(lane.promote(emergency=True))
+    assert "B002" == lane.hear(lane_request("")).code
+
+
+def lane_request(reason: str) -> Message:
+    """An emergency, for a reason."""
+    return PromoteModel(FAMILY, MODEL, "prod", "ada", True, reason)  # noqa: FBT003
+
+
+@pytest.mark.spec("ILL-07")
+def test_an_emergency_that_nobody_ratified_rolls_back_after_48_hours() -> None:
+    """At 48 hours it is still in force, a moment later a Tick takes it back and what was there before is restored."""
+    lane = _emergency("sig", "nal")
+    lane.promote(emergency=True)
+    lane.now_ms += 48 * HOUR_MS
+    assert lane.hear(TICK) is None
+    assert "prod" == status_of(lane.state, MODEL)
+    lane.now_ms += 1
+    back = lane.hear(TICK)
+    assert isinstance(back, ModelRolledBack)
+    assert (MODEL, "prod", "") == (back.model, back.target, back.restores)
+    assert back.reason.startswith("UNRATIFIED")
+    assert "deprecated" == status_of(lane.state, MODEL)
+    assert lane.hear(TICK) is None
+
+
+@pytest.mark.spec("ILL-07")
+def test_three_signers_ratify_an_emergency() -> None:
+    """The third signer's word about the manifest in time is recorded as ratification, and nothing is taken back."""
+    lane = _emergency("sig")
+    lane.promote(emergency=True)
+    lane.now_ms += 47 * HOUR_MS
+    about = lane.manifest()
+    assert "signature" == lane.word("signer", "nal", about).evidence
+    assert "signature" == lane.word("signer", "other", "0" * 64).evidence
+    assert "ratification" == lane.word("signer", "ler", about).evidence
+    lane.now_ms += 30 * DAY_MS
+    assert lane.hear(TICK) is None
+    assert "prod" == status_of(lane.state, MODEL)
+
+
+@pytest.mark.spec("ILL-07")
+def test_words_that_come_too_late_ratify_nothing() -> None:
+    """After its 48 hours an emergency is over, whoever signs."""
+    lane = _emergency("sig", "nal")
+    lane.promote(emergency=True)
+    lane.now_ms += 48 * HOUR_MS + 1
+    assert "signature" == lane.word("signer", "ler", lane.manifest()).evidence
+    assert isinstance(lane.hear(TICK), ModelRolledBack)
+
+
+# What was in force
+
+
+@pytest.mark.spec("ILL-01")
+def test_who_was_in_prod_at_any_time_is_exact() -> None:
+    """For every index and every time the fold names what was in force: nothing, the first, the second, the first."""
+    lane = Lane()
+    places: dict[str, tuple[int, int]] = {}
+
+    def mark(name: str) -> None:
+        places[name] = (lane.index, lane.now_ms)
+        lane.now_ms += HOUR_MS
+        lane.hear(power(taken_ms=lane.now_ms))
+
+    lane.staged()
+    lane.promote()
+    mark("first")
+    lane.staged(SECOND, SECOND_RECORD, "2")
+    lane.hear(power(taken_ms=lane.now_ms))
+    lane.promote(SECOND, "prod")
+    mark("second")
+    lane.hear(RollBackModel(FAMILY, "prod", "it was worse", "ada"))
+    mark("back")
+    expected = {"first": MODEL, "second": SECOND, "back": MODEL}
+    for name, (index, at_ms) in places.items():
+        for family in (in_force(lane.decided, index=index), in_force(lane.decided, at_ms=at_ms)):
+            there = family.at("prod")
+            assert there is not None
+            assert expected[name] == there.model
+        before = in_force(lane.decided, index=index - 1).at("prod")
+        earlier = in_force(lane.decided, at_ms=at_ms - 1).at("prod")
+        previous = {"first": None, "second": MODEL, "back": SECOND}[name]
+        assert previous == (before.model if before else None) == (earlier.model if earlier else None)
+
+
+@pytest.mark.spec("ILL-07")
+def test_rolling_back_needs_something_in_force_and_a_reason() -> None:
+    """Where nothing is in force it is refused N005, without a reason B002; what is restored is named."""
+    lane = Lane()
+    lane.ready()
+    assert "N005" == lane.hear(RollBackModel(FAMILY, "prod", "no", "ada")).code
+    lane.promote(target="staging")
+    assert isinstance(lane.hear(RollBackModel(FAMILY, "staging", " ", "ada")), Refusal)
+    back = lane.hear(RollBackModel(FAMILY, "staging", "drift", "ada"))
+    assert (MODEL, "", "drift") == (back.model, back.restores, back.reason)
+    assert "deprecated" == status_of(lane.state, MODEL)

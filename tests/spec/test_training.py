@@ -1,0 +1,612 @@
+"""Training jobs: what is taken, how a job moves, what its workers agree on, and when a run counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, cast
+
+import msgspec
+import pytest
+
+from deploy.recheck import reruns_of
+from nerves.training import TrainingNerve
+from nerves.training.job import Job
+from nerves.training.nerve import Nothing
+from organs.trainer.memory import SimCrew
+from organs.trainer.repeating import altered
+from shared.artifacts import MemoryStore, read
+from shared.canonical import canonical
+from shared.decisions import decisions_in
+from shared.errors import ConfigFault, Refusal, Refused
+from shared.keys import LocalSigner
+from shared.message import Request
+from shared.part import Part
+from shared.part.organ import Organ
+from shared.subjects.consensus import ProposalStated, ProposalStatus
+from shared.subjects.datasets import DatasetFacts
+from shared.subjects.energy import PowerWindow, PowerWindowRequest, WindowReason
+from shared.subjects.system import Decided
+from shared.subjects.training import (
+    CancelJob,
+    CheckpointVoted,
+    CountVotes,
+    JobMoved,
+    JobSpec,
+    JobState,
+    JobStated,
+    JobStatus,
+    JobSubmitted,
+    MoveJob,
+    RecordReproduction,
+    RecordRun,
+    RegisterWorkers,
+    Reproduced,
+    RunRecorded,
+    SubmitJob,
+    WorkersRegistered,
+    WorkerVote,
+)
+from shared.training.jobs import ATTEMPTS, ENDED, MOVES, job_of
+from shared.training.record import MAX_RECORD_BYTES, RunRecord, compare, read_record
+from shared.training.votes import Tally, count, vote
+from shared.world import SimWorld, World
+from tests.organisms import Living, live_sim
+from tests.trainings import changed, facts, line_spec, pairs, sim_parts, stored
+
+DATASET = "d" * 64
+SPEC = line_spec(DATASET)
+JOB = job_of(SPEC, "me")
+NERVE = TrainingNerve()
+STATES: tuple[JobState, ...] = (
+    *("pending", "waiting", "running", "paused", "preempted"),
+    *("completed", "failed", "cancelled", "refused"),
+)
+KEYS = {f"worker-{rank}": LocalSigner(bytes([rank + 1]) * 32) for rank in range(100)}
+ONE, OTHER = "1" * 64, "2" * 64
+
+
+def decided(state: Job, *messages: Request) -> tuple[Job, list[Any]]:
+    """The state after some requests, and the decisions of the last."""
+    said: list[Any] = []
+    for message in messages:
+        _, outputs = NERVE.decide(state, Nothing(), cast("Any", message), 1_000)
+        assert not isinstance(outputs, Refusal), outputs
+        said = list(outputs)
+        for decision in said:
+            state = NERVE.evolve(state, decision)
+    return state, said
+
+
+def refused(state: Job, message: Request) -> str:
+    """The code that a request is refused with."""
+    _, outputs = NERVE.decide(state, Nothing(), cast("Any", message), 1_000)
+    assert isinstance(outputs, Refusal), outputs
+    return outputs.code
+
+
+def moved(state: JobState, attempt: int = 1, step: int = 0) -> MoveJob:
+    """What the trainer says."""
+    return MoveJob(JOB, state, "because", attempt, step, -1, 0)
+
+
+def running(workers: int = 2) -> Job:
+    """A job whose workers are registered."""
+    spec = changed(SPEC, workers=workers)
+    state = Job(spec=spec, state="running", attempt=1)
+    keys = {name: key.public for name, key in list(KEYS.items())[:workers]}
+    return decided(state, RegisterWorkers(JOB, 1, keys))[0]
+
+
+def votes(step: int, digests: Sequence[str]) -> list[WorkerVote]:
+    """One worker's vote after the other."""
+    return [vote(KEYS[f"worker-{rank}"], JOB, step, f"worker-{rank}", each) for rank, each in enumerate(digests)]
+
+
+# What is taken
+
+
+@pytest.mark.spec("ILL-02", "ZER-08")
+@pytest.mark.parametrize(
+    ("code", "fields"),
+    [
+        ("T002", {"backend": "petals"}),
+        ("T002", {"backend": ""}),
+        ("T003", {"hyperparameters": {"learning_rate_ppm": 0}}),
+        ("T003", {"hyperparameters": {"learning_rate_ppm": 2_000_000}}),
+        ("T003", {"hyperparameters": {"learning_rate_ppm": 1_000_001}}),
+        ("T003", {"steps": 0}),
+        ("T003", {"steps": 10_001}),
+        ("T003", {"steps": -1}),
+        ("T003", {"workers": 0}),
+        ("T003", {"workers": 65}),
+        ("T003", {"hyperparameters": {"batch": 0}}),
+        ("T003", {"backend": "tinygrad", "hyperparameters": {"batch": 257}}),
+        ("T003", {"backend": "tinygrad", "hyperparameters": {"epochs": 1_001}}),
+        ("T003", {"backend": "hivemind", "hyperparameters": {"batch": 129}}),
+        ("T003", {"backend": "hivemind", "base": ONE}),
+        ("T003", {"hyperparameters": {"keep_every": 0}}),
+        ("T003", {"hyperparameters": {f"h{n}": n for n in range(33)}}),
+        ("T003", {"base": "latest"}),
+        ("T003", {"reason": ""}),
+        ("T003", {"family": "f" * 65}),
+        ("T005", {"proposal": ""}),
+        ("T006", {"datasets": []}),
+        ("T006", {"datasets": ["d"]}),
+        ("T006", {"datasets": [DATASET] * 33}),
+    ],
+)
+def test_what_is_wrong_with_a_job_is_refused_by_name(code: str, fields: dict[str, Any]) -> None:
+    """An unknown backend, a number out of its backend's range, no proposal, no dataset: each is refused by its code."""
+    assert code == refused(Job(), SubmitJob(changed(SPEC, **fields), "me"))
+
+
+@pytest.mark.spec("ZER-08")
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"hyperparameters": {"learning_rate_ppm": 1}},
+        {"hyperparameters": {"learning_rate_ppm": 1_000_000}},
+        {"steps": 10_000},
+        {"steps": 1, "workers": 64},
+        {"backend": "tinygrad", "hyperparameters": {"batch": 256, "epochs": 1_000}},
+        {"backend": "hivemind", "hyperparameters": {"batch": 128}},
+    ],
+)
+def test_what_is_just_in_its_range_is_taken(fields: dict[str, Any]) -> None:
+    """The ends of every range belong to it."""
+    spec = changed(SPEC, **fields)
+    _, [submitted] = decided(Job(), SubmitJob(spec, "me"))
+    assert (spec, job_of(spec, "me"), "me") == (submitted.spec, submitted.job, submitted.by)
+
+
+@pytest.mark.spec("ILL-02")
+def test_the_same_spec_by_the_same_person_is_the_same_job() -> None:
+    """A job is submitted once; another reason, seed or person makes another one."""
+    state, _ = decided(Job(), SubmitJob(SPEC, "me"))
+    assert "T012" == refused(state, SubmitJob(SPEC, "me"))
+    ids = {job_of(SPEC, "me"), job_of(SPEC, "you"), job_of(changed(SPEC, reason="again"), "me")}
+    assert 3 == len({*ids, job_of(changed(SPEC, seed=8), "me")} - {JOB})
+    assert JOB in ids
+
+
+# How a job moves
+
+
+@pytest.mark.spec("ILL-02", "COL-07")
+@pytest.mark.parametrize("before", STATES)
+@pytest.mark.parametrize("after", STATES)
+def test_a_job_gets_only_where_its_state_leads(before: JobState, after: JobState) -> None:
+    """Every pair of states: the ones that MOVES names are decided, all others are refused, T011, or T007 at the end."""
+    state = Job(spec=SPEC, state=before, attempt=1)
+    asked = moved(after, attempt=1 + (before == after == "running"))
+    if before in ENDED:
+        assert "T007" == refused(state, asked)
+    elif after in MOVES[before]:
+        assert after == decided(state, asked)[0].state
+    else:
+        assert "T011" == refused(state, asked)
+
+
+@pytest.mark.spec("ILL-02")
+def test_retries_are_bounded_and_counted_since_the_last_agreement() -> None:
+    """Five attempts that come to nothing are all; each checkpoint that is agreed on allows five more."""
+    state = Job(spec=SPEC, state="running", attempt=1)
+    for attempt in range(2, ATTEMPTS + 1):
+        state, _ = decided(state, moved("running", attempt))
+    assert "T011" == refused(state, moved("running", ATTEMPTS + 1))
+    fruitful = msgspec.structs.replace(state, fruitful=ATTEMPTS)
+    assert ATTEMPTS + 1 == decided(fruitful, moved("running", ATTEMPTS + 1))[0].attempt
+
+
+@pytest.mark.spec("ILL-02")
+def test_an_attempt_that_is_not_the_next_and_a_step_beyond_the_job_are_refused() -> None:
+    """The trainer is believed only where it can be so."""
+    state = Job(spec=SPEC, state="running", attempt=3)
+    for odd in (moved("running", 3), moved("running", 5), moved("failed", 2), moved("paused", 3, 51)):
+        assert "T011" == refused(state, odd)
+
+
+@pytest.mark.spec("ILL-02")
+def test_a_job_is_cancelled_until_it_ends() -> None:
+    """Whoever cancels ends a job in any state but the last ones; nobody cancels what is not there."""
+    for state in STATES:
+        job = Job(spec=SPEC, state=state)
+        if state in ENDED:
+            assert "T007" == refused(job, CancelJob(JOB, "enough"))
+        else:
+            assert "cancelled" == decided(job, CancelJob(JOB, "enough"))[0].state
+    assert "T001" == refused(Job(), CancelJob(JOB, "enough"))
+
+
+# What the workers agree on
+
+
+@pytest.mark.spec("COL-09")
+@pytest.mark.parametrize(
+    ("registered", "agreeing", "agreed"),
+    [
+        *((0, 0, False), (1, 1, True), (2, 1, False), (2, 2, True), (3, 3, True)),
+        *((100, 98, False), (100, 99, True), (101, 99, False)),
+        *((550_000, 544_499, False), (550_000, 544_500, True)),
+    ],
+)
+def test_agreement_takes_99_of_100_registered_workers(registered: int, agreeing: int, agreed: bool) -> None:  # noqa: FBT001
+    """At 99 % exactly it is agreement, a single vote less is none, and nobody is never agreement."""
+    assert agreed is Tally(registered, ONE, agreeing).agreed
+
+
+@pytest.mark.spec("COL-09")
+def test_all_votes_agreeing_is_agreement_and_says_who_saw_what() -> None:
+    """Two workers with the same digest agree on it."""
+    state, [voted] = decided(running(), CountVotes(JOB, 10, votes(10, [ONE, ONE])))
+    assert (True, 2, 2, 1_000_000, ONE) == (
+        *(voted.agreed, voted.registered, voted.agreeing),
+        *(voted.fraction_ppm, voted.digest),
+    )
+    assert ({"worker-0": ONE, "worker-1": ONE}, [], 10) == (voted.votes, voted.void, state.agreed_step)
+
+
+@pytest.mark.spec("COL-09")
+def test_a_vote_that_is_not_a_registered_workers_own_never_counts() -> None:
+    """Unsigned, signed by another, over something else, from nobody registered, or a second time: it is void."""
+    good, other = votes(10, [ONE, ONE])
+    cases = {
+        "unsigned": WorkerVote("worker-1", ONE, b""),
+        "signed by no key of this worker, or over something else": vote(KEYS["worker-0"], JOB, 10, "worker-1", ONE),
+        "unregistered": vote(KEYS["worker-2"], JOB, 10, "worker-2", ONE),
+        "voted already": good,
+    }
+    cases |= {"another step": vote(KEYS["worker-1"], JOB, 11, "worker-1", ONE)}
+    cases |= {"another job": vote(KEYS["worker-1"], "other", 10, "worker-1", ONE)}
+    cases |= {"another digest": WorkerVote("worker-1", OTHER, other.signature)}
+    for why, bad in cases.items():
+        _, [voted] = decided(running(), CountVotes(JOB, 10, [good, bad]))
+        assert (False, 1) == (voted.agreed, voted.agreeing), why
+        assert why.startswith("another") or f"{bad.worker}: {why}" in voted.void
+        assert "voted already" == why or bad.worker not in voted.votes
+
+
+@pytest.mark.spec("COL-09")
+def test_other_digests_and_absent_workers_are_no_agreement() -> None:
+    """One of two sees another digest, or none: no agreement, and nothing to go on from."""
+    for given in (votes(10, [ONE, OTHER]), votes(10, [ONE]), []):
+        state, [voted] = decided(running(), CountVotes(JOB, 10, given))
+        assert (False, 0) == (voted.agreed, state.agreed_step)
+
+
+@pytest.mark.spec("COL-09", "COL-08")
+def test_a_step_that_was_agreed_on_is_never_agreed_on_otherwise() -> None:
+    """After a restart all workers see another digest for the same step: a divergence, told as one."""
+    state, _ = decided(running(), CountVotes(JOB, 10, votes(10, [ONE, ONE])))
+    _, [voted] = decided(state, CountVotes(JOB, 10, votes(10, [OTHER, OTHER])))
+    assert not voted.agreed
+    assert ONE in voted.void[0]
+
+
+@pytest.mark.spec("COL-09")
+def test_workers_register_once_each_with_a_key_of_their_own() -> None:
+    """Too few, one key for two, a key that proves nothing, an attempt that is not: refused."""
+    state = Job(spec=SPEC, state="running", attempt=1)
+    one, two = KEYS["worker-0"].public, KEYS["worker-1"].public
+    for keys in ({"a": one}, {"a": one, "b": one}, {"a": one, "b": bytes(32)}, {"a": one, "b": b"short"}):
+        assert "T003" == refused(state, RegisterWorkers(JOB, 1, keys))
+    assert "T011" == refused(state, RegisterWorkers(JOB, 2, {"a": one, "b": two}))
+    assert "T011" == refused(
+        msgspec.structs.replace(state, state="paused"), RegisterWorkers(JOB, 1, {"a": one, "b": two})
+    )
+
+
+@pytest.mark.spec("COL-09")
+def test_many_voters_are_counted_in_one_pass() -> None:
+    """Of 1,000 voters 10 are absent: agreement; one more is another digest: none. A vote costs one verification."""
+    signers = {f"v{n}": LocalSigner(n.to_bytes(32, "big")) for n in range(1, 1_001)}
+    keys = {name: signer.public for name, signer in signers.items()}
+    given = [vote(signer, JOB, 1, name, ONE) for name, signer in list(signers.items())[:990]]
+    counted, void = count(JOB, 1, keys, iter(given))
+    assert (990, True, []) == (counted.tally().agreeing, counted.tally().agreed, void)
+    counted, _ = count(JOB, 1, keys, [vote(signers["v1"], JOB, 1, "v1", OTHER), *given[1:]])
+    assert (989, False, ONE) == (counted.tally().agreeing, counted.tally().agreed, counted.tally().digest)
+
+
+# When a run counts
+
+
+@pytest.mark.spec("COL-09", "ILL-04")
+def test_a_run_is_recorded_only_with_agreement_on_its_last_checkpoint() -> None:
+    """Without votes, with votes on an earlier step, and with other weights than those voted on: T008."""
+    state, recording = running(), RecordRun(JOB, "r" * 64, "m" * 64, ONE, [9, 5], 100)
+    assert "T008" == refused(state, recording)
+    earlier, _ = decided(state, CountVotes(JOB, 40, votes(40, [ONE, ONE])))
+    assert "T008" == refused(earlier, recording)
+    last, _ = decided(state, CountVotes(JOB, 50, votes(50, [OTHER, OTHER])))
+    assert "T008" == refused(last, recording)
+    agreed, _ = decided(state, CountVotes(JOB, 50, votes(50, [ONE, ONE])))
+    ended, [recorded, ending] = decided(agreed, recording)
+    assert ("completed", "r" * 64, 1_000_000) == (ended.state, recorded.record, recorded.consensus_ppm)
+    assert ("running", "completed") == (ending.before, ending.state)
+
+
+@pytest.mark.spec("ILL-04")
+def test_a_repetition_is_recorded_for_the_run_that_was() -> None:
+    """What came of repeating is decided only about the record that the job has."""
+    state = Job(spec=SPEC, state="completed", record=ONE)
+    _, [said] = decided(state, RecordReproduction(JOB, ONE, "reproduced", ""))
+    assert isinstance(said, Reproduced)
+    assert "T010" == refused(state, RecordReproduction(JOB, OTHER, "reproduced", ""))
+
+
+# The whole of it, simulated
+
+
+class Lives:
+    """What a simulated organism left: where a job stood at last, and what the log says of it."""
+
+    def __init__(self) -> None:
+        self.store, self.known = MemoryStore(), dict[str, DatasetFacts]()
+        self.stated: JobStated | None = None
+        self.said: list[Any] = []
+        self.record: RunRecord | None = None
+        self.rerun: list[bool] = []
+
+    async def train(self, living: Living, spec: JobSpec, wait_s: float = 400.0) -> None:
+        """Submit a job and wait until it has ended."""
+        answer = await living.operator.request(SubmitJob(spec, "me"))
+        assert isinstance(answer, Decided), answer
+        await self.ended(living, job_of(spec, "me"), wait_s)
+
+    async def ended(self, living: Living, job: str, wait_s: float = 400.0) -> None:
+        """Wait until a job has ended, and read what the log says of it."""
+        for _ in range(round(wait_s)):
+            stated = await living.operator.request(JobStatus(job))
+            assert isinstance(stated, JobStated)
+            self.stated = stated
+            if stated.state in ENDED:
+                break
+            await living.world.sleep(1.0)
+        assert self.stated is not None
+        if self.stated.record:
+            self.record = read_record(await read(self.store, self.stated.record, MAX_RECORD_BYTES))
+        classes = (JobSubmitted, JobMoved, WorkersRegistered, CheckpointVoted, RunRecorded)
+        reruns = list(reruns_of([living.organism.runners["training"].part]))
+        async for verdict in living.operator.replay():
+            self.said += [decision for decision, _ in decisions_in(verdict, *classes)]
+            self.rerun += [same for rerun in reruns for _, same in rerun.take(verdict)]
+
+    def path(self) -> list[str]:
+        """The states that the job went through."""
+        return [said.state for said in self.said if isinstance(said, JobMoved)]
+
+
+async def _taught(lives: Lives, **changed_facts: Any) -> str:  # noqa: ANN401 - fields of facts
+    dataset = await stored(lives.store, pairs())
+    lives.known[dataset] = facts(**changed_facts)
+    return dataset
+
+
+def _live(spec: dict[str, Any], seed: int = 1, crash: float = 0.0, **changed_facts: Any) -> Lives:  # noqa: ANN401 - fields of facts
+    lives = Lives()
+
+    async def life(living: Living) -> None:
+        await lives.train(living, line_spec(await _taught(lives, **changed_facts), **spec))
+
+    live_sim(life, lambda world: sim_parts(lives.store, lives.known, SimCrew(world, crash), world), seed)
+    return lives
+
+
+@pytest.mark.spec("ILL-02", "COL-09", "ILL-04")
+def test_a_job_goes_from_its_submission_to_a_recorded_run() -> None:
+    """Ten checkpoints are agreed on by two workers, the record names them all, and every decision comes out again."""
+    lives = _live({})
+    assert ["running", "completed"] == lives.path()
+    agreed = [(said.step, said.digest) for said in lives.said if isinstance(said, CheckpointVoted) and said.agreed]
+    assert lives.record is not None
+    assert (10, tuple(agreed)) == (len(agreed), lives.record.checkpoints)
+    assert lives.record.weights == agreed[-1][1]
+    assert lives.rerun
+    assert all(lives.rerun)
+
+
+@pytest.mark.spec("ILL-02", "COL-08")
+@pytest.mark.parametrize("seed", range(3))
+def test_workers_that_die_cost_attempts_and_no_bit(seed: int) -> None:
+    """However often workers are killed, the run's record is the same, byte for byte."""
+    calm, wild = _live({}), _live({}, seed, 0.1)
+    assert calm.record is not None
+    assert calm.record == wild.record
+    begun = [said for said in wild.said if isinstance(said, JobMoved) and said.state == "running"]
+    assert len(begun) > 1
+    assert all("killed by SIGKILL" in said.reason for said in begun[1:])
+
+
+@pytest.mark.spec("ILL-02")
+def test_workers_that_always_die_end_the_job() -> None:
+    """After five attempts that came to nothing the job has failed, and says of what."""
+    lives = _live({}, crash=1.0)
+    assert ["running"] * ATTEMPTS + ["failed"] == lives.path()
+    assert lives.stated is not None
+    assert "attempts came to nothing" in lives.stated.reason
+
+
+@pytest.mark.spec("ILL-03", "ILL-08", "ZER-05")
+@pytest.mark.parametrize(
+    ("code", "spec", "said"),
+    [
+        ("T004", {"family": "unheard_of"}, {}),
+        ("T004", {"recipe": "line_recipe 0.0.1"}, {}),
+        ("T002", {"backend": "tinygrad"}, {}),
+        ("T003", {"hyperparameters": {"momentum": 1}}, {}),
+        ("T005", {"proposal": "nobody-made-this"}, {}),
+        ("T005", {"steps": 2_000}, {}),
+        ("T006", {}, {"kind": "trails"}),
+        ("Q004", {}, {"licence": "unknown"}),
+        ("Q004", {}, {"use": "evaluate"}),
+        ("Q004", {}, {"restrictions": ["no-training"]}),
+        ("Q004", {}, {"pii": "in_the_open"}),
+        ("D002", {"datasets": [DATASET]}, {}),
+    ],
+)
+def test_what_may_not_be_trained_is_refused_before_anything_starts(
+    code: str, spec: dict[str, Any], said: dict[str, Any]
+) -> None:
+    """An unknown recipe, a dataset that may not teach, no accepted proposal: refused by name, and no worker starts."""
+    lives = _live(spec, **said)
+    assert ["refused"] == lives.path()
+    assert lives.stated is not None
+    assert lives.stated.reason.startswith(code)
+
+
+class Meters(Organ):
+    """A site's power as a test wants it: the windows one after the other, the last one stays."""
+
+    name: ClassVar[str] = "meters"
+    version: ClassVar[str] = "1.0.0"
+    cost_ulf: ClassVar[int] = 1
+
+    def __init__(self, windows: list[tuple[bool, WindowReason, int, int]]) -> None:
+        self.windows = windows
+
+    async def on_window(self, asked: PowerWindowRequest) -> list[PowerWindow]:
+        """Answer with the next window."""
+        allowed, reason, scale, throttle = self.windows.pop(0) if len(self.windows) > 1 else self.windows[0]
+        about = {"scale_ppm": scale, "delay_s": 30, "throttle_ppm": throttle, "off_peak": False}
+        return [PowerWindow(asked.site, allowed, reason, **about, index=3, offset=0)]
+
+
+Window = tuple[bool, WindowReason, int, int]
+OPEN: Window = (True, "OK", 1_000_000, 1_000_000)
+SLOW: Window = (True, "OK", 20_000, 1_000_000)
+LARGE: Window = (False, "GRID_CONSTRAINT", 0, 500_000)
+SHORT: Window = (False, "GRID_CONSTRAINT", 0, 20_000)
+CLOSED: Window = (False, "OFFPEAK_REQUIRED", 500_000, 0)
+
+
+class Proposals(Organ):
+    """Every proposal is accepted here."""
+
+    name: ClassVar[str] = "proposals"
+    version: ClassVar[str] = "1.0.0"
+    cost_ulf: ClassVar[int] = 1
+
+    async def on_status(self, asked: ProposalStatus) -> list[ProposalStated]:
+        """Say that it is accepted."""
+        return [ProposalStated(asked.proposal, None, None, "pass", "pass", "accepted", [])]
+
+
+def _in_power(windows: list[Window]) -> Lives:
+    lives = Lives()
+
+    async def life(living: Living) -> None:
+        dataset = await _taught(lives)
+        await lives.train(living, line_spec(dataset, heavy=True, proposal="train-the-line"), 6_000)
+
+    def parts(world: World) -> list[Part]:
+        assert isinstance(world, SimWorld)
+        return [*sim_parts(lives.store, lives.known, SimCrew(world), world), Meters(windows), Proposals()]
+
+    live_sim(life, parts)
+    return lives
+
+
+@pytest.mark.spec("COL-07")
+def test_a_heavy_job_waits_for_the_window_and_says_for_what() -> None:
+    """With the window closed it waits; when it opens it begins, and names the decision that it rests on."""
+    lives = _in_power([CLOSED, CLOSED, LARGE, OPEN])
+    moves = [said for said in lives.said if isinstance(said, JobMoved)]
+    assert ["waiting", "waiting", "running", "completed"] == [said.state for said in moves]
+    assert ["power: OFFPEAK_REQUIRED", "power: GRID_CONSTRAINT"] == [said.reason for said in moves[:2]]
+    assert [3, 3, 3, -1] == [said.window_index for said in moves]
+
+
+@pytest.mark.spec("COL-07")
+def test_a_running_heavy_job_is_throttled_held_and_let_go_and_its_outcome_is_the_same() -> None:
+    """A closed window has it hold still, a short grid throttles it, and no bit of what it leaves depends on that."""
+    calm, wild = _in_power([OPEN]), _in_power([SLOW, CLOSED, CLOSED, SHORT, OPEN])
+    assert ["running", "paused", "running", "completed"] == wild.path()
+    assert calm.record is not None
+    assert wild.record is not None
+    assert calm.record == wild.record
+
+
+@pytest.mark.spec("COL-07")
+def test_where_nobody_reads_the_meters_a_heavy_job_waits_and_a_light_one_does_not() -> None:
+    """No answer about power is no power: the heavy job waits with NO_READING until somebody cancels it."""
+    lives = Lives()
+
+    async def life(living: Living) -> None:
+        dataset = await _taught(lives)
+        heavy = line_spec(dataset, heavy=True, proposal="train-the-line")
+        assert isinstance(await living.operator.request(SubmitJob(heavy, "me")), Decided)
+        await living.world.sleep(60.0)
+        stated = await living.operator.request(JobStatus(job_of(heavy, "me")))
+        assert isinstance(stated, JobStated)
+        assert ("waiting", "power: NO_READING") == (stated.state, stated.reason)
+        assert isinstance(await living.operator.request(CancelJob(job_of(heavy, "me"), "enough")), Decided)
+        await lives.train(living, line_spec(dataset))
+
+    live_sim(life, lambda world: [*sim_parts(lives.store, lives.known, SimCrew(world), world), Proposals()])
+    assert ["waiting", "cancelled", "running", "completed"] == lives.path()
+
+
+# Records
+
+
+RECORD = RunRecord(
+    product="1",
+    spec=SPEC,
+    sources={"a.py": ONE},
+    environment={"python": "3.11"},
+    data={DATASET: ONE},
+    checkpoints=((5, ONE), (10, OTHER), (50, ONE)),
+    curve=((5, 9),),
+    parameters=2,
+    measured={},
+    weights=ONE,
+    model=ONE,
+    model_bytes=10,
+    media_type="application/octet-stream",
+)
+replace = msgspec.structs.replace
+
+
+@pytest.mark.spec("ILL-04")
+def test_a_repetition_names_what_differs_and_where_it_parted() -> None:
+    """The same bytes are reproduced; others diverged, with the field that was changed and the checkpoint."""
+    parted = {"checkpoints": ((5, ONE), (10, ONE), (50, OTHER)), "weights": OTHER}
+    assert ("reproduced", "") == _compared()
+    assert ("reproduced", "") == _compared(spec=changed(SPEC, workers=3, reason="again"))
+    assert ("diverged", "checkpoint 10") == _compared(**parted)
+    batch = changed(SPEC, hyperparameters={**SPEC.hyperparameters, "batch": 9})
+    assert ("diverged", "field hyperparameters.batch (was 8, is 9); checkpoint 10") == _compared(spec=batch, **parted)
+    assert ("diverged", "field environment.python (was 3.11, is 3.12); checkpoint 10") == _compared(
+        environment={"python": "3.12"}, **parted
+    )
+    assert ("reproduced", "though field environment.python (was 3.11, is 3.12)") == _compared(
+        environment={"python": "3.12"}
+    )
+    assert ("diverged", "after the last checkpoint, in model") == _compared(model=OTHER)
+
+
+def _compared(**fields: Any) -> tuple[str, str]:  # noqa: ANN401 - fields of a record
+    found = compare(RECORD, replace(RECORD, **fields))
+    return found.verdict, found.detail
+
+
+@pytest.mark.spec("ILL-04")
+@pytest.mark.parametrize(
+    "raw", [b"", b"{}", b"\xff", canonical(RECORD) + b"\n", canonical(RECORD).replace(b'"1"', b'"1" ', 1)]
+)
+def test_bytes_that_are_not_exactly_one_record_are_refused(raw: bytes) -> None:
+    """A record is canonical JSON of the format, or T010."""
+    assert RECORD == read_record(canonical(RECORD))
+    with pytest.raises(Refused, match="T010"):
+        read_record(raw)
+
+
+@pytest.mark.spec("ILL-04")
+def test_what_is_altered_for_a_repetition_is_a_field_of_the_job() -> None:
+    """A hyperparameter, seed, steps or workers may be altered; anything else is named as what it is not."""
+    assert 9 == altered(SPEC, ["batch=9"]).hyperparameters["batch"]
+    assert (9, 3) == (altered(SPEC, ["seed=9"]).seed, altered(SPEC, ["workers=3"]).workers)
+    for odd in ("batch", "batch=x", "momentum=1", "proposal=1"):
+        with pytest.raises(ConfigFault, match="FIELD=NUMBER"):
+            altered(SPEC, [odd])
