@@ -8,19 +8,22 @@ from collections.abc import Iterator
 from blake3 import blake3
 from msgspec.structs import replace
 
-from shared.ballots import signed_ballot
+from shared.ballots import ballot_grants, signed_ballot
+from shared.bus import Bus, Draft
 from shared.exports import Said, Story, told
 from shared.keys import LocalSigner
 from shared.log.entry import Position
 from shared.message import Decision
 from shared.registry import Family, evolved, manifest_of
 from shared.registry.family import DECISIONS
-from shared.subjects.consensus import Choice, ProposalMade, VoteCounted
+from shared.subjects.consensus import Choice, ProposalMade, SignerBallot, VoteCounted
 from shared.subjects.datasets import DatasetApproved, DatasetFacts, DatasetRegistered, DatasetVerified
 from shared.subjects.evaluation import Evaluated, Metric
 from shared.subjects.provenance import BatchSealed, CorpusBegun, CorpusFinished, Intake, Tally
 from shared.subjects.registry import EvidenceNoted, Judgement, ModelFacts, ModelPromoted, ModelRegistered, Row
 from shared.subjects.training import JobSpec, JobSubmitted
+from shared.world import new_id
+from tests.ground import ENV, Founded, SimGround
 from tests.proposals import DATASET, RECORD, recorded
 from tests.proposals import facts as proposed
 
@@ -128,6 +131,23 @@ def log_of_a_promotion() -> Log:
     )
     log.say(promotion)
     return log
+
+
+async def said_again(ground: SimGround, log: Log) -> Bus:
+    """Say all of it on a log with keys of its own, each ballot by its voter, and return a bus that reads it."""
+    founded, world = await Founded.on(ground), ground.world
+    whole = (f"{ENV}.lifecycle.>", f"{ENV}.provenance.>", f"{ENV}.governance.consensus.>")
+    desk = Bus(world, await ground.wire("desk"), "desk", "1", [await founded.introduce("desk", *whole)])
+    keys = {"ada": ADA, "ben": BEN}
+    for said in log.said:
+        decision, bus = said.decision, desk
+        if isinstance(decision, SignerBallot):
+            signer = keys.get(decision.voter) or LocalSigner(world.entropy(32))
+            grants = ballot_grants(ENV, decision.voter, ["signer"])
+            await founded.register(decision.voter, signer.key_id, signer.public, *grants)
+            bus = Bus(world, await ground.wire(decision.voter), decision.voter, "1", [signer])
+        await bus.append(Draft(decision, new_id(world)))
+    return desk
 
 
 def _words() -> Iterator[tuple[str, LocalSigner, Choice]]:

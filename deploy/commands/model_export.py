@@ -10,6 +10,7 @@ from blake3 import blake3
 
 from deploy.attach import reader
 from deploy.commands.task import finish
+from deploy.families import Known
 from deploy.host import OPERATOR
 from deploy.terminal import Terminal
 from shared.artifacts import store_of
@@ -37,10 +38,11 @@ def export(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
     async def main() -> tuple[Story, bytes]:
         async with reader(loaded) as bus:
-            story = await read_story(bus, args.family, args.model)
+            model = (await Known.read(bus)).model(args.family, args.model)
+            story = await read_story(bus, args.family, model)
         store = store_of(loaded.settings, world)
         await store.prepare()
-        return story, b"".join([chunk async for chunk in store.open(args.model)])
+        return story, b"".join([chunk async for chunk in store.open(model)])
 
     story, model = finish(main())
     _agree(story, model)

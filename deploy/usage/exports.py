@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from deploy.usage.described import Described, option
-from deploy.usage.values import fingerprint
 
 #: The command's word in the group `registry`.
 EXPORT: dict[str, Described] = {
@@ -14,7 +13,7 @@ EXPORT: dict[str, Described] = {
         "write a model and what other tools read of it: signature, SLSA provenance, OpenLineage, CycloneDX, card",
         (
             option("family", metavar="FAMILY", help="the model's family"),
-            option("model", type=fingerprint, metavar="MODEL", help="the model's digest"),
+            option("model", metavar="MODEL", help="a version, a digest, or eight digits or more of its beginning"),
             option("folder", type=Path, metavar="DIR", help="a folder that is empty, or is not there yet"),
         ),
     )

@@ -20,13 +20,28 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import SSlibKey  # pyright: ignore[reportPrivateImportUsage] - its documented place
 
+from deploy.commands.model_export import read_story
 from shared.errors import Refused
 from shared.exports import exported, told
 from shared.exports.lineage import run_id
 from shared.exports.signature import P256Signer
 from shared.subjects.registry import ModelRegistered
+from tests.ground import SimGround, play_sim
 from tests.proposals import DATASET
-from tests.storied import ADA, ATTESTOR, BEN, FAMILY, LOG, MODEL, OTHER, POLICY, WEIGHTS, Log, log_of_a_promotion
+from tests.storied import (
+    ADA,
+    ATTESTOR,
+    BEN,
+    FAMILY,
+    LOG,
+    MODEL,
+    OTHER,
+    POLICY,
+    WEIGHTS,
+    Log,
+    log_of_a_promotion,
+    said_again,
+)
 
 pytestmark = pytest.mark.spec("ILL-07", "ILL-16", "ILL-17")
 
@@ -265,6 +280,24 @@ def test_the_card_says_what_is_known_and_what_is_missing(files: dict[str, bytes]
 def test_the_same_story_gives_the_same_bytes(files: dict[str, bytes]) -> None:
     """Nothing that is exported depends on when or where it is written."""
     assert files == exported(log_of_a_promotion().story(), WEIGHTS, ATTESTOR)
+
+
+def test_a_story_is_read_from_a_log(files: dict[str, bytes]) -> None:
+    """Out of a log with keys of its own come the same files, with the places and the voters' keys that it knows."""
+
+    async def body(ground: SimGround) -> None:
+        desk = await said_again(ground, log_of_a_promotion())
+        story = await read_story(desk, FAMILY, MODEL)
+        read = exported(story, WEIGHTS, ATTESTOR)
+        assert files.keys() == read.keys()
+        assert desk.prefix.keys.fingerprint == story.log
+        manifest = json.loads(read["manifest-0.json"])
+        assert blake3(manifest["text"].encode()).hexdigest() == manifest["manifest"]
+        assert [ADA.public.hex(), BEN.public.hex()] == [one["public"] for one in manifest["signatures"]]
+        with pytest.raises(Refused, match="N004"):
+            await read_story(desk, FAMILY, "0" * 64)
+
+    play_sim(body)
 
 
 def test_a_model_that_nobody_registered_has_no_story() -> None:
