@@ -228,6 +228,9 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "models rm": ("mind",),
     "models ps": (),
     "models bench": ("mind",),
+    "models mark": (str(STORED), "--out", "HOME/marked"),
+    "models check-mark": (str(STORED),),
+    "registry export": ("boundary", "ab" * 32, "HOME/exported"),
     "config": (),
     "sim": ("--seed", "7", "--minutes", "0.1"),
     "crawl": ("--seed", "7", "--minutes", "0.1"),
@@ -317,6 +320,8 @@ OBJECTIONS = {
     "models rm": Exit.CONFIG,
     "models ps": Exit.UNREACHABLE,
     "models bench": Exit.CONFIG,
+    "models mark": Exit.REFUSED,  # a licence has no weights
+    "models check-mark": Exit.KEY,  # nobody made a mark's key
     "people remove": Exit.REFUSED,  # nobody of this name was introduced
     "vote": Exit.KEY,  # nobody of this name has a key here
     "propose": Exit.REFUSED,  # the nerve does not run
