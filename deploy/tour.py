@@ -20,6 +20,7 @@ from deploy.organism import Organism
 from deploy.recheck import Recheck, recheck
 from deploy.terminal import Terminal
 from deploy.tour_audit import Auditor, StepFailed, hold
+from deploy.tour_model import TRAIN_S, Teacher
 from organs.records import PostgresRecords, RecordsOrgan, verify
 from organs.records.views.decisions import DECISIONS, DecisionRow, row_of
 from shared.bus import Bus, Delivery
@@ -60,8 +61,9 @@ class Report:
 class Tour:
     """Walks through one living organism, step by step; stops at the first that does not hold."""
 
-    def __init__(self, loaded: Loaded, terminal: Terminal, question: str | None) -> None:
+    def __init__(self, loaded: Loaded, terminal: Terminal, question: str | None, *, retrain: bool = False) -> None:
         self.loaded, self.settings, self.terminal, self.question = loaded, loaded.settings, terminal, question
+        self.retrain = retrain
         self.report = Report()
         self.world = RealWorld(loaded.settings.env)
         self.waves: list[VitalsWave] = []
@@ -78,6 +80,7 @@ class Tour:
             ("ask", self._ask),
             ("decide", self._decide),
             ("intrude", self._intrude),
+            *await self._models(host),
             ("replay", self._replay),
         ]
         if host.database_url:
@@ -173,6 +176,13 @@ class Tour:
             f"{found.rerun} decisions run again from their evidence, {_repeated(found)}"
         )
 
+    async def _models(self, host: EmbeddedHost | RemoteHost) -> list[tuple[str, Callable[[], Awaitable[str]]]]:
+        """Return the way from posts to a promoted model; on other people's servers nobody is introduced by a tour."""
+        if isinstance(host, RemoteHost):
+            return []
+        teacher = Teacher(self.bus, host, self.loaded, lambda line: self.terminal.say(line, "dim"))
+        return await teacher.steps(retrain=self.retrain)
+
     def _auditor(self) -> Auditor:
         """Return who shows what an auditor does, on this log."""
         return Auditor(self.bus, self.settings, self.organism.fingerprint, lambda: self.position, self.report.log)
@@ -183,10 +193,10 @@ class Tour:
         still_wanted()
         before = self.world.elapsed_s()
         try:
-            async with asyncio.timeout(2 * PATIENCE_S):
+            async with asyncio.timeout(TRAIN_S):
                 detail, ok = await work(), True
         except (Fault, Refused, TimeoutError) as failure:
-            detail, ok = str(failure) or f"no end within {2 * PATIENCE_S:g} s", False
+            detail, ok = str(failure) or f"no end within {TRAIN_S:g} s", False
         self._record(Step(name, ok, round(self.world.elapsed_s() - before, 3), detail))
         if not ok:
             raise StepFailed(f"the step `{name}` did not hold: {detail}")
@@ -230,12 +240,14 @@ class Tour:
             await self.world.sleep(0.02)
 
 
-async def take(loaded: Loaded, terminal: Terminal, *, question: str | None, stay: bool, report: Path | None) -> Report:
+async def take(  # noqa: PLR0913 - what may be chosen of a tour
+    loaded: Loaded, terminal: Terminal, *, question: str | None, stay: bool, report: Path | None, retrain: bool
+) -> Report:
     """Start an organism, walk through it, write the report; with `stay`, keep it alive until interrupted."""
     world = RealWorld(loaded.settings.env)
     terminal.say("\n[bold]Nimmerverse[/] — a nervous system whose every decision is signed, stored and replayable\n")
     terminal.say("  starting the servers; the first time makes keys and a database …", "dim")
-    tour = Tour(loaded, terminal, question)
+    tour = Tour(loaded, terminal, question, retrain=retrain)
     before = world.elapsed_s()
     try:
         async with living(loaded, BUILT_IN) as (host, organism):

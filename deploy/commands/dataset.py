@@ -12,9 +12,9 @@ import msgspec
 from rich.console import Console
 from rich.status import Status
 
+from deploy.asking import UNHEARD
 from deploy.attach import operator
 from deploy.commands.artifact import pieces_of, the_store
-from deploy.commands.asking import UNHEARD
 from deploy.commands.task import finish
 from deploy.host import OPERATOR
 from deploy.terminal import Terminal

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from deploy.commands.asking import ask_organ
+from deploy.asking import ask_organ
 from deploy.commands.task import finish
 from deploy.pictures import Sent, outlined, prepared, scaled
 from deploy.terminal import Terminal

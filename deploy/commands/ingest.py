@@ -58,7 +58,7 @@ def ingest(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         reader = _reader(args)
         scorer: Scorer = NoScorer() if args.no_scorer or reader == "trails" else default_scorer()
         intake = _intake(args, reader, scorer)
-        _allowed(intake)
+        check_rules(intake)
         corpus: str = args.corpus or _name(args)
         source = _source(args, reader, world)
         plan = Plan(corpus, intake, source, args.use, folder_of(loaded.settings, corpus))
@@ -66,7 +66,7 @@ def ingest(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         await store.prepare()
         async with operator(loaded, terminal.note) as bus:
             people = people_of(loaded.settings, world)
-            ports = Ports(bus, partial(_sealed, bus), store, people, scorer, world)
+            ports = Ports(bus, partial(sealed, bus), store, people, scorer, world)
             with _shown(terminal, corpus) as told:
                 ended = await Ingest(plan, ports, told).run()
         return _tell(ended, terminal)
@@ -134,7 +134,7 @@ def _intake(args: Namespace, reader: Reader, scorer: Scorer) -> Intake:
     )
 
 
-def _allowed(intake: Intake) -> None:
+def check_rules(intake: Intake) -> None:
     """Refuse Q004 where the policy would not keep a post that these rules keep, the most toxic of all."""
     given = {
         "scored": bool(intake.scorer),
@@ -181,7 +181,7 @@ async def _live(endpoint: Endpoint, world: World, count: int | None, offset: int
     return stream
 
 
-async def _sealed(bus: Bus, corpus: str) -> list[BatchSealed]:
+async def sealed(bus: Bus, corpus: str) -> list[BatchSealed]:
     """Return the batches of a corpus that the log holds, in order."""
     lane = BatchSealed.pattern(bus.env).replace("*", encode_token(corpus)).rpartition(".")[0]
     found = [one for verdict in await bus.follow(lane) for one, _ in decisions_in(verdict, BatchSealed)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import tempfile
 from argparse import Namespace
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
+from deploy.asking import asked
 from deploy.attach import operator
 from deploy.commands.task import finish
 from deploy.host import OPERATOR
@@ -27,7 +27,6 @@ from shared.config import Loaded
 from shared.decisions import decisions_in
 from shared.errors import ConfigFault, Exit, Fault, Refusal, Refused
 from shared.files import storing
-from shared.message import Reply, Request
 from shared.subjects.system import Decided
 from shared.subjects.training import (
     CancelJob,
@@ -48,8 +47,6 @@ from shared.world import RealWorld
 
 WATCH_S = 0.5  #: between two looks at a job that is waited for
 _TAKEN = "T012"
-
-R = TypeVar("R", bound=Reply)
 
 
 def submit(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -80,7 +77,7 @@ def status(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
     async def main() -> Exit:
         async with operator(loaded, terminal.note) as bus:
-            stated = await _asked(bus, JobStatus(args.job), JobStated)
+            stated = await asked(bus, JobStatus(args.job), JobStated)
             record = await _recorded(loaded, stated)
         _tell(stated, record, terminal, args.plot)
         return Exit.OK
@@ -93,7 +90,7 @@ def cancel(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
     async def main() -> Exit:
         async with operator(loaded, terminal.note) as bus:
-            decided = await _asked(bus, CancelJob(args.job, args.reason), Decided)
+            decided = await asked(bus, CancelJob(args.job, args.reason), Decided)
         terminal.give(msgspec.to_builtins(decided), f"cancelled, says ({decided.index}, {decided.offset})")
         return Exit.OK
 
@@ -129,7 +126,7 @@ def reproduce(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         async with operator(loaded, terminal.note) as bus:
             run = await _run_of(bus, args.which)
             compared = await _repeated(run, args, loaded, terminal)
-            decided = await _asked(
+            decided = await asked(
                 bus, RecordReproduction(run.job, run.record, compared.verdict, compared.detail), Decided
             )
         told = {"job": run.job, "record": run.record, "verdict": compared.verdict, "detail": compared.detail}
@@ -184,7 +181,7 @@ async def _followed(bus: Bus, job: str, terminal: Terminal) -> JobStated:
     said = ""
     try:
         while True:
-            stated = await _asked(bus, JobStatus(job), JobStated)
+            stated = await asked(bus, JobStatus(job), JobStated)
             where = f"{stated.state} {stated.reason}".strip()
             if where != said:
                 said = where
@@ -260,11 +257,3 @@ async def _repeated(run: RunRecorded, args: Namespace, loaded: Loaded, terminal:
         raise Fault(str(failed)) from None
     finally:
         await store.close()
-
-
-async def _asked(bus: Bus, request: Request, expected: type[R]) -> R:
-    answer = await bus.request(request)
-    if isinstance(answer, Refusal):
-        raise Refused(answer)
-    assert isinstance(answer, expected)
-    return answer

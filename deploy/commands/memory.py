@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from deploy.asking import asked
 from deploy.attach import operator
 from deploy.commands.task import finish
 from deploy.passages import files_of, read_passages
@@ -211,7 +212,7 @@ async def _all(bus: Bus, source: str) -> AsyncGenerator[Recalled]:
 
 async def _asked(bus: Bus, request: Request, reply: type[R]) -> R:
     """Return the reply to a request; a refusal is raised as one."""
-    return _reply(await bus.request(request, ASK_S), reply)
+    return await asked(bus, request, reply, ASK_S)
 
 
 def _reply(answer: Reply | Refusal, reply: type[R]) -> R:

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import cast
 
 import msgspec
 
+from deploy.asking import asked
 from deploy.attach import operator
 from deploy.commands.task import finish
 from deploy.families import Known
 from deploy.gate import svg, table
 from deploy.host import OPERATOR
+from deploy.promoting import decision_at, gather
 from deploy.terminal import Terminal
-from shared.bus import Bus
 from shared.config import Loaded
-from shared.constant import constant
 from shared.decisions import decisions_in
-from shared.errors import Exit, NotPermitted, Refusal, Refused, Unreachable
+from shared.errors import Exit
 from shared.files import storing
-from shared.message import EVENT_TOKEN, Reply, Request, encode_token
-from shared.subjects.datasets import VerifyDataset
-from shared.subjects.energy import PowerWindow, PowerWindowRequest
 from shared.subjects.registry import (
-    EvidenceNoted,
     Judgement,
     ManifestStated,
-    ModelPromoted,
     ModelRolledBack,
     PromoteModel,
     PromotionBlocked,
@@ -36,13 +31,6 @@ from shared.subjects.registry import (
     Target,
 )
 from shared.subjects.system import Decided
-from shared.world import within
-
-VERIFIED_S = constant(600.0, "s", "COL-10")  # a dataset is read whole
-NOTED_S = constant(10.0, "s", "COL-10")
-LOOK_S = constant(0.05, "s", "COL-10")
-
-R = TypeVar("R", bound=Reply)
 
 
 def promote(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -54,10 +42,10 @@ def promote(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             known = await Known.read(bus)
             model = known.model(args.family, args.model)
             datasets = known.family(args.family).models[model].datasets
-            await _fresh(bus, args.family, datasets, loaded.settings.site, terminal)
-            asked = PromoteModel(args.family, model, target, OPERATOR, args.emergency, args.reason)
-            placed = await _asked(bus, asked, Decided)
-            decided = await _decision(bus, placed)
+            await gather(bus, args.family, datasets, loaded.settings.site, terminal.note)
+            promotion = PromoteModel(args.family, model, target, OPERATOR, args.emergency, args.reason)
+            placed = await asked(bus, promotion, Decided)
+            decided = await decision_at(bus, placed)
         _show(decided.judgement, f"{args.family} {model[:16]} to {target}", args.plot, terminal)
         told = msgspec.to_builtins(decided) | {"index": placed.index, "offset": placed.offset}
         if isinstance(decided, PromotionBlocked):
@@ -78,7 +66,7 @@ def manifest(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     async def main() -> Exit:
         async with operator(loaded, terminal.note) as bus:
             model = (await Known.read(bus)).model(args.family, args.model)
-            stated = await _asked(bus, StateManifest(args.family, model, target, args.emergency), ManifestStated)
+            stated = await asked(bus, StateManifest(args.family, model, target, args.emergency), ManifestStated)
         _show(stated.judgement, f"{args.family} {model[:16]} to {target}", args.plot, terminal)
         vote = f"`nimmerverse vote {stated.manifest} pass --family {args.family} --as NAME --role signer --reason TEXT`"
         terminal.give(msgspec.to_builtins(stated), f"{stated.manifest}\n{stated.text}\n{vote} signs it")
@@ -93,7 +81,7 @@ def rollback(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
     async def main() -> Exit:
         async with operator(loaded, terminal.note) as bus:
-            placed = await _asked(bus, RollBackModel(args.family, target, args.reason, OPERATOR), Decided)
+            placed = await asked(bus, RollBackModel(args.family, target, args.reason, OPERATOR), Decided)
             [verdict] = await bus.judged(placed.index, 1)
             [back] = [one for one, at in decisions_in(verdict, ModelRolledBack) if at.offset == placed.offset]
         told = msgspec.to_builtins(back) | {"index": placed.index, "offset": placed.offset}
@@ -102,56 +90,6 @@ def rollback(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         return Exit.OK
 
     return finish(main())
-
-
-async def _fresh(bus: Bus, family: str, datasets: list[str], site: str, terminal: Terminal) -> None:
-    """Have power and every dataset looked at now, and wait until the registry has noted what was found.
-
-    Where somebody does not answer the promotion is asked for all the same: the table then says what is missing.
-    """
-    places = list[tuple[int, int]]()
-    for what, request, timeout_s in (
-        ("power", PowerWindowRequest(site, family), NOTED_S),
-        *((f"dataset {dataset[:16]}", VerifyDataset(dataset, family), VERIFIED_S) for dataset in datasets),
-    ):
-        try:
-            answer = await bus.request(request, timeout_s)
-        except NotPermitted:  # nobody here ever was who could answer
-            answer = Refusal("B006")
-        if isinstance(answer, PowerWindow | Decided):
-            places.append((answer.index, answer.offset))
-        else:
-            terminal.note(f"{what}: {answer}")
-    lane = ".".join((bus.env, *EvidenceNoted.tokens[:2], EVENT_TOKEN, encode_token(family)))
-
-    async def noted() -> None:
-        left = {*places}
-        while left:
-            for verdict in await bus.follow(lane):
-                left -= {(note.index, note.offset) for note, _ in decisions_in(verdict, EvidenceNoted)}
-            await bus.world.sleep(LOOK_S)
-
-    try:
-        await within(NOTED_S, noted())
-    except TimeoutError:
-        terminal.note("the registry has not noted all of it yet")
-
-
-async def _decision(bus: Bus, placed: Decided) -> ModelPromoted | PromotionBlocked:
-    """Return what the registry decided, as the log has it."""
-    [verdict] = await bus.judged(placed.index, 1)
-    for decided, at in decisions_in(verdict, ModelPromoted, PromotionBlocked):
-        if at.offset == placed.offset:
-            return decided
-    raise Unreachable(f"entry {placed.index} has no decision about a promotion at {placed.offset}")
-
-
-async def _asked(bus: Bus, request: Request, reply: type[R]) -> R:
-    answer = await bus.request(request)
-    if isinstance(answer, Refusal):
-        raise Refused(answer)
-    assert isinstance(answer, reply)
-    return answer
 
 
 def _show(judgement: Judgement, title: str, plot: Path | None, terminal: Terminal) -> None:

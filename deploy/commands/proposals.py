@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from deploy.asking import asked
 from deploy.attach import operator, reader
 from deploy.commands.task import finish
 from deploy.queue import Line, check_lines, read_queue, write_queue
@@ -16,7 +17,6 @@ from shared.config import Loaded
 from shared.consensus import Proposal, evolved
 from shared.decisions import decisions_in
 from shared.errors import ConfigFault, Exit, Refusal, Refused
-from shared.message import Reply, Request
 from shared.subjects.consensus import (
     EthicsNoted,
     ListProposals,
@@ -35,8 +35,6 @@ from shared.subjects.system import Decided
 
 PPM = 1_000_000
 
-R = TypeVar("R", bound=Reply)
-
 
 def propose(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Make a proposal; it is pending until the AI and a person voted."""
@@ -50,7 +48,7 @@ def propose(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
     async def main() -> Exit:
         async with operator(loaded, terminal.note) as bus:
-            made = await _asked(bus, _checked(MakeProposal(args.proposal, facts, None)), Decided)
+            made = await asked(bus, _checked(MakeProposal(args.proposal, facts, None)), Decided)
         told = {"proposal": args.proposal, "index": made.index, "offset": made.offset}
         terminal.give(told, f"{args.proposal} is pending, made at ({made.index}, {made.offset})")
         return Exit.OK
@@ -63,7 +61,7 @@ def listed(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
     async def main() -> Exit:
         async with operator(loaded, terminal.note) as bus:
-            found = await _asked(bus, ListProposals(args.state, args.limit), ProposalsListed)
+            found = await asked(bus, ListProposals(args.state, args.limit), ProposalsListed)
         for one in found.proposals:
             summary = one.facts.summary if one.facts else ""
             terminal.give(msgspec.to_builtins(one), f"{one.state:<12} {one.proposal:<24} {summary}")
@@ -78,7 +76,7 @@ def stats(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
     async def main() -> Exit:
         async with operator(loaded, terminal.note) as bus:
-            found = await _asked(bus, ListProposals(None, 0), ProposalsListed)
+            found = await asked(bus, ListProposals(None, 0), ProposalsListed)
         names = ("total", "pending", "under_review", "accepted", "rejected")
         terminal.give({name: getattr(found, name) for name in names}, _numbers(found))
         return Exit.OK
@@ -91,7 +89,7 @@ def show(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
     async def main() -> Exit:
         async with operator(loaded, terminal.note) as bus:
-            found = await _asked(bus, ProposalStatus(args.proposal), ProposalStated)
+            found = await asked(bus, ProposalStatus(args.proposal), ProposalStated)
             review = await bus.request(ReviewStatus(args.proposal))
         waits = review.waits if isinstance(review, ReviewStated) else str(review)
         told = msgspec.to_builtins(found) | {"ai_waits": waits}
@@ -137,8 +135,8 @@ def import_(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             if other:
                 raise Refused(Refusal("G003", f"nothing was made: the log has other proposals as {', '.join(other)}"))
             new = [_checked(MakeProposal(one.proposal, one.facts, None)) for one in lines if one.proposal not in known]
-            for asked in new:
-                await _asked(bus, asked, Decided)
+            for proposal in new:
+                await asked(bus, proposal, Decided)
         told = {"made": len(new), "known": len(lines) - len(new)}
         terminal.give(told, f"{told['made']} proposals made, {told['known']} were there already")
         return Exit.OK
@@ -183,14 +181,6 @@ async def _folded(bus: Bus) -> dict[str, Proposal]:
         for decision, _ in decisions_in(verdict, ProposalMade, VoteCounted, EthicsNoted):
             known[decision.proposal] = evolved(known.get(decision.proposal, Proposal()), decision)
     return known
-
-
-async def _asked(bus: Bus, request: Request, reply: type[R]) -> R:
-    answer = await bus.request(request)
-    if isinstance(answer, Refusal):
-        raise Refused(answer)
-    assert isinstance(answer, reply)
-    return answer
 
 
 S = TypeVar("S", bound=msgspec.Struct)

@@ -12,19 +12,16 @@ import msgspec
 from deploy.attach import operator, reader
 from deploy.commands.task import finish
 from deploy.families import Known
+from deploy.promoting import registration
 from deploy.terminal import Terminal
 from nerves.registry.stating import stated
 from shared.artifacts import ArtifactStore, store_of
-from shared.bus import Bus
 from shared.config import Loaded
 from shared.corpus import Line, prove
-from shared.decisions import decisions_in
 from shared.errors import ConfigFault, Exit, Refusal, Refused
 from shared.registry.family import TARGETS
 from shared.registry.holding import Held, holding, teaching
 from shared.registry.lineage import Lineage, Node, Taught
-from shared.subjects.artifacts import ArtifactRegistered
-from shared.subjects.registry import ModelFacts, RegisterModel
 from shared.subjects.system import Decided
 from shared.vault import people_of, vault_exists
 from shared.world import RealWorld
@@ -88,7 +85,8 @@ def register(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
     async def main() -> Exit:
         async with operator(loaded, terminal.note) as bus:
-            asked = await _facts(bus, args)
+            about = {"high_risk": args.high_risk, "watermark": args.watermark}
+            asked = await registration(bus, args.model, args.version, args.code, **about)
             answer = await bus.request(asked)
         if isinstance(answer, Refusal):
             raise Refused(answer)
@@ -161,33 +159,6 @@ def _moment(word: str) -> tuple[int | None, int | None]:
         return None, round(datetime.fromisoformat(word).astimezone().timestamp() * 1_000)
     except ValueError:
         raise ConfigFault(f"{word!r} is neither an index nor a time, for instance 2026-01-31T12:00+01:00") from None
-
-
-async def _facts(bus: Bus, args: Namespace) -> RegisterModel:
-    """Return what is registered of a model. Refused N003 where the log has no run of it."""
-    known, artifact = Lineage(), None
-    async for verdict in bus.replay():
-        known.take(verdict)
-        for found, _ in decisions_in(verdict, ArtifactRegistered):
-            artifact = found if found.digest == args.model else artifact
-    if args.model not in known.runs:
-        raise Refused(Refusal("N003", f"no recorded run left {args.model[:80]!r}"))
-    run, _ = known.runs[args.model][-1]
-    base = known.bases.get(run.job)
-    size, sha256 = (artifact.size_bytes, artifact.sha256) if artifact is not None else (0, "")
-    facts = ModelFacts(
-        version=args.version,
-        code=args.code,
-        job=run.job,
-        record=run.record,
-        datasets=run.datasets,
-        parents=[base] if base else [],
-        size_bytes=size,
-        sha256=sha256,
-        high_risk=args.high_risk,
-        watermark=args.watermark,
-    )
-    return RegisterModel(run.family, args.model, facts)
 
 
 async def _held(loaded: Loaded, known: Lineage, wanted: Callable[[Line], bool]) -> list[Held]:

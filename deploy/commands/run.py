@@ -42,7 +42,7 @@ def tour(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     question = args.ask
     if question is None and stay:
         question = input(f"  What shall the math cell compute? [{QUESTION}] ").strip() or None
-    held = finish(take(loaded, terminal, question=question, stay=stay, report=report))
+    held = finish(take(loaded, terminal, question=question, stay=stay, report=report, retrain=args.retrain))
     return Exit.OK if held.ok else Exit.FAILED
 
 

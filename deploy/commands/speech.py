@@ -6,7 +6,7 @@ from argparse import Namespace
 
 import msgspec
 
-from deploy.commands.asking import ask_organ
+from deploy.asking import ask_organ
 from deploy.commands.task import finish
 from deploy.terminal import Terminal
 from shared.config import Loaded
