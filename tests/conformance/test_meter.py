@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cells.energy_cell.meters import CsvMeter, DeclaredMeter, FileMeter, Metered, Meter, NoMeter, SimMeter
+from cells.energy_cell.meters import CsvMeter, DeclaredMeter, FileMeter, Meter, Metered, NoMeter, SimMeter
 from shared.world import SimWorld
 
 START_MS = 1_767_225_600_000
