@@ -159,7 +159,7 @@ class Worth(msgspec.Struct, frozen=True):
     reason: WindowReason = "POLICY_FAILED"
     scale_ppm: int = 0
     delay_s: int = constant(60, "s", "X-06")
-    throttle_ppm: int = constant(500_000, "ppm", "X-06")
+    throttle_ppm: int = 0
     off_peak: bool = False
 
 

@@ -55,7 +55,7 @@ def window(power_kw: int, soc_ppm: int, minute: int, hours: tuple[int, int] = NI
 
 
 GRID = (False, "GRID_CONSTRAINT", 500_000, 900, 500_000)
-WAIT = (False, "OFFPEAK_REQUIRED", 500_000, 1_800, 1_000_000)
+WAIT = (False, "OFFPEAK_REQUIRED", 500_000, 1_800, 0)
 
 
 def ok(scale_ppm: int) -> tuple[bool, str, int, int, int]:
@@ -104,11 +104,11 @@ def test_a_heavy_run_waits_for_the_night_or_a_full_battery() -> None:
 @pytest.mark.spec("COL-06", "X-06")
 @pytest.mark.parametrize("missing", ["power_kw", "soc_ppm", "minute", "off_peak_from", "off_peak_to", "heavy"])
 def test_without_a_reading_nothing_starts(missing: str) -> None:
-    """NO_READING, scale 0, and what runs goes on at half, whichever part of the reading is missing."""
+    """NO_READING, scale 0, and what runs holds still, whichever part of the reading is missing."""
     given = {"power_kw": 1, "soc_ppm": 1_000_000, "minute": 1, "off_peak_from": 0, "off_peak_to": 5, "heavy": False}
     del given[missing]
     found = POLICIES.evaluate("nimmerverse.energy", given)
-    assert (False, "NO_READING", 0, 500_000) == (
+    assert (False, "NO_READING", 0, 0) == (
         found.allowed,
         found.values["reason"],
         found.values["scale_ppm"],
@@ -556,7 +556,7 @@ def test_the_reply_says_where_its_decision_stands() -> None:
             await ground.world.sleep(2 * STALE_MS / 1_000)
             assert {"energy_window_allowed": 0.0} == gauges(runner), "no reading is not zero megawatts"
             assert runner.mind is not None
-            assert WindowState((False, "NO_READING", 0, 500_000)) == runner.mind.state("here")
+            assert WindowState((False, "NO_READING", 0, 0)) == runner.mind.state("here")
 
     play_sim(body)
 
