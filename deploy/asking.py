@@ -27,7 +27,7 @@ async def asked(bus: Bus, request: Request, reply: type[R], timeout_s: float = R
 
 
 async def ask_organ(part: str, request: Request, timeout_s: float, loaded: Loaded, terminal: Terminal) -> Reply:
-    """Return the answer of an organ that runs only where somebody started it. Refused, with what to do if nobody did."""
+    """Return the answer of an organ that runs only where it was started. Refused, with what to do if it was not."""
     async with operator(loaded, terminal.note, (part,)) as bus:
         try:
             answer = await bus.request(request, timeout_s)
