@@ -7,6 +7,7 @@ where the next batch begins, so that an ingest that died goes on exactly there.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import ClassVar, TypeAlias
 
 import msgspec
@@ -62,6 +63,9 @@ class ProvenanceNerve(Nerve[Corpus, Nothing]):
     name: ClassVar[str] = "provenance"
     version: ClassVar[str] = "1.0.0"
     garden: ClassVar[Garden] = "real"
+    unchecked: ClassVar[Mapping[str, str]] = {
+        "rerun": "of made-up requests few can be decided; tests/spec/test_provenance.py runs its decisions again"
+    }
     cost_ulf: ClassVar[int] = constant(100_000, "micro-lifeforce", "COL-01")
 
     def entity(self, message: Heard) -> str | None:

@@ -223,6 +223,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "vault list": (),
     "vault backup": (),
     "vault rotate": (),
+    "ingest": (),
+    "dataset prove": ("ab" * 32, "post"),
     "models list": (),
     "models add": (str(STORED), "mind"),
     "models rm": ("mind",),
@@ -342,6 +344,7 @@ OBJECTIONS |= {
     "rollback": Exit.REFUSED,
 }
 OBJECTIONS |= dict.fromkeys((name for name in ANSWERS if name.startswith("memory")), Exit.REFUSED)  # it does not run
+OBJECTIONS |= dict.fromkeys(("ingest", "dataset prove"), Exit.REFUSED)  # provenance does not run; there is no dataset
 
 
 def test_every_command_is_tried_with_json() -> None:
