@@ -98,11 +98,13 @@ def vote(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     about, role, choice = cast("str", args.about), cast("Role", args.role), cast("Choice", args.choice)
     if role not in VOTING and not _MANIFEST.fullmatch(about):
         raise ConfigFault(f"{role} signs manifests, named by 64 hexadecimal digits; {about!r} is no such digest")
+    if role not in VOTING and not args.family:
+        raise ConfigFault("a manifest is of a family of models: name it with --family")
 
     async def main() -> Exit:
         async with operator(loaded, terminal.note) as bus:
             signer = voters_key(args, loaded.settings)
-            ballot = signed_ballot(signer, role, args.voter, about, choice, args.reason, args.evidence)
+            ballot = signed_ballot(signer, role, args.voter, about, choice, args.reason, args.evidence, args.family)
             await _check_role(bus, args.voter, role, signer.public)
             if role in VOTING:
                 allowed = await bus.request(MayVote(about, args.voter, role))

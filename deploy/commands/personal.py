@@ -61,6 +61,7 @@ def erase(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         lines = [
             f"ordered at ({done.ordered_index}, {done.ordered_offset}), erased at ({at.index}, {at.offset})",
             f"the key, the name and the salts of {person} are destroyed in the vault and in {copied}",
+            f"`nimmerverse registry taught-by {person}` names the models that their posts taught",
         ]
         terminal.give(told, "\n".join(lines))
         return Exit.OK

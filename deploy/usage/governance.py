@@ -49,6 +49,7 @@ GOVERNANCE: dict[str, Described | Group] = {
         "cast a ballot on a proposal, or sign a promotion's manifest, with the voter's own key",
         (
             option("about", metavar="SUBJECT", help="a proposal's id, or the digest of a manifest"),
+            option("--family", default="", metavar="NAME", help="the models' family that a manifest is of"),
             option("choice", choices=get_args(Choice)),
             option("--as", dest="voter", required=True, metavar="NAME", help="who votes"),
             option("--role", choices=PEOPLES, default="human", help="in which role (default: human)"),

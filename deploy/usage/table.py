@@ -5,11 +5,13 @@ from __future__ import annotations
 from deploy.usage.admin import ADMIN
 from deploy.usage.audit import AUDIT
 from deploy.usage.described import Described, Group
+from deploy.usage.evaluation import EVALUATION
 from deploy.usage.govern import GOVERN
 from deploy.usage.governance import GOVERNANCE
 from deploy.usage.keep import KEEP
 from deploy.usage.models import MODELS
 from deploy.usage.provenance import PROVENANCE
+from deploy.usage.registry import REGISTRY
 from deploy.usage.run import RUN
 from deploy.usage.talk import TALK
 
@@ -20,8 +22,10 @@ COMMANDS: dict[str, Described | Group] = {
     **KEEP,
     **PROVENANCE,
     **MODELS,
+    **EVALUATION,
     **GOVERN,
     **GOVERNANCE,
+    **REGISTRY,
     **ADMIN,
 }
 

@@ -9,7 +9,7 @@ import pytest
 
 from deploy.usage import COMMANDS, Group, each_command
 
-PAGES = ("operations", "controls", "verify", "keys", "views", "architecture", "policy", "energy")
+PAGES = ("operations", "controls", "verify", "keys", "views", "architecture", "policy", "energy", "registry")
 
 
 @pytest.mark.spec("COL-15", "X-14")

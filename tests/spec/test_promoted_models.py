@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar
+import json
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -11,17 +12,19 @@ from msgspec.structs import replace
 from nerves.registry import RegistryNerve
 from organs.boundary import BoundaryOrgan
 from organs.boundary.promoted import Promoted
+from organs.records import MemoryRecords
+from organs.records.views.promotions import PROMOTIONS
 from shared.boundary.memory import MemoryShelf
 from shared.boundary.task import TASK
-from shared.errors import Refusal
+from shared.bus import Context
+from shared.config import load
+from shared.errors import Exit, Refusal
+from shared.home import Keys
+from shared.keys.sealed import CHEAP
 from shared.log.entry import Position
 from shared.message import Request
-from shared.part import Organ
+from shared.part.mind import Mind
 from shared.subjects.boundary import BoundaryStated, BoundaryStatus, InstallModel
-from shared.subjects.consensus import SignerBallot, VoteCounted
-from shared.subjects.datasets import DatasetVerified
-from shared.subjects.energy import PowerWindowDecided
-from shared.subjects.evaluation import Evaluated
 from shared.subjects.registry import (
     FamilyStated,
     FamilyStatus,
@@ -34,53 +37,11 @@ from shared.subjects.registry import (
     Target,
 )
 from shared.subjects.system import Decided, Tick
-from shared.subjects.training import RunRecorded
-from shared.world import now_ms
+from shared.world import RealWorld, now_ms
+from tests.commands import ROOT, Home
+from tests.evidence_part import SayEvidence, Witness
 from tests.organisms import Living, live_sim
-from tests.promotions import (
-    DATASET,
-    FAMILY,
-    MODEL,
-    NOW_MS,
-    OTHER,
-    Lane,
-    accepted,
-    evaluated,
-    facts,
-    power,
-    run,
-    verified,
-)
-
-Evidence = RunRecorded | DatasetVerified | Evaluated | PowerWindowDecided | VoteCounted | SignerBallot
-
-
-class SayEvidence(Request, subject="demo.evidence.say.request", reply=Decided):
-    """Have one piece of evidence decided."""
-
-    piece: str
-    about: str
-    at_ms: int
-
-
-class Witness(Organ):
-    """Stands for every part whose decisions are evidence, and is a signer besides."""
-
-    name: ClassVar[str] = "sig"
-    version: ClassVar[str] = "1.0.0"
-
-    async def on_say(self, asked: SayEvidence) -> list[Evidence]:
-        """Decide one piece of evidence."""
-        pieces: dict[str, Evidence] = {
-            "run": run(),
-            "dataset": verified(),
-            "other": verified(OTHER),
-            "evaluation": evaluated(),
-            "power": power(taken_ms=asked.at_ms),
-            "proposal": accepted(),
-            "signature": SignerBallot("sig", asked.about, "pass", "because", "", b"", FAMILY),
-        }
-        return [pieces[asked.piece]]
+from tests.promotions import DATASET, FAMILY, MODEL, NOW_MS, OTHER, Lane, facts
 
 
 async def asked(living: Living, request: Request) -> object:
@@ -137,6 +98,15 @@ def test_what_is_promoted_speaks_and_what_is_rolled_back_does_not() -> None:
         assert isinstance(await asked(living, InstallModel(MODEL)), Decided)
         assert isinstance(await asked(living, RollBackModel(FAMILY, "staging", "it drifted", "ada")), Decided)
         assert "" == (await spoken(living, "translator")).model
+        records = MemoryRecords()
+        await records.apply([verdict async for verdict in living.operator.replay()])
+        promotions = [dict(zip(PROMOTIONS.names, row, strict=True)) for row in records.tables["promotions"].values()]
+        assert [("blocked", ("signatures: TOO_LOW",)), ("promoted", ()), ("rolled_back", ())] == [
+            (row["outcome"], row["failing"]) for row in promotions
+        ]
+        assert {(FAMILY, MODEL, "staging")} == {(row["family"], row["model"], row["target"]) for row in promotions}
+        [model] = records.tables["models"].values()
+        assert (FAMILY, MODEL, "1") == model[:3]
 
     live_sim(life, lambda _: [RegistryNerve(), Witness(), BoundaryOrgan(MemoryShelf(TASK, [MODEL]))])
 
@@ -205,3 +175,73 @@ def test_an_emergency_that_ran_out_is_let_go_though_nobody_takes_it_back() -> No
         assert ("failed", True) == (organ.state, "N006" in organ.reason)
 
     asyncio.run(life())
+
+
+@pytest.mark.spec("ILL-07", "X-07")
+def test_a_registry_that_was_restarted_is_reminded_of_every_family() -> None:
+    """A mind that has heard nothing yet looks at each lane at its first Tick: what runs out then does."""
+
+    async def life(living: Living) -> None:
+        await asked(living, SayEvidence("run", "", 0))
+        await noted(living, 0)
+        await asked(living, RegisterModel(FAMILY, MODEL, facts()))
+        mind = Mind(RegistryNerve(), living.operator)
+        assert {} == mind.states
+
+        async def ahead(_: list[object]) -> None: ...
+
+        tick = Tick("registry", "boot", 1, now_ms(living.world))
+        assert ([], []) == await mind.decide(tick, bytes(16), Context(), ahead)
+        assert [MODEL] == [*mind.states[FAMILY].models]
+
+    live_sim(life, lambda _: [RegistryNerve(), Witness()])
+
+
+@pytest.mark.spec("ILL-07", "ILL-17", "COL-10")
+def test_a_model_is_promoted_from_the_command_line(tmp_path: Path) -> None:
+    """Registered, blocked with every missing row named and recorded, signed by a person, promoted, told, taken back."""
+    home = Home.at(tmp_path / "home").without_records()
+    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
+    part = str(ROOT / "tests" / "evidence_part.py")
+    with home.up("--part", "nerves.registry", "--part", part):
+        said = "demo.evidence.say.request"
+        home.held("request", said, json.dumps({"piece": "run", "about": "", "at_ms": 0}))
+        home.held("registry", "register", MODEL, "--version", "1")
+        blocked = home.run("promote", FAMILY, "1", "--to", "staging", "--json", "--plot", str(tmp_path / "gate.svg"))
+        assert int(Exit.REFUSED) == blocked.code
+        [told] = blocked.documents
+        missing = {row["name"] for row in told["judgement"]["rows"] if not row["holds"]}
+        assert {"power_kw", "merkle_valid", "bias", "hallucination", "quality", "proposal", "signatures"} <= missing
+        assert "MISSING_BIAS" in (tmp_path / "gate.svg").read_text()
+        for piece in ("dataset", "other", "evaluation", "proposal", "power"):
+            at_ms = now_ms(RealWorld("dev"))
+            home.held("request", said, json.dumps({"piece": piece, "about": "", "at_ms": at_ms}))
+        home.held("people", "add", "ada", "--role", "signer")
+        [manifest] = home.held("registry", "manifest", FAMILY, "1", "--to", "staging", "--json").documents
+        words = (
+            manifest["manifest"],
+            "pass",
+            "--family",
+            FAMILY,
+            "--as",
+            "ada",
+            "--role",
+            "signer",
+            "--reason",
+            "good",
+        )
+        home.held("vote", *words)
+        done = home.held("promote", FAMILY, "1", "--to", "staging")
+        assert f"{MODEL} is in force at staging" in done.out
+        [there, _] = home.held("registry", "at", FAMILY, "100000", "--json").documents
+        assert MODEL == there["standing"]["model"]
+        [before, _] = home.held("registry", "at", FAMILY, str(told["index"]), "--json").documents
+        assert before["standing"] is None
+        [shown] = home.held("registry", "show", FAMILY, "--json").documents
+        assert ("staging", "1") == (shown["status"], shown["facts"]["version"])
+        [node] = home.held("registry", "lineage", MODEL, "--json").documents
+        assert [DATASET, OTHER] == [one["name"] for one in node["came_from"][0]["came_from"]]
+        back = home.held("rollback", FAMILY, "--from", "staging", "--reason", "it drifted")
+        assert "nothing is in force there now" in back.out
+        [row] = home.held("registry", "list", "--json").documents
+        assert (FAMILY, 1, "") == (row["family"], row["models"], row["staging"])
