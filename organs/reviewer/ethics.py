@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from organs.reviewer.evidence import Evidence
+from shared.constant import constant
 from shared.policy import Judged, Policies
 from shared.subjects.consensus import EthicsReview, EthicsReviewed, ProposalMade
 from shared.subjects.evaluation import Evaluated
@@ -17,6 +18,7 @@ from shared.subjects.registry import Row
 DATA, SAFETY = "nimmerverse.training", "nimmerverse.training_safety"
 NOT_ETHICS = ("proposal",)  #: the row by which a policy asks for what this review is a part of
 PPM = 1_000_000
+LINE_CHARS = constant(500, "characters", "X-12")
 #: What to do about a check that failed.
 ADVICE: Final[dict[str, str]] = {
     "hallucination": "have the model measured by a suite with this metric, and bring it below the limit",
@@ -39,8 +41,8 @@ def reviewed(made: ProposalMade, evidence: Evidence, policies: Policies) -> Ethi
     failed = [row for row in rows if not row.holds]
     review = EthicsReview(
         PPM * (len(rows) - len(failed)) // len(rows),
-        _assessment(made, evidence, rows),
-        [_told(row) for row in rows],
+        _assessment(made, evidence, rows)[:LINE_CHARS],
+        [_told(row)[:LINE_CHARS] for row in rows],
         [f"{row.name}: {ADVICE.get(row.name, 'see what the policy demands')}" for row in failed],
     )
     return EthicsReviewed(made.proposal, review, [safety.judgement(), data.judgement()], evidence.cited(made))

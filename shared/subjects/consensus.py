@@ -21,6 +21,9 @@ Choice = Literal["pass", "fail"]
 Standing = Literal["pending", "pass", "fail"]
 Risk = Literal["low", "medium", "high", "critical"]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)]
+Digest = Annotated[str, msgspec.Meta(max_length=64)]  #: BLAKE3, 64 hexadecimal digits, or empty where there is none
+Name = Annotated[str, msgspec.Meta(max_length=128)]
+Line = Annotated[str, msgspec.Meta(max_length=500)]
 #: In which role a ballot is cast; each is a subject of its own, so that a key is bound to its roles.
 Role = Literal["ai", "human", "release_manager", "safety_lead", "infrastructure_lead", "cto", "signer"]
 
@@ -28,10 +31,10 @@ Role = Literal["ai", "human", "release_manager", "safety_lead", "infrastructure_
 class TrainingData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a proposal wants to train, or trained."""
 
-    model_id: str
+    model_id: Name
     steps: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
-    datasets: list[str]
-    backend: str
+    datasets: list[Digest]
+    backend: Name
     learning_rate_ppm: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
     batch: int
     epochs: Annotated[int, msgspec.Meta(ge=0)] = 0  #: passes over the data; 0 where steps alone say how long
@@ -41,9 +44,9 @@ class EthicsReview(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Computed from evidence, never typed in (ZER-04)."""
 
     compliance_ppm: Ppm
-    bias_assessment: str
-    safety_checks: list[str]  #: `name: passed` or `name: failed: why`
-    recommendations: list[str]
+    bias_assessment: Line
+    safety_checks: list[Line]  #: `name: passed` or `name: failed: why`
+    recommendations: list[Line]
 
 
 class ProposalFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,9 +58,9 @@ class ProposalFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     change_type: ChangeType
     risk: Risk
     training: TrainingData | None
-    run: str  #: digest of the run record whose loss curve the AI vote is computed from; empty where there is none
-    model: str  #: digest of the model that is proposed; empty where there is none
-    family: str
+    run: Digest  #: of the run record whose loss curve the AI vote is computed from; empty where there is none
+    model: Digest  #: of the model that is proposed; empty where there is none
+    family: Name
 
 
 class ProposalMade(Decision, subject="governance.consensus.event.{proposal}.made"):
@@ -81,14 +84,14 @@ class VoteCounted(Decision, subject="governance.consensus.event.{proposal}.count
     """A ballot was counted: what it changed, or that it is advisory, or why it is void."""
 
     proposal: str
-    voter: str
+    voter: Name
     role: Role
     choice: Choice
-    reason: str
+    reason: Reason
     ballot_index: int  #: where the ballot stands in the log
     ballot_offset: int
     counts: Literal["counted", "advisory", "void"]
-    void_reason: str
+    void_reason: Line
     ai: Standing
     human: Standing
     state: ProposalState  #: after it
