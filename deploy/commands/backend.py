@@ -16,6 +16,7 @@ from shared.errors import ConfigFault, Exit, Fault
 from shared.files import private_folder
 
 LOCKS = ROOT / "requirements"
+APART = ("tinygrad", "hivemind")
 #: Says where a C compiler is, to what looks for one named clang: the wheel `ziglang` holds it.
 CLANG = '#!/bin/sh\nexec "{python}" -m ziglang clang "$@"\n'
 
@@ -24,6 +25,8 @@ def install(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Make the environment and install what the lock names; again, it brings it up to the lock."""
     backends, name = Backends(loaded.settings.home / "backends"), args.name
     lock = LOCKS / f"{name}.txt"
+    if name not in APART:
+        raise ConfigFault(f"there is no backend {name!r} to install; expected one of {', '.join(APART)}")
     if not lock.is_file():
         raise ConfigFault(f"there is no {lock}: backends are installed from a clone of the product")
     folder = backends.folder / name

@@ -108,12 +108,17 @@ def jobs(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
                     found[new.job] = (new, "pending", 0, "")
                 for moved, _ in decisions_in(verdict, JobMoved):
                     found[moved.job] = (found[moved.job][0], moved.state, moved.step, moved.reason)
-        for new, state, step, reason in reversed(found.values()):
-            told = {"job": new.job, "family": new.spec.family, "state": state, "step": step, "steps": new.spec.steps}
-            about = f"{new.job}  {new.spec.family:<12} {state:<10} {step:>5} of {new.spec.steps}  {reason}"
-            terminal.give(told | {"reason": reason, "by": new.by}, about)
-        if not found:
-            terminal.note("the log holds no job yet; `nimmerverse train submit` makes one")
+        rows = list(reversed(found.values()))
+        told = [
+            {"job": new.job, "family": new.spec.family, "state": state, "step": step, "steps": new.spec.steps}
+            | {"reason": reason, "by": new.by}
+            for new, state, step, reason in rows
+        ]
+        lines = [
+            f"{new.job}  {new.spec.family:<12} {state:<10} {step:>5} of {new.spec.steps}  {reason}"
+            for new, state, step, reason in rows
+        ]
+        terminal.give({"jobs": told}, "\n".join(lines) or "the log holds no job yet; `train submit` makes one")
         return Exit.OK
 
     return finish(main())

@@ -233,7 +233,7 @@ MODELS: dict[str, Described | Group] = {
             "backend": Described(
                 "deploy.commands.backend:install",
                 "install a training backend in an environment of its own in the home",
-                (option("name", choices=("tinygrad", "hivemind"), help="which one"),),
+                (option("name", metavar="NAME", help="tinygrad or hivemind"),),
             ),
         },
     ),

@@ -182,6 +182,12 @@ def test_completion_names_every_command(shell: str, begun: Home) -> None:
 STORED = ROOT / "LICENSE"
 ANSWERS: dict[str, tuple[str, ...]] = {
     "train boundary": ("--from", "HOME/nothing"),
+    "train submit": ("line", "--dataset", "ab" * 32, "--steps", "5", "--exemption", "pilot"),
+    "train status": ("ab" * 16,),
+    "train cancel": ("ab" * 16,),
+    "train jobs": (),
+    "train reproduce": ("ab" * 16,),
+    "train backend": ("petals",),
     "boundary install": ("HOME/no.gguf",),
     "boundary evaluate": ("HOME/no.gguf", "--states", "1"),
     "boundary ask": ("battery=50",),
@@ -303,6 +309,11 @@ OBJECTIONS = {
     "policy status": Exit.REFUSED,
     "energy": Exit.REFUSED,
     "train boundary": Exit.CONFIG,  # nothing was trained there
+    "train submit": Exit.REFUSED,  # nobody hears it
+    "train status": Exit.REFUSED,
+    "train cancel": Exit.REFUSED,
+    "train reproduce": Exit.REFUSED,  # the log records no run
+    "train backend": Exit.CONFIG,  # there is none of this name
     "boundary install": Exit.CONFIG,  # there is no file
     "boundary evaluate": Exit.CONFIG,
     "boundary ask": Exit.REFUSED,  # nobody hears it
