@@ -7,6 +7,7 @@ given texts and says scores in millionths, `language` is given a context and a t
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -69,9 +70,8 @@ def _toxicity(model: bytes) -> Answering:
 
 
 def _language(model: bytes) -> Answering:
-    import xllamacpp
-
-    given: Any = xllamacpp.CommonParams()
+    engine: Any = importlib.import_module("xllamacpp")
+    given = engine.CommonParams()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.gguf"
         path.write_bytes(model)
@@ -79,7 +79,7 @@ def _language(model: bytes) -> Answering:
         given.n_ctx, given.n_parallel, given.n_gpu_layers = CONTEXT_TOKENS, 1, 0
         given.cpuparams.n_threads = given.cpuparams_batch.n_threads = 1
         given.verbosity, given.warmup, given.offline = -1, False, True
-        server: Any = xllamacpp.Server(given)
+        server = engine.Server(given)
         server.handle_completions({"prompt": "\n", "max_tokens": 1})
 
     async def answer(questions: list[str]) -> list[str]:
