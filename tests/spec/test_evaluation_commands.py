@@ -56,15 +56,15 @@ def test_a_file_becomes_a_dataset_and_is_read_again(home: Home, posts: Path) -> 
     assert "1 batches and 200 records are as they were" in home.held("dataset", "verify", "posts").out
     assert ["sound"] == [row["state"] for row in home.held("dataset", "list", "--json").documents][:1]
     changed = home.run(*words[:-1], "MIT", "--json")
-    assert (Exit.REFUSED, "D001") == (changed.code, changed.documents[0]["code"])
+    assert (Exit.REFUSED, "D001") == (changed.code, changed.documents[0]["kind"])
     nowhere = home.run("dataset", "verify", "nobody", "--json")
-    assert (Exit.REFUSED, "D002") == (nowhere.code, nowhere.documents[0]["code"])
+    assert (Exit.REFUSED, "D002") == (nowhere.code, nowhere.documents[0]["kind"])
 
 
 @pytest.mark.spec("ILL-06", "COL-10", "ILL-19")
 def test_a_model_is_measured_from_the_command_line(home: Home, posts: Path, tmp_path: Path) -> None:
     """A file is measured by a shipped suite and by a registered one, shown beside what is demanded, and drawn."""
-    training = Training(iter(made_up(200)), {}, 7)
+    training = Training(iter(made_up()), {}, 7)
     for _ in range(20):
         training.step()
     model = tmp_path / "toxicity.safetensors"
