@@ -73,11 +73,8 @@ def test_a_model_is_measured_from_the_command_line(home: Home, posts: Path, tmp_
     run = ("eval", "run", str(model), "--family", "toxicity", "--suite")
     by_frames = home.run(*run, SUITE, "--plot", str(plot), "--json")
     [found] = by_frames.documents
-    metrics = {metric["name"]: metric["ppm"] for metric in reversed(found["metrics"])}
-    assert {"quality", "bias", "hallucination"} <= metrics.keys()
-    demanded = metrics["quality"] >= 800_000 and metrics["bias"] < 250_000 and metrics["hallucination"] < 150_000
-    assert (Exit.OK if demanded else Exit.FAILED) == by_frames.code
-    assert ("promote" if demanded else "keep") == found["recommended"][0]["recommendation"]
+    assert ["hallucination"] == found["missing"], "it knows made-up words alone, and calls nothing toxic"
+    assert (Exit.FAILED, "keep") == (by_frames.code, found["recommended"][0]["recommendation"])
     assert "quality by frames 1" in plot.read_text()
     assert ET.fromstring(plot.read_text()).tag.endswith("svg")  # noqa: S314 - our own
     home.held("dataset", "register", str(posts), "--name", "measures")
@@ -86,6 +83,6 @@ def test_a_model_is_measured_from_the_command_line(home: Home, posts: Path, tmp_
     shown = home.run("eval", "show", found["model"])
     assert Exit.FAILED == shown.code
     assert "not measured: MISSING" in shown.out
-    assert "speaks for: keep, bias is not measured" in shown.out
+    assert "speaks for: keep, hallucination is not measured" in shown.out
     suites = home.held("eval", "suites").out
     assert all(word in suites for word in ("reflexes 1", SUITE, "measures"))
