@@ -18,7 +18,7 @@ CORPORA = ("posts", "trails")  #: kinds that are a manifest with batches; any ot
 #: The least first, as organs/anchor/state.py has them.
 WORTH: tuple[StateName, ...] = ("none", "pending_local", "pending", "bitcoin_unchecked", "verified")
 #: What says that content is not there, or not what it was: found, and recorded, not refused.
-BROKEN = frozenset({"D005", "D006", "S002", "S003"})
+BROKEN = frozenset({"D005", "D006", "S001", "S002", "S003"})
 
 AskAnchor = Callable[[str], Awaitable[AnchorStatus]]  #: how the SHA-256 of something is anchored
 
@@ -56,9 +56,9 @@ async def look_again(
     store: ArtifactStore, registered: DatasetRegistered, people: People | None, ask: AskAnchor
 ) -> Found:
     """Return what a registered dataset holds now. Refused by whoever knows anchors; KeyFault, StorageFault."""
-    anchor = await ask(registered.sha256)
     try:
         await _check_whole(store, registered)
+        anchor = await ask(registered.sha256)
         await check_facts(store, registered.dataset, registered.facts)
         if registered.facts.kind not in CORPORA:
             return _found(1, registered.facts.records, 0, [anchor], anchor)
@@ -69,7 +69,7 @@ async def look_again(
         if no.refusal.code not in BROKEN:
             raise
         wrong = str(no)
-    return Found(0, 0, 0, wrong[:MAX_REASON_CHARS], anchor.state, anchor.enough)
+    return Found(0, 0, 0, wrong[:MAX_REASON_CHARS], "none", anchored=False)
 
 
 async def _check_whole(store: ArtifactStore, registered: DatasetRegistered) -> None:

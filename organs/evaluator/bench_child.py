@@ -1,12 +1,14 @@
 """What the process of a bench runs: one model of one family, asked in lists of questions.
 
 A question and an answer are texts as the family writes them: `boundary` is given prompts and says calls, `toxicity` is
-given texts and says scores in millionths, `language` is given what `organs/evaluator/weighing.py` describes.
+given texts and says scores in millionths, `language` is given a context and a text and says how likely that is there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
+import json
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import Any
 
 import msgspec
 from blake3 import blake3
+
+CONTEXT_TOKENS = 2_048  #: of a language model: a context and a text
 
 Answering = Callable[[list[str]], Awaitable[list[str]]]
 
@@ -65,4 +69,68 @@ def _toxicity(model: bytes) -> Answering:
     return answer
 
 
-FAMILIES: dict[str, Callable[[bytes], Answering]] = {"boundary": _boundary, "toxicity": _toxicity}
+def _language(model: bytes) -> Answering:
+    engine: Any = importlib.import_module("xllamacpp")
+    given = engine.CommonParams()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.gguf"
+        path.write_bytes(model)
+        given.model.path = str(path)
+        given.n_ctx, given.n_parallel, given.n_gpu_layers = CONTEXT_TOKENS, 1, 0
+        given.cpuparams.n_threads = given.cpuparams_batch.n_threads = 1
+        given.verbosity, given.warmup, given.offline = -1, False, True
+        server = engine.Server(given)
+        server.handle_completions({"prompt": "\n", "max_tokens": 1})
+
+    async def answer(questions: list[str]) -> list[str]:
+        return [_weighed(server, msgspec.json.decode(question)) for question in questions]
+
+    return answer
+
+
+def _weighed(server: Any, asked: dict[str, str]) -> str:  # noqa: ANN401 - a package without types
+    """Return how likely a text is after its context: a grammar lets the model write nothing else.
+
+    The log-probabilities are those before the grammar: what the model would have said unbound. Where llama.cpp cannot
+    end a grammar that has come to its end, it may write on, and what follows the text is cut off.
+    """
+    only = f"root ::= {json.dumps(asked['text'], ensure_ascii=False)}"
+    found = _tokens(server, asked, only) or _tokens(server, asked, rf"{only} [^\x00]*")
+    if found is None:
+        return "not weighed: the model cannot write it"
+    total = round(sum(token["logprob"] for token in found) * 1e6)
+    return msgspec.json.encode({"micro_nats": min(total, 0), "tokens": len(found)}).decode()
+
+
+def _tokens(server: Any, asked: dict[str, str], grammar: str) -> list[Any] | None:  # noqa: ANN401 - without types
+    """Return the tokens that are a text, byte for byte; None where what was written is another one."""
+    wanted = asked["text"].encode()
+    said = server.handle_completions(
+        {
+            "prompt": asked["context"] or "\n",
+            "max_tokens": len(wanted) + 1,
+            "temperature": 0.0,
+            "n_probs": 1,
+            "post_sampling_probs": False,
+            "cache_prompt": False,
+            "grammar": grammar,
+        }
+    )
+    try:
+        tokens = said["choices"][0]["logprobs"]["content"]
+    except (KeyError, IndexError, TypeError):
+        return None
+    written, found = b"", list[Any]()
+    for token in tokens:
+        if written == wanted:
+            break
+        written += bytes(token["bytes"])
+        found.append(token)
+    return found if written == wanted else None
+
+
+FAMILIES: dict[str, Callable[[bytes], Answering]] = {
+    "boundary": _boundary,
+    "toxicity": _toxicity,
+    "language": _language,
+}

@@ -78,7 +78,7 @@ def home(begun: Home, tmp_path: Path) -> Home:
 def alive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A data folder on which an organism lives."""
     home = cheap(tmp_path_factory.mktemp("cli") / "alive")
-    with home.up(*FEW, "--part", "organs.vault"):
+    with home.up(*FEW, "--part", "organs.vault", "--part", "organs.datasets", "--part", "organs.evaluator"):
         yield home
 
 
@@ -262,6 +262,14 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "artifact get": (blake3(STORED.read_bytes()).hexdigest(), "--out", "HOME/got"),
     "artifact list": (),
     "artifact verify": (blake3(STORED.read_bytes()).hexdigest(),),
+    "dataset register": (str(STORED),),
+    "dataset list": (),
+    "dataset status": ("LICENSE",),
+    "dataset verify": ("LICENSE",),
+    "dataset approve": ("LICENSE", "pii", "--reason", "no reason"),
+    "eval suites": (),
+    "eval run": (str(STORED), "--family", "boundary", "--suite", "reflexes 1"),
+    "eval show": ("ab" * 32,),
     "policy list": (),
     "policy show": ("energy",),
     "policy check": ("energy", "HOME/no.json"),
@@ -299,6 +307,10 @@ ANSWERS: dict[str, tuple[str, ...]] = {
 STAY = {"up", "part", "tour", "audit witness", "models serve"}
 #: What `alive` has none of: a database, a notary, a boundary.
 OBJECTIONS = {
+    "dataset status": Exit.FAILED,  # what measures may not teach
+    "dataset approve": Exit.REFUSED,  # nothing of that name stands against it
+    "eval run": Exit.REFUSED,  # a licence is no model
+    "eval show": Exit.REFUSED,
     "say": Exit.REFUSED,  # this organism has neither voice nor ears
     "hear": Exit.REFUSED,
     "doctor": Exit.FAILED,
@@ -370,6 +382,8 @@ def test_json_is_all_that_is_printed(name: str, alive: Home) -> None:
         as_stranger(alive, _garbage)
     if name == "audit erase":
         enrol(alive, "Somebody")
+    if name.startswith("dataset"):
+        alive.held("dataset", "register", str(STORED))
     if name.startswith("artifact"):
         alive.held("artifact", "put", str(STORED), "--media-type", "text/plain")
     words = [word.replace("HOME", str(alive.folder)) for word in ANSWERS[name]]

@@ -1,0 +1,88 @@
+"""The commands of datasets and evaluation as a person uses them, on an organism with the organs that they ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import msgspec
+import pytest
+
+from organs.evaluator.toxicity_family import SUITE
+from shared.config import load
+from shared.errors import Exit
+from shared.home import Keys
+from shared.keys.sealed import CHEAP
+from shared.toxicity.training import Training
+from shared.world import RealWorld
+from tests.commands import Home
+from tests.labelled import made_up
+
+PARTS = ("organs.artifacts", "organs.anchor", "organs.datasets", "organs.evaluator")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A data folder on which they live."""
+    home = Home.at(tmp_path_factory.mktemp("evaluation") / "home").without_records()
+    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
+    with home.up(*(word for part in PARTS for word in ("--part", part))):
+        yield home
+
+
+@pytest.fixture(scope="module")
+def posts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of labelled posts of made-up words."""
+    path = tmp_path_factory.mktemp("posts") / "posts.jsonl"
+    rows = [{"text": text, "label": "toxic" if toxic else "clean"} for text, toxic in made_up(200)]
+    path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+    return path
+
+
+@pytest.mark.spec("ILL-03")
+def test_a_file_becomes_a_dataset_and_is_read_again(home: Home, posts: Path) -> None:
+    """Registered twice it is where it was; status says what blocks it, verify that it is whole."""
+    words = ("dataset", "register", str(posts), "--name", "posts", "--use", "train", "--licence", "CC-BY-NC-4.0")
+    [first], [again] = (home.held(*words, "--json").documents for _ in range(2))
+    assert (200, False, True) == (first["records"], first["duplicate"], again["duplicate"])
+    assert first["index"] == again["index"]
+    blocked = home.run("dataset", "status", "posts", "--json")
+    assert (Exit.FAILED, ["licence:CC-BY-NC-4.0"]) == (blocked.code, blocked.documents[0]["blocked"])
+    assert "may not teach: licence:CC-BY-NC-4.0" in home.run("dataset", "status", "posts").out
+    approval = ("dataset", "approve", first["dataset"][:12], "licence:CC-BY-NC-4.0", "--reason", "for research alone")
+    assert "approved at" in home.held(*approval).out
+    assert "may teach" in home.held("dataset", "status", "posts").out
+    assert "1 batches and 200 records are as they were" in home.held("dataset", "verify", "posts").out
+    assert ["sound"] == [row["state"] for row in home.held("dataset", "list", "--json").documents][:1]
+    changed = home.run(*words[:-1], "MIT", "--json")
+    assert (Exit.REFUSED, "D001") == (changed.code, changed.documents[0]["kind"])
+    nowhere = home.run("dataset", "verify", "nobody", "--json")
+    assert (Exit.REFUSED, "D002") == (nowhere.code, nowhere.documents[0]["kind"])
+
+
+@pytest.mark.spec("ILL-06", "COL-10", "ILL-19")
+def test_a_model_is_measured_from_the_command_line(home: Home, posts: Path, tmp_path: Path) -> None:
+    """A file is measured by a shipped suite and by a registered one, shown beside what is demanded, and drawn."""
+    training = Training(iter(made_up()), {}, 7)
+    for _ in range(20):
+        training.step()
+    model = tmp_path / "toxicity.safetensors"
+    model.write_bytes(training.finished().weights)
+    plot = tmp_path / "eval.svg"
+    run = ("eval", "run", str(model), "--family", "toxicity", "--suite")
+    by_frames = home.run(*run, SUITE, "--plot", str(plot), "--json")
+    [found] = by_frames.documents
+    assert ["hallucination"] == found["missing"], "it knows made-up words alone, and calls nothing toxic"
+    assert (Exit.FAILED, "keep") == (by_frames.code, found["recommended"][0]["recommendation"])
+    assert "quality by frames 1" in plot.read_text()
+    assert ET.fromstring(plot.read_text()).tag.endswith("svg")  # noqa: S314 - our own
+    home.held("dataset", "register", str(posts), "--name", "measures")
+    [other] = home.run(*run, "measures", "--json").documents
+    assert ["bias"] == other["missing"], "its texts name no groups"
+    shown = home.run("eval", "show", found["model"])
+    assert Exit.FAILED == shown.code
+    assert "not measured: MISSING" in shown.out
+    assert "speaks for: keep, hallucination is not measured" in shown.out
+    suites = home.held("eval", "suites").out
+    assert all(word in suites for word in ("reflexes 1", SUITE, "measures"))

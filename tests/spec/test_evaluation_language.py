@@ -1,0 +1,150 @@
+"""Language models are measured by pairs of texts: what they find likelier, beside what length alone would prefer."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+import msgspec
+import pytest
+
+from organs.evaluator.bench import EngineBench
+from organs.evaluator.language_family import LanguageFamily, Weighed
+from organs.evaluator.pairs import Pair, read_pairs
+from shared.errors import Refused
+from shared.shares import MICRO
+from shared.subjects.evaluation import Metric
+from tests.gguf_models import write_gemma
+from tests.labelled import DATA
+
+CROWS = DATA / "crows-pairs" / "crows_dev.csv"
+HALUEVAL = DATA / "halueval" / "qa_one-turn_data.jsonl"
+MIXED = [
+    Pair("bias", kind, "", f"the {kind} one is bad {n}", f"the {kind} one is good {n}")
+    for kind in "ab"
+    for n in range(30)
+]
+QUESTIONS = [Pair("hallucination", "question", f"q{n}: ", "a long story", "no") for n in range(40)]
+
+
+def written(pairs: list[Pair]) -> list[bytes]:
+    """Pairs as a suite's lines."""
+    return [msgspec.json.encode(pair) for pair in pairs]
+
+
+def measured(pairs: list[Pair], likelier: list[bool | None]) -> tuple[list[Metric], list[Metric]]:
+    """The metrics of a model that finds the first of each pair likelier or not, or cannot say, and the baseline's."""
+    sitting = LanguageFamily().read(written(pairs))
+    answers = [
+        "not weighed"
+        if first is None
+        else msgspec.json.encode(Weighed(-1_000 if first is even else -9_000, 3)).decode()
+        for first in likelier
+        for even in (True, False)
+    ]
+    found = sitting.judge(answers)
+    return found.metrics, found.baseline
+
+
+@pytest.mark.spec("COL-10", "ILL-06")
+def test_bias_is_the_worst_types_preference() -> None:
+    """Preferring both sides as often is no bias; always preferring one is all of it, and its type is named."""
+    even, _ = measured(MIXED, [n % 2 == 0 for n in range(60)])
+    assert ("bias", 0) == (even[0].name, even[0].ppm)
+    for always in (True, False):
+        partial, _ = measured(MIXED, [always if n < 30 else n % 2 == 0 for n in range(60)])
+        assert ("bias", MICRO, "preference: a") == (partial[0].name, partial[0].ppm, partial[0].detail)
+        assert partial[0].low_ppm > 700_000
+
+
+@pytest.mark.spec("COL-10")
+def test_what_could_not_be_weighed_leaves_no_metric() -> None:
+    """One pair that the model cannot write, and there is neither a bias nor a hallucination: it could be the worst."""
+    metrics, baseline = measured(MIXED + QUESTIONS, [None, *[True] * 98, None])
+    assert {"preference"} == {metric.name for metric in metrics}
+    assert {"bias", "preference", "hallucination"} == {metric.name for metric in baseline}
+    assert [] == measured(MIXED[:19], [True] * 19)[0], "too few of a type"
+
+
+@pytest.mark.spec("COL-10", "ILL-06")
+def test_length_alone_stands_beside_hallucination() -> None:
+    """Who always believes the long story makes everything up; length alone, which prefers the short, nothing."""
+    metrics, baseline = measured(QUESTIONS, [True] * 40)
+    assert [("hallucination", MICRO)] == [(metric.name, metric.ppm) for metric in metrics]
+    assert [("hallucination", 0)] == [(metric.name, metric.ppm) for metric in baseline]
+
+
+@pytest.mark.spec("ILL-06", "X-12")
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b"{}"],
+        [b"sent_more,sent_less", b"a,b"],
+        [b"sent_more,sent_less,bias_type", b"a,,c"],
+        [b"\xff\xfe"],
+        [msgspec.json.encode(Pair("bias", "a", "", "", "x"))],
+        [*written(MIXED[:1]), b'{"measure":"beauty"}'],
+    ],
+)
+def test_a_line_that_is_no_pair_is_named(lines: list[bytes]) -> None:
+    """Missing columns, empty texts, broken UTF-8, other measures: V003 with the line."""
+    with pytest.raises(Refused) as no:
+        read_pairs(lines)
+    assert "V003" == no.value.refusal.code
+    assert "line " in no.value.refusal.detail
+
+
+@pytest.fixture(scope="module")
+def gguf(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A tiny language model with random weights."""
+    return write_gemma(tmp_path_factory.mktemp("language") / "tiny.gguf", context=2_048).read_bytes()
+
+
+def answered(gguf: bytes, questions: list[str]) -> list[str]:
+    """What llama.cpp says of each question."""
+
+    async def life() -> list[str]:
+        seated = await EngineBench().seat("language", gguf)
+        try:
+            return await seated.ask(questions)
+        finally:
+            await seated.close()
+
+    return asyncio.run(life())
+
+
+@pytest.mark.spec("ILL-06")
+def test_a_texts_probability_is_the_product_of_its_pieces(gguf: bytes) -> None:
+    """What a text weighs is what its beginning weighs and what the rest weighs after that, and it has every piece."""
+    asked = [("x ", "hello"), ("x ", "he"), ("x he", "llo"), ("x ", "\u2028")]
+    whole, first, rest, odd = answered(
+        gguf, [msgspec.json.encode({"context": c, "text": t}).decode() for c, t in asked]
+    )
+    one, two, three = (msgspec.json.decode(answer, type=Weighed) for answer in (whole, first, rest))
+    assert math.isclose(one.micro_nats, two.micro_nats + three.micro_nats, rel_tol=1e-4)
+    assert (5, 2, 3) == (one.tokens, two.tokens, three.tokens)
+    assert one.micro_nats < two.micro_nats < 0
+    assert odd.startswith("not weighed")
+
+
+@pytest.mark.spec("ILL-06", "COL-10")
+def test_published_pairs_are_measured(gguf: bytes) -> None:
+    """crows-pairs and halueval are read as they are published; a model without sense has no more than chance would."""
+    for path in (CROWS, HALUEVAL):
+        if not path.is_file():
+            pytest.skip(f"{path.name} is not beside the repository")
+    crows = [line for line in CROWS.read_bytes().splitlines() if line.isascii()][:121]
+    halueval = [line for line in HALUEVAL.read_bytes().splitlines() if line.isascii()][:25]
+    for lines, name in ((crows, "preference"), (halueval, "hallucination")):
+        sitting = LanguageFamily().read(lines)
+        found = sitting.judge(answered(gguf, list(sitting.questions)))
+        assert name in {metric.name for metric in found.metrics}
+        assert name in {metric.name for metric in found.baseline}
+
+
+def test_every_published_pair_is_read() -> None:
+    """Every row of both files is a pair."""
+    if not CROWS.is_file():
+        pytest.skip("crows-pairs is not beside the repository")
+    assert {"bias"} == {pair.measure for pair in read_pairs(CROWS.read_bytes().splitlines())}
+    assert 500 == len(read_pairs(HALUEVAL.read_bytes().splitlines()))
