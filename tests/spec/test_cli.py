@@ -277,6 +277,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "registry manifest": ("boundary", "1", "--to", "prod"),
     "registry lineage": ("ab" * 32,),
     "registry forward": ("p1",),
+    "registry verify": (),
     "registry taught-by": ("ab" * 16,),
     "promote": ("boundary", "1", "--to", "prod"),
     "rollback": ("boundary", "--from", "prod", "--reason", "why"),
