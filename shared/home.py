@@ -22,6 +22,7 @@ from shared.keys import MODERATE, Cost, Keyring, LocalSigner, ProxiedKey, Signer
 from shared.settings import Settings
 from shared.world import World
 
+OWNED = "."  #: in the name of a key that is its owner's alone: no part speaks with it, the log never introduces it
 CLOCK_STEP_S = 60.0  #: how far the machine's clock may be set between a process's start and a look at it, s
 
 
@@ -77,8 +78,21 @@ class Keys:
         return self.ring.commit_rotation(name, self.entropy)
 
     def names(self) -> list[str]:
-        """Return the names of all keys: those of the keyring, and those the settings place elsewhere."""
-        return sorted({*self.ring.names(), *self.settings.keys_on_token, *self.proxied})
+        """Return the names of the parts' keys: those of the keyring, and those the settings place elsewhere."""
+        here = {name for name in self.ring.names() if OWNED not in name}
+        return sorted({*here, *self.settings.keys_on_token, *self.proxied})
+
+    def owned(self, kind: str, name: str, owner: str, *, make: bool) -> LocalSigner:
+        """Return a key that is its owner's alone, for instance of a mark; KeyFault where there is none to be made."""
+        full = f"{kind}{OWNED}{name}"
+        if full in self.ring.names():
+            return self.ring.signer(full)
+        if not make:
+            known = [
+                one.removeprefix(f"{kind}{OWNED}") for one in self.ring.names() if one.startswith(f"{kind}{OWNED}")
+            ]
+            raise KeyFault(f"this home holds no {kind} key {name}; it holds {', '.join(known) or 'none'}")
+        return self.ring.create_key(full, owner, kind, self.entropy)
 
     def check_here(self, name: str) -> None:
         """Raise KeyFault for a key on the token or behind the proxy: only its people can replace it there."""

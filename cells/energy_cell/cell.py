@@ -18,6 +18,7 @@ from shared.subjects.system import Tick
 from shared.world import SimWorld, World
 
 METER_BEATS = constant(5, "beats", "COL-16")
+LAST_S = constant(253_402_000_000, "s", "COL-16")  # a few days before the calendar ends with the year 9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class EnergyCell(Cell):
 
 def local_minute(at_ms: int, zone: tzinfo) -> int:
     """Return the minute of the site's own day, 0 to 1439; in autumn an hour of them comes twice."""
-    there = datetime.fromtimestamp(at_ms // 1_000, zone)
+    there = datetime.fromtimestamp(min(max(at_ms // 1_000, 0), LAST_S), zone)
     return 60 * there.hour + there.minute
 
 

@@ -51,9 +51,9 @@ def put(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Store a file and have it registered; the content is there, whole and on disk, before anyone is asked."""
 
     async def main() -> Exit:
-        store = await _store(loaded)
+        store = await the_store(loaded)
         size = _size(args.file)
-        artifact = await store.put(_shown(_read(args.file), size, args.file.name, terminal), args.media_type)
+        artifact = await store.put(_shown(pieces_of(args.file), size, args.file.name, terminal), args.media_type)
         about = (args.holds, args.name or args.file.name, args.made_by or OPERATOR, args.parent)
         async with operator(loaded, terminal.note) as bus:
             answer = await bus.request(RegisterArtifact(artifact.blake3, *about), _patience_s(artifact.size))
@@ -66,7 +66,7 @@ def get(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Write a content to a file, which appears only when every byte is verified, or to standard output."""
 
     async def main() -> Exit:
-        store = await _store(loaded)
+        store = await the_store(loaded)
         known = await store.stat(args.digest)
         content = _shown(store.open(args.digest), known.size, args.digest[:16], terminal)
         if args.out == "-":
@@ -119,7 +119,7 @@ def archive(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Take an artifact out of use; the log keeps the reason, and the digest remains provable."""
 
     async def main() -> Exit:
-        known = await (await _store(loaded)).stat(args.digest)
+        known = await (await the_store(loaded)).stat(args.digest)
         async with operator(loaded, terminal.note) as bus:
             answer = await bus.request(ArchiveArtifact(args.digest, args.reason), _patience_s(known.size))
         return _decided(answer, {"blake3": args.digest}, "archived", terminal)
@@ -127,7 +127,8 @@ def archive(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     return finish(main())
 
 
-async def _store(loaded: Loaded) -> ArtifactStore:
+async def the_store(loaded: Loaded) -> ArtifactStore:
+    """Return the store that the settings choose, ready to be used."""
     store = store_of(loaded.settings, RealWorld(loaded.settings.env))
     await store.prepare()
     return store
@@ -149,7 +150,7 @@ async def _all(
     loaded: Loaded, terminal: Terminal, *, whole: bool, only: str | None = None
 ) -> list[tuple[str, Known, Finding]]:
     """Return each digest that the store or the log knows, with what both say of it, in order."""
-    store = await _store(loaded)
+    store = await the_store(loaded)
     async with operator(loaded, terminal.note) as bus:
         registered = await _registered(bus)
     stored = [digest async for digest in store.list()]
@@ -204,7 +205,8 @@ def _size(path: Path) -> int:
     return path.stat().st_size
 
 
-async def _read(path: Path) -> AsyncIterator[bytes]:
+async def pieces_of(path: Path) -> AsyncIterator[bytes]:
+    """Yield a file's bytes."""
     with path.open("rb") as file:
         while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
             yield chunk

@@ -59,7 +59,7 @@ def test(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Hold expectations, one JSON object a line, against the policies; fails where one does not hold."""
     policies, wrong, count = _policies(args), 0, 0
     for file in args.files:
-        for number, line in enumerate(_text(file).splitlines(), 1):
+        for number, line in enumerate(text_of(file).splitlines(), 1):
             if not line.strip():
                 continue
             place, case = f"{file}:{number}", _case(file, number, line)
@@ -109,7 +109,7 @@ def _policies(args: Namespace) -> Policies:
     """Return the shipped policies, with the files that are given in the place of those of their names."""
     drafts: list[Path] = args.draft
     shipped = Policies.shipped()
-    return Policies({**shipped.texts, **{file.name: _text(str(file)) for file in drafts}}) if drafts else shipped
+    return Policies({**shipped.texts, **{file.name: text_of(str(file)) for file in drafts}}) if drafts else shipped
 
 
 def _full(package: str) -> str:
@@ -127,12 +127,13 @@ def _case(file: str, number: int, line: str) -> Case:
 
 def _read(file: str) -> dict[str, object]:
     try:
-        return msgspec.json.decode(_text(file), type=dict[str, object])
+        return msgspec.json.decode(text_of(file), type=dict[str, object])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigFault(f"{file}: {error}; expected one JSON object") from None
 
 
-def _text(file: str) -> str:
+def text_of(file: str) -> str:
+    """Return a file's text, or standard input's for `-`. ConfigFault where there is none."""
     try:
         return sys.stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,7 +1,7 @@
 """What the code declares about its subjects: each class, who says it, who hears it, and which streams keep it.
 
 Nothing is written down here that a declaration already says; the one table, GROUND, is what no handler's annotation can
-say: the decisions of the identities that prepare the ground.
+say: the decisions of the identities that prepare the ground, and of people.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ GROUND = {
     "system.keys": "root",
     "system.keys.event.{scope}.rotated": "the part that holds the key",
     "system.steward": "steward",
+    "governance.ballots": "a person",
 }
 #: Decisions that every part folds before it judges anything else.
 FOLDED_BY_ALL = "system.keys."

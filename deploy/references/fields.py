@@ -13,6 +13,7 @@ from typing import get_origin
 import msgspec
 from msgspec import inspect as schema
 
+from shared.message import Message
 from shared.personal import is_personal
 
 _SIMPLE: dict[type[schema.Type], str] = {
@@ -43,7 +44,7 @@ def fields(cls: type[msgspec.Struct]) -> list[Field]:
 
 
 def structs(classes: Iterable[type[msgspec.Struct]]) -> list[type[msgspec.Struct]]:
-    """Return the plain structs that stand inside messages, by name."""
+    """Return the plain structs that stand inside messages, by name; a message inside another has its own place."""
     found: set[type[msgspec.Struct]] = set()
     waiting = [field.type for cls in classes for field in described(cls).fields]
     while waiting:
@@ -52,7 +53,7 @@ def structs(classes: Iterable[type[msgspec.Struct]]) -> list[type[msgspec.Struct
             found.add(_plain(node))
             waiting += [field.type for field in node.fields]
         waiting += _inside(node)
-    return sorted(found, key=lambda cls: cls.__name__)
+    return sorted((cls for cls in found if not issubclass(cls, Message)), key=lambda cls: cls.__name__)
 
 
 def words(node: schema.Type) -> str:

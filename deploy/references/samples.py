@@ -65,7 +65,8 @@ def _plain(node: schema.Type, name: str) -> object:
         case schema.IntType():
             return max(1, node.ge or 1)
         case schema.StrType():
-            return _TEXTS.get(name, name)
+            text = _TEXTS.get(name, name)
+            return text.ljust(node.min_length or 0, ".")[: node.max_length]
         case schema.BytesType():
             return b"bytes".ljust(node.min_length or 0)
         case _:

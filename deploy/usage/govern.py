@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 from deploy.usage.described import Described, Group, option
-from deploy.usage.values import count
+from deploy.usage.values import count, share
+from shared.subjects.policy import Effect, PolicyState
 
+EFFECTS = tuple(effect for effect in get_args(Effect) if effect != "allow")
+STATES = get_args(PolicyState)
 _POLICY = "deploy.commands.policy"
 _DRAFT = option(
     "--draft",
@@ -16,6 +20,8 @@ _DRAFT = option(
     metavar="FILE.rego",
     help="in the place of the shipped file of that name (repeat it)",
 )
+_LIFE = "deploy.commands.policy_life"
+_NAME = option("name", help="of an added policy")
 _PACKAGE = option("package", help="promotion, training, energy …; see `policy list`")
 
 GOVERN: dict[str, Described | Group] = {
@@ -35,6 +41,35 @@ GOVERN: dict[str, Described | Group] = {
                 (option("files", nargs="+", metavar="FILE.jsonl", help="one expectation a line"), _DRAFT),
             ),
             "digest": Described(f"{_POLICY}:digest", "print the digest that decisions carry", (_DRAFT,)),
+            "draft": Described(
+                f"{_LIFE}:draft",
+                "add a policy of your own, package nimmerverse.added.NAME; nobody asks a draft",
+                (
+                    _NAME,
+                    option("file", type=Path, metavar="FILE.rego", help="its text"),
+                    option("--effect", choices=EFFECTS, default="deny", help="on what it does not allow (deny)"),
+                ),
+            ),
+            "move": Described(
+                f"{_LIFE}:move",
+                "move an added policy on in its life, or back to draft",
+                (
+                    _NAME,
+                    option("state", choices=STATES, help="draft, simulating, canary, active, deprecated"),
+                    option("--share", type=share, default=0.0, metavar="S", help="of a canary, below 1: 0.05"),
+                    option("--reason", required=True, help="why"),
+                ),
+            ),
+            "ask": Described(
+                f"{_LIFE}:ask",
+                "ask an added policy about a request; fails where its effect is not to allow it",
+                (
+                    _NAME,
+                    option("request", help="the request's id, by which a canary draws"),
+                    option("given", metavar="INPUT.json", help="the input, or - for standard input"),
+                ),
+            ),
+            "status": Described(f"{_LIFE}:status", "show where an added policy stands", (_NAME,)),
         },
     ),
     "energy": Described(

@@ -13,6 +13,8 @@ _CATALOGUE = option(
 )
 _MODELS = "deploy.commands.models"
 _MODEL = option("name", metavar="NAME[:TAG]", help="the model; the tag is `latest` where none is given")
+_MARK = "deploy.commands.watermark"
+_MARK_KEY = option("--key-name", default="owner", metavar="NAME", help="the mark's key in this home (default: owner)")
 _BOUNDARY = "deploy.commands.boundary"
 _EYES = "deploy.commands.eyes"
 _JOBS = "deploy.commands.jobs"
@@ -44,6 +46,26 @@ MODELS: dict[str, Described | Group] = {
             "serve": Described(
                 f"{_MODELS}:serve",
                 "answer as Ollama does, without a bus, until Ctrl-C",
+            ),
+            "mark": Described(
+                f"{_MARK}:mark",
+                "write an owner's mark into weights, by a secret key that is made on first use",
+                (
+                    option("file", type=Path, metavar="WEIGHTS", help="a safetensors file"),
+                    option("--out", type=Path, required=True, metavar="FILE", help="the marked weights"),
+                    option(
+                        "--gguf",
+                        type=Path,
+                        metavar="FILE",
+                        help="the boundary model of these weights too, by the record.json beside WEIGHTS",
+                    ),
+                    _MARK_KEY,
+                ),
+            ),
+            "check-mark": Described(
+                f"{_MARK}:check_mark",
+                "look for an owner's mark in weights; 7 where it is not there",
+                (option("file", type=Path, metavar="WEIGHTS", help="a safetensors or GGUF file"), _MARK_KEY),
             ),
         },
     ),

@@ -8,6 +8,8 @@ from deploy.usage.described import Described, Group, option
 from deploy.usage.values import count, share
 
 _INGEST = "deploy.commands.ingest"
+_DATASET = "deploy.commands.dataset"
+_NAMED = option("dataset", metavar="DATASET", help="its digest, eight or more digits of it, or its name")
 
 PROVENANCE: dict[str, Described | Group] = {
     "ingest": Described(
@@ -32,6 +34,42 @@ PROVENANCE: dict[str, Described | Group] = {
     "dataset": Group(
         "what may teach a model",
         {
+            "register": Described(
+                f"{_DATASET}:register",
+                "put a file with one record a line into the store, and register it",
+                (
+                    option("file", type=Path, metavar="FILE", help="pairs, labelled texts, trails: one a line"),
+                    option("--kind", default="pairs", metavar="KIND", help="what a line is: pairs, suite (pairs)"),
+                    option(
+                        "--use", choices=("train", "evaluate"), default="evaluate", help="what it is for (evaluate)"
+                    ),
+                    option("--name", metavar="NAME", help="what it is called (default: the file's name)"),
+                    option("--licence", default="unknown", metavar="SPDX", help="under which it may be used (unknown)"),
+                    option(
+                        "--restriction", action="append", default=[], metavar="NAME", help="no-training (repeat it)"
+                    ),
+                    option("--pii", choices=("none", "in_the_open"), default="none", help="are persons in it (none)"),
+                ),
+            ),
+            "list": Described(f"{_DATASET}:listed", "list what is registered"),
+            "status": Described(
+                f"{_DATASET}:status", "say what is known of it; fails where it may not teach", (_NAMED,)
+            ),
+            "verify": Described(
+                f"{_DATASET}:verify",
+                "have it read again, whole: every leaf, every root, every anchor",
+                (_NAMED, option("--purpose", default="", metavar="FAMILY", help="the model family that asks for it")),
+            ),
+            "approve": Described(
+                f"{_DATASET}:approve",
+                "approve what stands against it, by name",
+                (
+                    _NAMED,
+                    option("concern", nargs="+", metavar="CONCERN", help="pii, licence:NAME, restriction:NAME"),
+                    option("--by", metavar="NAME", help="who approves (default: operator)"),
+                    option("--reason", required=True, metavar="TEXT", help="why it may teach in spite of that"),
+                ),
+            ),
             "prove": Described(
                 f"{_INGEST}:prove",
                 "write the proof that a post stands in a dataset",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from deploy.usage.described import Described, Group, option
+from deploy.usage.exports import EXPORT
 from deploy.usage.values import fingerprint
 from shared.subjects.registry import Target
 
@@ -73,6 +74,7 @@ REGISTRY: dict[str, Described | Group] = {
                     ),
                 ),
             ),
+            **EXPORT,
         },
     ),
     "promote": Described(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from deploy.usage.admin import ADMIN
 from deploy.usage.audit import AUDIT
 from deploy.usage.described import Described, Group
+from deploy.usage.evaluation import EVALUATION
 from deploy.usage.govern import GOVERN
 from deploy.usage.governance import GOVERNANCE
 from deploy.usage.keep import KEEP
@@ -21,6 +22,7 @@ COMMANDS: dict[str, Described | Group] = {
     **KEEP,
     **PROVENANCE,
     **MODELS,
+    **EVALUATION,
     **GOVERN,
     **GOVERNANCE,
     **REGISTRY,

@@ -19,7 +19,7 @@ from shared.subjects.datasets import DatasetApproved, DatasetRegistered, Dataset
 from shared.subjects.evaluation import Evaluated
 from shared.subjects.training import RunRecorded
 
-READ_AT_ONCE = constant(500, "entries", "X-12")
+EVIDENCE_AT_ONCE = constant(500, "entries", "X-12")
 
 D = TypeVar("D")
 
@@ -50,7 +50,7 @@ class Evidence:
     async def catch_up(self, log: JudgedLog, until: int | None = None) -> None:
         """Read the log on, up to an index and no further, or to its end."""
         while until is None or self.next <= until:
-            limit = READ_AT_ONCE if until is None else min(READ_AT_ONCE, until - self.next + 1)
+            limit = EVIDENCE_AT_ONCE if until is None else min(EVIDENCE_AT_ONCE, until - self.next + 1)
             verdicts = await log.judged(self.next, limit)
             if not verdicts:
                 return

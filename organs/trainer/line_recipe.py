@@ -7,22 +7,19 @@ from the seed, and moves slope and height against the gradient.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load, save
 
+from organs.trainer.points import batch_at, curve_of, pairs_of
 from organs.trainer.recipes import Given, Left, Teller
-from organs.trainer.records import texts
 from shared.checkpoints import note_of
-from shared.errors import Refusal, Refused
+from shared.errors import Refusal
 from shared.files import write_private
 from shared.subjects.training import JobSpec
 from shared.training.jobs import BATCH, KEEP_EVERY, LEARNING_RATE, PPM
 
 WEIGHTS = "weights.safetensors"
-POINTS = 40  #: of a recorded curve
 _NOTE = "line"
 
 
@@ -34,7 +31,7 @@ class LineRecipe:
     kinds = ("pairs",)
     backends = ("torch",)
     parallel = "replicas"
-    sources = ("organs/trainer/line_recipe.py", "organs/trainer/records.py")
+    sources = ("organs/trainer/line_recipe.py", "organs/trainer/points.py", "organs/trainer/records.py")
 
     def check(self, spec: JobSpec) -> Refusal | None:
         """Refuse T003 what it has no use for."""
@@ -46,12 +43,12 @@ class LineRecipe:
     def run(self, given: Given, tell: Teller) -> Left:
         """Train, from the beginning or from a checkpoint."""
         spec = given.spec
-        pairs = list(_pairs(given.data, spec))
+        pairs = pairs_of(given.data, spec)
         rate = spec.hyperparameters.get(LEARNING_RATE, PPM // 100) / PPM
         size = spec.hyperparameters.get(BATCH, 8)
         slope, height, first, losses = _begun(given.begun)
         for step in range(first, spec.steps):
-            chosen = _batch(pairs, step, size, spec.seed)
+            chosen = batch_at(pairs, step, size, spec.seed).astype(float).tolist()
             errors = [slope * x + height - y for x, y in chosen]
             slope -= rate * 2 * sum(error * x for error, (x, _) in zip(errors, chosen, strict=True)) / len(chosen)
             height -= rate * 2 * sum(errors) / len(chosen)
@@ -60,23 +57,7 @@ class LineRecipe:
             if tell.due(step + 1):
                 tell.keep(step + 1, _checkpoint(slope, height, step + 1, losses))
         write_private(given.out / WEIGHTS, _checkpoint(slope, height, spec.steps, losses))
-        return Left(WEIGHTS, WEIGHTS, "application/octet-stream", _curve(losses), 2, {"pairs": len(pairs)})
-
-
-def _pairs(data: Path, spec: JobSpec) -> Iterator[tuple[float, float]]:
-    for text in texts(data, spec):
-        try:
-            x, y = map(float, text.split())
-        except ValueError:
-            raise Refused(Refusal("T006", f"found {text[:80]!r} for a pair, expected two numbers")) from None
-        yield x, y
-
-
-def _batch(pairs: list[tuple[float, float]], step: int, size: int, seed: int) -> list[tuple[float, float]]:
-    per_epoch = max(len(pairs) // size, 1)
-    epoch, place = divmod(step, per_epoch)
-    order = np.random.default_rng([seed, epoch]).permutation(len(pairs))
-    return [pairs[index] for index in order[place * size : (place + 1) * size]]
+        return Left(WEIGHTS, WEIGHTS, "application/octet-stream", curve_of(losses), 2, {"pairs": len(pairs)})
 
 
 def _checkpoint(slope: float, height: float, step: int, losses: list[float]) -> bytes:
@@ -89,12 +70,6 @@ def _begun(raw: bytes | None) -> tuple[float, float, int, list[float]]:
     note = json.loads(note_of(raw, _NOTE))
     slope, height = (float(number) for number in load(raw)["line"])
     return slope, height, int(note["step"]), list(note["losses"])
-
-
-def _curve(losses: list[float]) -> tuple[tuple[int, int], ...]:
-    every = max(len(losses) // POINTS, 1)
-    ends = range(every, len(losses) + 1, every)
-    return tuple((end, round(sum(losses[end - every : end]) / every * PPM)) for end in ends)
 
 
 RECIPE = LineRecipe()

@@ -29,10 +29,10 @@ class Power:
         self.asking, self.site = asking, site
         self.turned = asyncio.Event()
 
-    async def window(self, job: str) -> PowerWindow:
-        """Return whether a job may compute now; where nobody knows, it may not."""
+    async def window(self, job: str, *, begins: bool = False) -> PowerWindow:
+        """Return whether a job may compute now; where nobody knows, it may not. A heavy one begins off-peak."""
         try:
-            answer = await self.asking.log.request(PowerWindowRequest(self.site, job))
+            answer = await self.asking.log.request(PowerWindowRequest(self.site, job, heavy=begins))
         except Unreachable:
             answer = Refusal("B006")
         if isinstance(answer, Refusal):
@@ -44,7 +44,7 @@ class Power:
         """Wait until a job may begin, and return the window that lets it. What it waits for stands in the log."""
         told = ""
         while True:
-            window = await self.window(job)
+            window = await self.window(job, begins=True)
             if window.allowed and window.scale_ppm:
                 return window
             if window.reason != told:

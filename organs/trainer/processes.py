@@ -141,12 +141,13 @@ class ProcessTeam:
             task.cancel()
         await asyncio.gather(*self._listening, return_exceptions=True)
         for child in self._children.values():
-            if child.returncode is None:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(child.pid, signal.SIGKILL)  # its own group: whatever it started goes too
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)  # its own group: whatever it started and left goes too
             await child.wait()
             assert child.stdin is not None
+            assert child.stdout is not None
             child.stdin.close()
+            await child.stdout.read()  # to its end, which closes the pipe
 
     async def _tell_all(self, told: bytes) -> None:
         for child in self._children.values():

@@ -27,6 +27,7 @@ BASE = "base.safetensors"
 RECIPES = {
     "boundary": "organs.trainer.boundary_recipe",
     "line": "organs.trainer.line_recipe",
+    "curve": "organs.trainer.curve_recipe",
     "toxicity": "organs.trainer.toxicity_recipe",
 }
 

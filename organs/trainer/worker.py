@@ -143,7 +143,8 @@ def main() -> None:
     said = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # libraries may print; only frames go out
     begin = read_begin(sys.stdin.buffer.readline())
-    die_with(begin.parent)
+    if begin.spec.backend != "hivemind":  # its processes do not end with this one: the whole group does, in `_listen`
+        die_with(begin.parent)
     worker = Worker(begin, said, RealWorld("worker"))
     signal.signal(signal.SIGTERM, worker.stop)
     threading.Thread(target=_listen, args=(worker,), daemon=True).start()
@@ -180,7 +181,9 @@ def _listen(worker: Worker) -> None:
                 worker.agreed(told.step)
             case Stop():
                 worker.stop()
-    os._exit(1)
+    os.killpg(
+        0, signal.SIGKILL
+    )  # the trainer is gone: the group is this worker's own, and whatever it started goes too
 
 
 if __name__ == "__main__":

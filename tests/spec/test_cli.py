@@ -228,6 +228,9 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "models rm": ("mind",),
     "models ps": (),
     "models bench": ("mind",),
+    "models mark": (str(STORED), "--out", "HOME/marked"),
+    "models check-mark": (str(STORED),),
+    "registry export": ("boundary", "ab" * 32, "HOME/exported"),
     "config": (),
     "sim": ("--seed", "7", "--minutes", "0.1"),
     "crawl": ("--seed", "7", "--minutes", "0.1"),
@@ -256,6 +259,10 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "policy check": ("energy", "HOME/no.json"),
     "policy test": ("tests/spec/well_judged.jsonl",),
     "policy digest": (),
+    "policy draft": ("quiet", "HOME/no.rego"),
+    "policy move": ("quiet", "simulating", "--reason", "to look"),
+    "policy ask": ("quiet", "r", "HOME/no.json"),
+    "policy status": ("quiet",),
     "energy": ("--play", "HOME/no.csv"),
     "artifact archive": (blake3(STORED.read_bytes()).hexdigest(), "--reason", "it was a test"),
     "people add": ("ada", "--role", "human"),
@@ -289,6 +296,10 @@ OBJECTIONS = {
     "hear": Exit.REFUSED,
     "doctor": Exit.FAILED,
     "policy check": Exit.CONFIG,
+    "policy draft": Exit.CONFIG,
+    "policy move": Exit.REFUSED,  # its nerve does not run
+    "policy ask": Exit.CONFIG,
+    "policy status": Exit.REFUSED,
     "energy": Exit.REFUSED,
     "train boundary": Exit.CONFIG,  # nothing was trained there
     "boundary install": Exit.CONFIG,  # there is no file
@@ -310,6 +321,8 @@ OBJECTIONS = {
     "models rm": Exit.CONFIG,
     "models ps": Exit.UNREACHABLE,
     "models bench": Exit.CONFIG,
+    "models mark": Exit.REFUSED,  # a licence has no weights
+    "models check-mark": Exit.KEY,  # nobody made a mark's key
     "people remove": Exit.REFUSED,  # nobody of this name was introduced
     "vote": Exit.KEY,  # nobody of this name has a key here
     "propose": Exit.REFUSED,  # the nerve does not run

@@ -147,6 +147,34 @@ def test_without_a_meter_the_command_fails(home: Home) -> None:
         assert (int(Exit.FAILED), True) == (done.code, "no job starts: NO_READING" in done.out)
 
 
+QUIET = """package nimmerverse.added.quiet
+import rego.v1
+rows := [data.nimmerverse.rows.at_most("noise", object.get(input, "noise", null), 40)]
+default allow := false
+allow if data.nimmerverse.rows.all_hold(rows)
+"""
+
+
+@pytest.mark.spec("ILL-08")
+def test_an_added_policy_is_led_from_draft_to_a_say(home: Home, tmp_path: Path) -> None:
+    """Drafted from a file, simulated, a canary of nearly everything: each step is decided, and jumps are refused."""
+    rules, loud = tmp_path / "quiet.rego", tmp_path / "loud.json"
+    rules.write_text(QUIET)
+    loud.write_text('{"noise": 41}')
+    with home.up("--part", "nerves.policy"):
+        assert "is a draft" in home.held("policy", "draft", "quiet", str(rules), "--effect", "quarantine").out
+        done = home.run("policy", "move", "quiet", "active", "--reason", "in a hurry")
+        assert (int(Exit.REFUSED), True) == (done.code, "Q005" in done.sentence)
+        home.held("policy", "move", "quiet", "simulating", "--reason", "to look")
+        assert "says quarantine, which is allow here" in home.held("policy", "ask", "quiet", "r", str(loud)).out
+        home.held("policy", "move", "quiet", "canary", "--share", "0.999999", "--reason", "to try")
+        done = home.run("policy", "ask", "quiet", "r", str(loud))
+        assert (int(Exit.FAILED), True) == (done.code, "noise: TOO_HIGH" in done.out)
+        assert "canary, 100.00 % of requests, effect quarantine, objected to 1 of its last 1" in (
+            home.held("policy", "status", "quiet").out
+        )
+
+
 def series(*reasons: WindowReason) -> list[Moment]:
     """A moment a minute."""
     return [Moment(n * MINUTE_MS, 1_000 * n, 1_000_000 - n, reason) for n, reason in enumerate(reasons)]
