@@ -6,6 +6,7 @@ from collections import defaultdict
 
 from shared.bus import Bus
 from shared.decisions import decisions_in
+from shared.envelope import Verdict
 from shared.errors import Refusal, Refused
 from shared.registry import Family, in_force
 from shared.registry.family import DECISIONS, RegistryDecision
@@ -26,10 +27,14 @@ class Known:
         """Read the log whole."""
         known = cls()
         async for verdict in bus.replay():
-            known.lineage.take(verdict)
-            for decision, at in decisions_in(verdict, *DECISIONS):
-                known.decisions[decision.family].append((decision, at.index))
+            known.take(verdict)
         return known
+
+    def take(self, verdict: Verdict) -> None:
+        """Take in what a judged entry says."""
+        self.lineage.take(verdict)
+        for decision, at in decisions_in(verdict, *DECISIONS):
+            self.decisions[decision.family].append((decision, at.index))
 
     def family(self, name: str, *, index: int | None = None, at_ms: int | None = None) -> Family:
         """Return a family as it is, or was. Refused N001."""

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from nerves.registry import RegistryNerve
 from shared.ballots import CLASSES
+from shared.codec import encode
 from shared.errors import Refusal
 from shared.message import Decision, registered
 from shared.registry import Family, manifest_of
@@ -109,7 +110,7 @@ class Lane:
             assert [] == self.nerve.decide_again(self.state, evidence, registered())
             return said
         decisions = [one for one in said if isinstance(one, Decision)]
-        assert len(decisions) == len(self.nerve.decide_again(self.state, evidence, registered()))
+        assert [encode(one) for one in decisions] == self.nerve.decide_again(self.state, evidence, registered())
         for decision in decisions:
             assert isinstance(decision, DECISIONS)
             self.state = self.nerve.evolve(self.state, decision)

@@ -10,18 +10,32 @@ from datetime import datetime
 import msgspec
 
 from deploy.attach import operator, reader
+from deploy.commands.audit import source_of
 from deploy.commands.task import finish
 from deploy.families import Known
 from deploy.promoting import registration
 from deploy.terminal import Terminal
 from nerves.registry.stating import stated
 from shared.artifacts import ArtifactStore, store_of
+<<<<<<< HEAD
+=======
+from shared.audit import Options
+from shared.audit import verify as verify_log
+from shared.bus import Bus
+>>>>>>> registry
 from shared.config import Loaded
 from shared.corpus import Line, prove
 from shared.errors import ConfigFault, Exit, Refusal, Refused
+from shared.policy import Policies
 from shared.registry.family import TARGETS
 from shared.registry.holding import Held, holding, teaching
 from shared.registry.lineage import Lineage, Node, Taught
+<<<<<<< HEAD
+=======
+from shared.registry.rejudging import rejudged
+from shared.subjects.artifacts import ArtifactRegistered
+from shared.subjects.registry import ModelFacts, RegisterModel
+>>>>>>> registry
 from shared.subjects.system import Decided
 from shared.vault import people_of, vault_exists
 from shared.world import RealWorld
@@ -147,6 +161,27 @@ def taught_by(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             known = (await Known.read(bus)).lineage
         held = await _held(loaded, known, lambda line: line.person == person)
         return _taught(known, teaching(held), held, terminal)
+
+    return finish(main())
+
+
+def verify(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
+    """Check the log whole, and judge every promotion in it again from what was noted before it; 1 where one differs."""
+    known = Known()
+
+    async def main() -> Exit:
+        async with source_of(args.source, loaded) as log:
+            report = await verify_log(log, Options(take=known.take))
+        if not report.integrity.ok:
+            raise Refused(Refusal("B012", f"the log does not hold: {report.integrity.detail}"))
+        every = [one for name in sorted(known.decisions) for one in rejudged(known.decisions[name], Policies.shipped())]
+        for one in every:
+            said = f"{one.outcome:<9} {one.family} {one.model[:16]} at {one.target}, entry {one.index}: {one.verdict}"
+            terminal.give(msgspec.to_builtins(one), f"{said} {one.detail}".rstrip())
+        same = sum(one.verdict == "same" for one in every)
+        told = {"promotions": len(every), "same": same, "fingerprint": report.fingerprint}
+        terminal.give(told, f"{same} of {len(every)} promotions are judged the same again; the log holds")
+        return Exit.OK if same == len(every) else Exit.FAILED
 
     return finish(main())
 

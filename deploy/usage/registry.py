@@ -50,6 +50,11 @@ REGISTRY: dict[str, Described | Group] = {
                 "tell what signers sign for a promotion, and what stands against it",
                 (_FAMILY, _VERSION, _TO, _EMERGENCY, _PLOT),
             ),
+            "verify": Described(
+                f"{_REGISTRY}:verify",
+                "check the log whole and judge every promotion in it again; 1 where one comes out otherwise",
+                (option("source", type=Path, nargs="?", metavar="FOLDER|BUNDLE", help="a stored log (default: live)"),),
+            ),
             "lineage": Described(
                 f"{_REGISTRY}:lineage",
                 "walk from a model back to its runs, datasets, corpora and batches",

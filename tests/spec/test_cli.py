@@ -300,6 +300,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "registry manifest": ("boundary", "1", "--to", "prod"),
     "registry lineage": ("ab" * 32,),
     "registry forward": ("p1",),
+    "registry verify": (),
     "registry taught-by": ("ab" * 16,),
     "promote": ("boundary", "1", "--to", "prod"),
     "rollback": ("boundary", "--from", "prod", "--reason", "why"),
@@ -362,6 +363,7 @@ OBJECTIONS |= dict.fromkeys(
 )  # the log knows no model
 OBJECTIONS |= {
     "registry list": Exit.OK,
+    "registry verify": Exit.OK,
     "registry taught-by": Exit.OK,
     "promote": Exit.REFUSED,
     "rollback": Exit.REFUSED,

@@ -241,6 +241,8 @@ def test_a_model_is_promoted_from_the_command_line(tmp_path: Path) -> None:
         assert ("staging", "1") == (shown["status"], shown["facts"]["version"])
         [node] = home.held("registry", "lineage", MODEL, "--json").documents
         assert [DATASET, OTHER] == [one["name"] for one in node["came_from"][0]["came_from"]]
+        *judged, last = home.held("registry", "verify", "--json").documents
+        assert (["same", "same"], 2, 2) == ([one["verdict"] for one in judged], last["promotions"], last["same"])
         back = home.held("rollback", FAMILY, "--from", "staging", "--reason", "it drifted")
         assert "nothing is in force there now" in back.out
         [row] = home.held("registry", "list", "--json").documents

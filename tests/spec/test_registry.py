@@ -9,9 +9,12 @@ from msgspec.structs import replace
 
 from shared.errors import Refusal
 from shared.message import Message
+from shared.policy import Policies
 from shared.registry import in_force, status_of
+from shared.registry.rejudging import rejudged
 from shared.subjects.consensus import Role
 from shared.subjects.registry import (
+    EvidenceNoted,
     FamilyStated,
     FamilyStatus,
     ManifestStated,
@@ -426,6 +429,45 @@ def test_words_that_come_too_late_ratify_nothing() -> None:
     lane.now_ms += 48 * HOUR_MS + 1
     assert "signature" == lane.word("signer", "ler", lane.manifest()).evidence
     assert isinstance(lane.hear(TICK), ModelRolledBack)
+
+
+# The verifier
+
+
+@pytest.mark.spec("COL-11", "ILL-08")
+def test_every_promotion_is_judged_the_same_again() -> None:
+    """From the notes before them each promotion, blocked ones and emergencies too, comes out as the log says."""
+    policies = Policies.shipped()
+    for lane in (_emergency(), Lane()):
+        lane.promote(emergency=True)
+        lane.staged()
+        lane.promote()
+        lane.promote(SECOND)
+        found = list(rejudged(lane.decided, policies))
+        assert len(found) >= 2
+        assert {"same"} == {one.verdict for one in found}
+
+
+@pytest.mark.spec("COL-11", "ILL-08", "X-06")
+@pytest.mark.parametrize("change", ["note", "row", "manifest", "policy"])
+def test_a_promotion_that_its_notes_do_not_bear_is_found(change: str) -> None:
+    """A note left out, a row made to hold, another manifest: found, with what differs; other policies are named so."""
+    lane = Lane()
+    lane.staged()
+    made = lane.promote()
+    before = lane.decided[:-1]
+    verdict = "other"
+    match change:
+        case "note":
+            before = [one for one in before if not (isinstance(one[0], EvidenceNoted) and one[0].evidence == "power")]
+        case "row":
+            made = replace(made, judgement=replace(made.judgement, rows=made.judgement.rows[1:]))
+        case "manifest":
+            made = replace(made, manifest="0" * 64)
+        case _:
+            made, verdict = replace(made, judgement=replace(made.judgement, policy="0" * 64)), "other_policies"
+    last = list(rejudged([*before, (made, lane.index)], Policies.shipped()))[-1]
+    assert (verdict, True) == (last.verdict, bool(last.detail))
 
 
 # What was in force
