@@ -17,12 +17,8 @@ from deploy.promoting import registration
 from deploy.terminal import Terminal
 from nerves.registry.stating import stated
 from shared.artifacts import ArtifactStore, store_of
-<<<<<<< HEAD
-=======
 from shared.audit import Options
 from shared.audit import verify as verify_log
-from shared.bus import Bus
->>>>>>> registry
 from shared.config import Loaded
 from shared.corpus import Line, prove
 from shared.errors import ConfigFault, Exit, Refusal, Refused
@@ -30,12 +26,7 @@ from shared.policy import Policies
 from shared.registry.family import TARGETS
 from shared.registry.holding import Held, holding, teaching
 from shared.registry.lineage import Lineage, Node, Taught
-<<<<<<< HEAD
-=======
 from shared.registry.rejudging import rejudged
-from shared.subjects.artifacts import ArtifactRegistered
-from shared.subjects.registry import ModelFacts, RegisterModel
->>>>>>> registry
 from shared.subjects.system import Decided
 from shared.vault import people_of, vault_exists
 from shared.world import RealWorld
