@@ -113,7 +113,7 @@ def as_markdown(told: Card) -> bytes:
         f"Model `{told.model}`, {told.status}, {facts.size_bytes} bytes, SHA-256 `{facts.sha256}`.",
         f"Registered at ({told.place}) of the log `{told.log}`; `nimmerverse audit prove` proves each place here.",
         "",
-        f"* made by {_inline(facts.code) or 'code without a name'}, job `{_inline(facts.job)}`, run record `{facts.record}`",
+        f"* made by {_inline(facts.code) or 'unnamed code'}, job `{_inline(facts.job)}`, run record `{facts.record}`",
         f"* {'high risk' if facts.high_risk else 'not high risk'}",
         f"* owner's mark: {f'`{facts.watermark}`' if facts.watermark else 'none'}",
         *(f"* adapted from `{parent}`" for parent in facts.parents),
