@@ -134,7 +134,7 @@ def log_of_a_promotion() -> Log:
 
 
 async def said_again(ground: SimGround, log: Log) -> Bus:
-    """Say all of it on a log with keys of its own, each ballot by its voter, and return a bus that reads it."""
+    """Say all of it on a log with keys of its own, each ballot by its voter, and return a bus that read nothing yet."""
     founded, world = await Founded.on(ground), ground.world
     whole = (f"{ENV}.lifecycle.>", f"{ENV}.provenance.>", f"{ENV}.governance.consensus.>")
     desk = Bus(world, await ground.wire("desk"), "desk", "1", [await founded.introduce("desk", *whole)])
@@ -147,7 +147,7 @@ async def said_again(ground: SimGround, log: Log) -> Bus:
             await founded.register(decision.voter, signer.key_id, signer.public, *grants)
             bus = Bus(world, await ground.wire(decision.voter), decision.voter, "1", [signer])
         await bus.append(Draft(decision, new_id(world)))
-    return desk
+    return Bus(world, await ground.wire("reader"), "reader", "1", [])
 
 
 def _words() -> Iterator[tuple[str, LocalSigner, Choice]]:

@@ -64,11 +64,11 @@ async def read_story(bus: Bus, family: str, model: str) -> Story:
         if verdict.sealed is None:
             continue
         for decision, at in decisions_in(verdict, *HEARD):
-            key = bus.prefix.keys.keys.get(verdict.sealed.signatures[0].k)
+            key = (await bus.keys_until(at.index)).keys.get(verdict.sealed.signatures[0].k)
             if key is None:
                 raise LogFault(f"entry {at.index} was admitted, and its key is not among the log's")
             telling.hear(Said(decision, at, verdict.sealed.written_ms, key.public))
-    telling.log = bus.prefix.keys.fingerprint or ""
+    telling.log = (await bus.keys_until(0)).fingerprint or ""
     return telling.story(model)
 
 

@@ -113,7 +113,7 @@ def as_markdown(told: Card) -> bytes:
         f"Model `{told.model}`, {told.status}, {facts.size_bytes} bytes, SHA-256 `{facts.sha256}`.",
         f"Registered at ({told.place}) of the log `{told.log}`; `nimmerverse audit prove` proves each place here.",
         "",
-        f"* made by {_inline(facts.code)}, job `{_inline(facts.job)}`, run record `{facts.record}`",
+        f"* made by {_inline(facts.code) or 'unnamed code'}, job `{_inline(facts.job)}`, run record `{facts.record}`",
         f"* {'high risk' if facts.high_risk else 'not high risk'}",
         f"* owner's mark: {f'`{facts.watermark}`' if facts.watermark else 'none'}",
         *(f"* adapted from `{parent}`" for parent in facts.parents),
@@ -125,7 +125,6 @@ def as_markdown(told: Card) -> bytes:
         "## Measured",
         "",
         *_table(told),
-        "",
         *(f"* **{name} was not measured**" for name in told.missing),
         "",
         "## Decided",
@@ -159,6 +158,7 @@ def _table(told: Card) -> Iterator[str]:
             bounds = f"{_percent(metric.low_ppm)} to {_percent(metric.high_ppm)}"
             found = (_inline(one.suite), _inline(metric.name), _percent(metric.ppm), bounds, str(metric.examples))
             yield f"| {' | '.join((*found, beside.get(metric.name, '–'), one.place))} |"
+    yield ""
 
 
 def _promoted(one: InForce) -> Iterator[str]:

@@ -286,16 +286,16 @@ def test_a_story_is_read_from_a_log(files: dict[str, bytes]) -> None:
     """Out of a log with keys of its own come the same files, with the places and the voters' keys that it knows."""
 
     async def body(ground: SimGround) -> None:
-        desk = await said_again(ground, log_of_a_promotion())
-        story = await read_story(desk, FAMILY, MODEL)
+        reader = await said_again(ground, log_of_a_promotion())
+        story = await read_story(reader, FAMILY, MODEL)
         read = exported(story, WEIGHTS, ATTESTOR)
         assert files.keys() == read.keys()
-        assert desk.prefix.keys.fingerprint == story.log
+        assert (await reader.keys_until(0)).fingerprint == story.log
         manifest = json.loads(read["manifest-0.json"])
         assert blake3(manifest["text"].encode()).hexdigest() == manifest["manifest"]
         assert [ADA.public.hex(), BEN.public.hex()] == [one["public"] for one in manifest["signatures"]]
         with pytest.raises(Refused, match="N004"):
-            await read_story(desk, FAMILY, "0" * 64)
+            await read_story(reader, FAMILY, "0" * 64)
 
     play_sim(body)
 

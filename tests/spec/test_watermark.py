@@ -288,4 +288,5 @@ def test_marks_are_made_and_checked_at_the_command_line(tmp_path: Path, plain: b
     assert Exit.REFUSED == home.run("models", "check-mark", str(file), "--key-name", "ada").code
     other = home.run("models", "check-mark", str(out), "--key-name", "ben")
     assert (Exit.KEY, True) == (other.code, "it holds ada" in other.sentence)
-    assert "mark.ada" not in home.held("keys", "--json").out
+    [[shown]] = home.held("keys", "--json").documents
+    assert ("mark.ada", "mark") == (shown["name"], shown["purpose"])
