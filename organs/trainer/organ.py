@@ -7,7 +7,9 @@ it when the organ opens, so a trainer that was killed goes on where its workers 
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
+import weakref
 from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
@@ -81,7 +83,7 @@ class TrainerOrgan(Organ):
         self._carrying: dict[str, Carrying] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._seats = asyncio.Semaphore(AT_ONCE)
-        self._own: tempfile.TemporaryDirectory[str] | None = None
+        self._own: weakref.finalize[..., TrainerOrgan] | None = None  #: removes a folder made for this life
 
     @classmethod
     def build(cls, settings: Settings, world: World) -> TrainerOrgan:
@@ -96,7 +98,8 @@ class TrainerOrgan(Organ):
         return cls(world, "here", None, store=store, crew=SimCrew(world), materials=Materials(store, None))
 
     def again(self, world: SimWorld) -> TrainerOrgan:
-        return TrainerOrgan(world, self.site, self.folder, store=self.store, crew=self.crew, materials=self.materials)
+        folder = None if self._own is not None else self.folder  # what was made for one life ends with it
+        return TrainerOrgan(world, self.site, folder, store=self.store, crew=self.crew, materials=self.materials)
 
     def workers(self) -> Collection[int]:
         teams = [carrying.run.team for carrying in self._carrying.values() if carrying.run is not None]
@@ -106,8 +109,8 @@ class TrainerOrgan(Organ):
         """Read where every job stands, and go on with those that have not ended."""
         await self.store.prepare()
         if self.folder is None:
-            self._own = tempfile.TemporaryDirectory()
-            self.folder = Path(self._own.name)
+            self.folder = Path(tempfile.mkdtemp())
+            self._own = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         asking = Asking(log, self.world)
         self.power = Power(asking, self.site)
         permission = Permission(asking, self.crew, Policies.shipped(), log.env)
@@ -131,7 +134,7 @@ class TrainerOrgan(Organ):
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         await self.store.close()
         if self._own is not None:
-            self._own.cleanup()
+            self._own()
             self.folder, self._own = None, None
 
     async def on_submitted(self, submitted: JobSubmitted) -> None:

@@ -23,6 +23,7 @@ from shared.world import World
 
 FRAME_BYTES = constant(1_000_000, "bytes", "X-12")
 LAST_WORDS_BYTES = constant(2_000, "bytes", "X-12")
+LAST_WORDS_S = constant(1.0, "s", "ILL-02")  # for a pipe to end after its process did
 WORDS_WAITING = constant(1_000, "words", "X-12")
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV")
 LOOPBACK = "127.0.0.1"
@@ -109,6 +110,7 @@ class ProcessTeam:
         self._keys: dict[str, bytes] = {}
         self._words: asyncio.Queue[Word] = asyncio.Queue(WORDS_WAITING)
         self._listening: list[asyncio.Task[None]] = []
+        self._ears: list[asyncio.Task[str]] = []  #: on what the workers complain of
 
     @property
     def keys(self) -> Mapping[str, bytes]:
@@ -145,9 +147,13 @@ class ProcessTeam:
                 os.killpg(child.pid, signal.SIGKILL)  # its own group: whatever it started and left goes too
             await child.wait()
             assert child.stdin is not None
-            assert child.stdout is not None
             child.stdin.close()
-            await child.stdout.read()  # to its end, which closes the pipe
+            with contextlib.suppress(ConnectionError):
+                await child.stdin.wait_closed()
+        if self._ears:
+            await asyncio.wait(self._ears, timeout=LAST_WORDS_S)
+        for ear in self._ears:
+            ear.cancel()
 
     async def _tell_all(self, told: bytes) -> None:
         for child in self._children.values():
@@ -163,6 +169,7 @@ class ProcessTeam:
         """Hand on every word of a worker, and how it ended."""
         assert child.stdout is not None
         words = asyncio.get_running_loop().create_task(_last_words(child))
+        self._ears.append(words)
         try:
             while raw := await child.stdout.readline():
                 await self._words.put((name, read_said(raw)))

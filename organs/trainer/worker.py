@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import BinaryIO
@@ -142,12 +141,15 @@ def main() -> None:
     """Read what to do, and do it."""
     said = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # libraries may print; only frames go out
-    begin = read_begin(sys.stdin.buffer.readline())
-    if begin.spec.backend != "hivemind":  # its processes do not end with this one: the whole group does, in `_listen`
+    told = os.fdopen(
+        os.dup(0), "rb"
+    )  # a process that a library forks closes `sys.stdin`: no thread may be reading that
+    begin = read_begin(told.readline())
+    if begin.spec.backend != "hivemind":  # that leaves processes behind; `_listen` ends the whole group
         die_with(begin.parent)
     worker = Worker(begin, said, RealWorld("worker"))
     signal.signal(signal.SIGTERM, worker.stop)
-    threading.Thread(target=_listen, args=(worker,), daemon=True).start()
+    threading.Thread(target=_listen, args=(worker, told), daemon=True).start()
     with contextlib.suppress(Stopped):
         _run(worker)
     said.flush()
@@ -170,9 +172,9 @@ def _run(worker: Worker) -> None:
         worker.say(Failed("", f"{type(error).__name__}: {error}"))
 
 
-def _listen(worker: Worker) -> None:
+def _listen(worker: Worker, lines: BinaryIO) -> None:
     """Hear what the trainer says, until it is gone."""
-    for raw in sys.stdin.buffer:
+    for raw in lines:
         told: Told = read_told(raw)
         match told:
             case Paced():
