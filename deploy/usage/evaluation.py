@@ -19,7 +19,7 @@ EVALUATION: dict[str, Described | Group] = {
                 "measure a model by a suite; fails where what is demanded does not hold",
                 (
                     option("model", metavar="MODEL|FILE", help="its digest in the store, or a file to put there"),
-                    option("--family", required=True, metavar="FAMILY", help="boundary, toxicity; see `eval suites`"),
+                    option("--family", required=True, metavar="FAMILY", help="boundary, toxicity, language, answers"),
                     option("--suite", required=True, metavar="SUITE", help="its name, or a dataset of `dataset list`"),
                     _PLOT,
                 ),

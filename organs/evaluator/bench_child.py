@@ -69,6 +69,17 @@ def _toxicity(model: bytes) -> Answering:
     return answer
 
 
+def _answers(model: bytes) -> Answering:
+    recorded = {line["question"]: line["answer"] for line in map(msgspec.json.decode, model.splitlines())}
+    if not recorded:
+        raise ValueError("there is no answer in it")
+
+    async def answer(questions: list[str]) -> list[str]:
+        return [recorded[question] for question in questions]
+
+    return answer
+
+
 def _language(model: bytes) -> Answering:
     engine: Any = importlib.import_module("xllamacpp")
     given = engine.CommonParams()
@@ -133,4 +144,5 @@ FAMILIES: dict[str, Callable[[bytes], Answering]] = {
     "boundary": _boundary,
     "toxicity": _toxicity,
     "language": _language,
+    "answers": _answers,
 }

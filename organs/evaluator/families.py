@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from organs.evaluator.answers_family import AnswersFamily
 from organs.evaluator.boundary_family import BoundaryFamily
 from organs.evaluator.language_family import LanguageFamily
 from organs.evaluator.sitting import Family
@@ -13,4 +14,5 @@ FAMILIES: Mapping[str, Family] = {
     "boundary": BoundaryFamily(),
     "toxicity": ToxicityFamily(),
     "language": LanguageFamily(),
+    "answers": AnswersFamily(),
 }

@@ -8,6 +8,7 @@ import math
 import msgspec
 import pytest
 
+from organs.evaluator.answers_family import AnswersFamily
 from organs.evaluator.bench import EngineBench
 from organs.evaluator.language_family import LanguageFamily, Weighed
 from organs.evaluator.pairs import Pair, read_pairs
@@ -92,6 +93,39 @@ def test_a_line_that_is_no_pair_is_named(lines: list[bytes]) -> None:
         read_pairs(lines)
     assert "V003" == no.value.refusal.code
     assert "line " in no.value.refusal.detail
+
+
+@pytest.mark.spec("COL-10", "ILL-16")
+def test_an_answer_says_nothing_but_what_its_passage_holds() -> None:
+    """Quotes are borne out, also marked as quotes; a statement of one's own is made up, and no answer is one at all."""
+    passage = "A gate opens where several sources agree. It closes where they contradict."
+    rows = [{"question": f"q{n}", "passage": passage, "right": "sources agree"} for n in range(4)]
+    sitting = AnswersFamily().read([msgspec.json.encode(row) for row in rows])
+    quoted = "“A gate opens  where several sources agree.”\n— README.md, bytes 1 to 9"
+    found = sitting.judge([quoted, "It closes where they contradict.", f"{quoted}\nIt has a key.", ""])
+    values = {metric.name: (metric.ppm, metric.examples) for metric in found.metrics}
+    assert {"quality": (500_000, 4), "hallucination": (250_000, 4)} == values
+    assert [[], [], ["It has a key."], []] == [answer["made_up"] for answer in found.answers]
+    assert [(MICRO, 0)] == [tuple(metric.ppm for metric in found.baseline)]
+    with pytest.raises(Refused, match="line 1"):
+        AnswersFamily().read([b"{}"])
+
+
+@pytest.mark.spec("ILL-06", "X-07")
+def test_recorded_answers_are_asked_like_a_model() -> None:
+    """The answer to each question is the recorded one; a question that nobody answered leaves the suite unmeasured."""
+    raw = msgspec.json.encode({"question": "q", "answer": "a"})
+
+    async def life() -> None:
+        seated = await EngineBench().seat("answers", raw)
+        try:
+            assert ["a", "a"] == await seated.ask(["q", "q"])
+            with pytest.raises(Refused, match="V002"):
+                await seated.ask(["another"])
+        finally:
+            await seated.close()
+
+    asyncio.run(life())
 
 
 @pytest.fixture(scope="module")
