@@ -11,7 +11,7 @@ from shared.policy import Policies
 from shared.shares import MICRO
 from shared.subjects.evaluation import Evaluated, Metric
 
-WIDTH = constant(760, "px", "ILL-06")
+METRICS_WIDTH = constant(760, "px", "ILL-06")
 ROW = constant(26, "px", "ILL-06")
 LEFT = constant(300, "px", "ILL-06")
 RIGHT = constant(90, "px", "ILL-06")
@@ -58,7 +58,7 @@ def svg(evaluations: Sequence[Evaluated]) -> str:
     drawn = [part for place, (found, metric) in enumerate(rows) for part in _bar(place, found, metric)]
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-size="12">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {METRICS_WIDTH} {height}" font-size="12">',
             f"<title>{escape(title)}</title>",
             f'<text x="8" y="16">{escape(title)}: measured, with 95 % intervals; red: what is demanded</text>',
             *drawn,
@@ -79,7 +79,7 @@ def _line(metric: Metric, family: str, baseline: Metric | None) -> str:
 
 def _bar(place: int, found: Evaluated, metric: Metric) -> list[str]:
     top, middle = ROW * (place + 1), ROW * (place + 1) + ROW // 2
-    inside = WIDTH - LEFT - RIGHT
+    inside = METRICS_WIDTH - LEFT - RIGHT
 
     def at(ppm: int) -> float:
         return LEFT + inside * ppm / MICRO
@@ -93,5 +93,5 @@ def _bar(place: int, found: Evaluated, metric: Metric) -> list[str]:
         f'<rect x="{LEFT}" y="{top + 6}" width="{width}" height="{ROW - 12}" fill="{colour}"/>',
         f'<path d="M{at(metric.low_ppm):.1f} {middle}H{at(metric.high_ppm):.1f}" stroke="black" stroke-width="2"/>',
         f'<path d="M{at(limit):.1f} {top + 2}V{top + ROW - 2}" stroke="red" stroke-width="2"/>',
-        f'<text x="{WIDTH - RIGHT + 6}" y="{middle + 4}">{metric.ppm / 10_000:.2f} %</text>',
+        f'<text x="{METRICS_WIDTH - RIGHT + 6}" y="{middle + 4}">{metric.ppm / 10_000:.2f} %</text>',
     ]

@@ -19,7 +19,7 @@ from shared.world import within
 
 VERIFIED_S = constant(600.0, "s", "COL-10")  # a dataset is read whole
 NOTED_S = constant(10.0, "s", "COL-10")
-LOOK_S = constant(0.05, "s", "COL-10")
+NOTED_LOOK_S = constant(0.05, "s", "COL-10")
 
 Say = Callable[[str], None]
 
@@ -62,7 +62,7 @@ async def noted(bus: Bus, family: str, places: Sequence[tuple[int, int]]) -> boo
         while left:
             for verdict in await bus.follow(lane):
                 left -= {(note.index, note.offset) for note, _ in decisions_in(verdict, EvidenceNoted)}
-            await bus.world.sleep(LOOK_S)
+            await bus.world.sleep(NOTED_LOOK_S)
 
     try:
         await within(NOTED_S, all_noted())

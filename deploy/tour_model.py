@@ -60,12 +60,12 @@ from shared.world import RealWorld, World, new_id
 FAMILY, SUITE, TARGET = "boundary", "reflexes 1", "staging"
 YOU = constant("you", "person", "ZER-02")  #: whose key the tour makes in this home, and votes with
 TRAILS = constant(8_000, "trails", "NIM-14")
-STEPS = constant(800, "steps", "NIM-14")
+TOUR_STEPS = constant(800, "steps", "NIM-14")
 TOO_FEW_STEPS = constant(40, "steps", "COL-10")
 #: A small network: half a minute on one core, and well above what the gate demands.
 SMALL = {"width": 64, "inner": 128, "layers": 1, "heads": 4, "head": 16, "learning_rate_ppm": 8_000, "batch": 64}
 TRAIN_S = constant(900.0, "s", "ILL-02")
-WAIT_S = constant(60.0, "s", "X-07")
+VOTED_S = constant(60.0, "s", "X-07")
 LOOK_S = 0.1
 FIRST = "0"  #: the id of the first trail: the byte at which it begins
 PPM = 1_000_000
@@ -142,7 +142,7 @@ class Teacher:
 
     async def _train(self) -> str:
         """Have two workers train a model, and vote on every checkpoint of it."""
-        trained = await self._trained(STEPS)
+        trained = await self._trained(TOUR_STEPS)
         self.good, self.record = trained.model, trained.record
         quality = await self._measured(trained, "good")
         return (
@@ -219,7 +219,7 @@ class Teacher:
         """Propose the model; the AI votes from the loss curve that was recorded, and a person after it."""
         await self._introduced()
         proposal = f"tour-{self.good[:16]}"
-        training = TrainingData(FAMILY, STEPS, [self.trails], "torch", SMALL["learning_rate_ppm"], SMALL["batch"])
+        training = TrainingData(FAMILY, TOUR_STEPS, [self.trails], "torch", SMALL["learning_rate_ppm"], SMALL["batch"])
         summary = "Let the boundary's model, trained in the tour, be in force at staging"
         facts = ProposalFacts("the tour", summary, "", "upgrade", "low", training, self.record, self.good, FAMILY)
         answer = await self.bus.request(MakeProposal(proposal, facts, None))
@@ -261,20 +261,20 @@ class Teacher:
             hold(there, f"the registry did not note the signature at {receipt.index}")
 
     async def _stands(self, proposal: str, holds: Callable[[ProposalStated], bool], what: str) -> ProposalStated:
-        give_up = self.world.elapsed_s() + WAIT_S
+        give_up = self.world.elapsed_s() + VOTED_S
         while True:
             stated = await asked(self.bus, ProposalStatus(proposal), ProposalStated)
             if holds(stated):
                 return stated
             if self.world.elapsed_s() > give_up:
-                raise StepFailed(f"waited {WAIT_S:g} s for {what} on {proposal}")
+                raise StepFailed(f"waited {VOTED_S:g} s for {what} on {proposal}")
             await self.world.sleep(LOOK_S)
 
     # What is in force
 
     async def _load(self) -> str:
         """See the boundary speak with exactly the promoted digest."""
-        give_up = self.world.elapsed_s() + WAIT_S
+        give_up = self.world.elapsed_s() + VOTED_S
         stated = await asked(self.bus, BoundaryStatus(), BoundaryStated)
         while (stated.model, stated.state) != (self.good, "ready"):
             if self.world.elapsed_s() > give_up:

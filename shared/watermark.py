@@ -2,7 +2,7 @@
 
     of a weight    BLAKE3 XOF(key, tensor's name and shape) says which bit it bears, and with which sign
     of a bit       s = Σ sign · weight / (rms of its tensor · √n) over its n weights; the bit is whether s > 0
-    to embed       each weight of a bit moves by one share of its tensor's rms until s lies MARGIN on the bit's side
+    to embed       each weight of a bit moves by one share of its tensor's rms until s lies the margin on the bit's side
     to find        count the bits that are as the key says; by chance each is so with probability one half
 
 The signs are drawn by the key, so whatever the weights are, a key that did not mark them finds every bit right or
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.float64]
 
 MARK_BITS = constant(256, "bits", "ILL-14")
-MARGIN = constant(4.0, "standard deviations", "ILL-14")  # of what an unmarked model's bit is
+MARK_MARGIN = constant(4.0, "standard deviations", "ILL-14")  # of what an unmarked model's bit is
 PRESENT_BELOW = constant(1e-12, "probability", "ILL-14")  # that chance alone finds as many bits
 CARRIER_WEIGHTS = constant(1_024, "weights", "ILL-14")  # of the least tensor that bears any
 LEAST_WEIGHTS = constant(131_072, "weights", "ILL-14")  # of a model: in fewer, its answers would show it
@@ -107,7 +107,7 @@ def marked(raw: bytes, key: bytes) -> bytes:
     sums, counts = _sums((tensor for _, tensor in tensors), key)
     _enough(int(counts.sum()))
     wanted = np.where(_message(key), 1.0, -1.0)
-    missing = np.maximum(MARGIN - wanted * sums / np.sqrt(counts), 0.0)
+    missing = np.maximum(MARK_MARGIN - wanted * sums / np.sqrt(counts), 0.0)
     push = wanted * missing / np.sqrt(counts)
     out = bytearray(raw)
     for slot, tensor in tensors:

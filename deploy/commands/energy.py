@@ -34,7 +34,7 @@ from shared.subjects.energy import PowerWindow, PowerWindowDecided, PowerWindowR
 from shared.world import now_ms
 
 SHOWN_MS = constant(86_400_000, "ms", "COL-06")
-READINGS = constant(20_000, "readings", "COL-06")
+PLAYED_READINGS = constant(20_000, "readings", "COL-06")
 
 
 def energy(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -82,7 +82,7 @@ async def _day(bus: Bus, site: str, decisions: dict[tuple[int, int], PowerWindow
     for stream in await kept(bus, "traces", "energy_cell"):
         subject = SiteReading.pattern(bus.env)
         newest = await bus.wire.last(stream, subject)
-        start = max(0, newest.index - READINGS) if newest else 0
+        start = max(0, newest.index - PLAYED_READINGS) if newest else 0
         while entries := await bus.wire.read(stream, start, subject):
             readings += [decode(SiteReading, entry.raw) for entry in entries]
             start = entries[-1].index + 1

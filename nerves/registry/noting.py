@@ -33,7 +33,7 @@ Noted: TypeAlias = EvidenceNoted | Refusal | None
 
 HIGH = ("high", "critical")
 METRICS = constant(32, "metrics", "X-12")  # of one suite; others stay in the report
-NAME_CHARS = constant(256, "characters", "X-12")
+NOTE_NAME_CHARS = constant(256, "characters", "X-12")
 MS = 1_000
 
 
@@ -114,7 +114,7 @@ def _note(  # noqa: PLR0913, PLR0917 - each word of a note is its own fact
     parts: Sequence[str] = (),
 ) -> Noted:
     place = (at.index, at.offset)
-    note = EvidenceNoted(family, model, kind, name[:NAME_CHARS], digest, values, *place, now_ms, tuple(parts))
+    note = EvidenceNoted(family, model, kind, name[:NOTE_NAME_CHARS], digest, values, *place, now_ms, tuple(parts))
     try:
         return msgspec.convert(msgspec.to_builtins(note), EvidenceNoted)
     except msgspec.ValidationError as error:

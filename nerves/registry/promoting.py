@@ -29,7 +29,7 @@ from shared.subjects.registry import (
 
 Said: TypeAlias = RegistryDecision | FamilyStated | ManifestStated
 
-REASON_CHARS = constant(2_000, "characters", "X-12")
+PROMOTION_REASON_CHARS = constant(2_000, "characters", "X-12")
 NOBODY = "registry"  #: by whom what runs out is taken back
 UNRATIFIED = "UNRATIFIED: the emergency was not ratified in time"
 
@@ -81,7 +81,7 @@ class Gate:
                 replaces=there.model if there is not None else "",
                 emergency=emergency,
                 by=by,
-                reason=request.reason[:REASON_CHARS],
+                reason=request.reason[:PROMOTION_REASON_CHARS],
                 at_ms=now_ms,
                 ratify_by_ms=now_ms + terms.ratify_within_s * MS if emergency else 0,
                 ratify_signatures=terms.ratify_signatures if emergency else 0,
@@ -106,7 +106,7 @@ class Gate:
         there = state.at(request.target)
         if there is None:
             return Refusal("N005", f"nothing of {request.family[:80]!r} is in force at {request.target}")
-        reason = request.reason[:REASON_CHARS]
+        reason = request.reason[:PROMOTION_REASON_CHARS]
         return [_taken_back(state, request.family, request.target, there, reason, request.by, now_ms)]
 
     def expired(self, state: Family, now_ms: int) -> Iterator[ModelRolledBack]:

@@ -6,13 +6,13 @@ from shared.constant import constant
 from shared.registry import Family, status_of
 from shared.subjects.registry import Digest, EvidenceNoted, FamilyStated, ModelStated
 
-TOLD = constant(32, "versions", "X-12")
+VERSIONS_TOLD = constant(32, "versions", "X-12")
 NOTES_TOLD = constant(32, "notes", "X-12")  # of each version
 
 
 def stated(name: str, family: Family) -> FamilyStated:
     """Return a family's status; versions and notes newest first."""
-    models = [_model(family, model) for model in [*family.models][: -TOLD - 1 : -1]]
+    models = [_model(family, model) for model in [*family.models][: -VERSIONS_TOLD - 1 : -1]]
     staging, prod = family.at("staging"), family.at("prod")
     return FamilyStated(name, models, staging.model if staging else "", prod.model if prod else "")
 

@@ -36,7 +36,7 @@ from shared.subjects.training import (
     SubmitJob,
     WorkersRegistered,
 )
-from shared.training.jobs import ATTEMPTS, ENDED, MOVES, REASON_CHARS, check_spec, job_of
+from shared.training.jobs import ENDED, JOB_ATTEMPTS, JOB_REASON_CHARS, MOVES, check_spec, job_of
 from shared.training.votes import Tally, count
 
 Running: TypeAlias = MoveJob | CancelJob | RegisterWorkers | CountVotes | RecordRun
@@ -87,7 +87,7 @@ def _went_on(state: Job, spec: JobSpec, message: Running) -> list[Said] | Refusa
         case MoveJob():
             return _moved(state, spec, message)
         case CancelJob():
-            moved = (message.job, state.state, "cancelled", message.reason[:REASON_CHARS])
+            moved = (message.job, state.state, "cancelled", message.reason[:JOB_REASON_CHARS])
             return [JobMoved(*moved, state.attempt, state.step, -1, 0)]
         case RegisterWorkers():
             return _registered(state, spec.workers, message)
@@ -117,10 +117,10 @@ def _moved(state: Job, spec: JobSpec, asked: MoveJob) -> list[Said] | Refusal:
     again = asked.state == state.state == "running"
     if not state.attempt + again <= asked.attempt <= state.attempt + 1:
         return Refusal("T011", f"attempt {asked.attempt} after attempt {state.attempt}")
-    if asked.state == "running" and asked.attempt - state.fruitful > ATTEMPTS:
-        return Refusal("T011", f"{ATTEMPTS} attempts came to nothing; the job fails")
+    if asked.state == "running" and asked.attempt - state.fruitful > JOB_ATTEMPTS:
+        return Refusal("T011", f"{JOB_ATTEMPTS} attempts came to nothing; the job fails")
     place = (asked.window_index, asked.window_offset)
-    about = (asked.job, state.state, asked.state, asked.reason[:REASON_CHARS], asked.attempt, asked.step)
+    about = (asked.job, state.state, asked.state, asked.reason[:JOB_REASON_CHARS], asked.attempt, asked.step)
     return [JobMoved(*about, *place)]
 
 
@@ -175,7 +175,7 @@ def _recorded(state: Job, spec: JobSpec, asked: RecordRun) -> list[Said] | Refus
 def _reproduced(state: Job, asked: RecordReproduction) -> list[Said] | Refusal:
     if not state.record or asked.record != state.record:
         return Refusal("T010", f"{asked.job} recorded {state.record or 'no run'}, found {asked.record[:80]!r}")
-    return [Reproduced(asked.job, asked.record, asked.verdict, asked.detail[:REASON_CHARS])]
+    return [Reproduced(asked.job, asked.record, asked.verdict, asked.detail[:JOB_REASON_CHARS])]
 
 
 def _stated(state: Job, job: str, steps: int) -> JobStated:

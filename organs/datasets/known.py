@@ -12,7 +12,7 @@ from shared.part.organ import JudgedLog
 from shared.subjects.datasets import DatasetApproved, DatasetRegistered, DatasetVerified
 from shared.subjects.system import Decided
 
-READ_AT_ONCE = constant(500, "entries", "ILL-03")
+DATASETS_AT_ONCE = constant(500, "entries", "ILL-03")
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class Ledger:
 
     async def read_on(self) -> None:
         """Fold what the log holds by now."""
-        while verdicts := await self.log.judged(self._next, READ_AT_ONCE):
+        while verdicts := await self.log.judged(self._next, DATASETS_AT_ONCE):
             for verdict in verdicts:
                 self._fold(verdict)
                 self._next = verdict.entry.index + 1

@@ -12,7 +12,7 @@ from shared.constant import constant
 from shared.engine import Engine, EngineFailed, EngineMissing, EngineNotBegun
 from shared.errors import Refusal, Refused
 
-ASK_S = constant(300.0, "s", "ILL-06")  # for the questions of one asking
+SEAT_ANSWER_S = constant(300.0, "s", "ILL-06")  # for the questions of one asking
 PROGRAM = Path(__file__).with_name("bench_child.py")
 
 
@@ -48,7 +48,7 @@ class EngineSeated:
     async def begin(self) -> None:
         """Have the process load its model, which it does when it is first asked. Refused V004, B011."""
         try:
-            await self._engine.ask({}, msgspec.json.encode([]), ASK_S)
+            await self._engine.ask({}, msgspec.json.encode([]), SEAT_ANSWER_S)
         except EngineMissing as missing:
             found = f"the model needs {missing}, which this installation lacks"
             raise Refused(Refusal("B011", f"{found}; install what its family runs on")) from None
@@ -59,7 +59,7 @@ class EngineSeated:
 
     async def ask(self, questions: Sequence[str]) -> list[str]:
         try:
-            _, raw = await self._engine.ask({}, msgspec.json.encode(list(questions)), ASK_S)
+            _, raw = await self._engine.ask({}, msgspec.json.encode(list(questions)), SEAT_ANSWER_S)
             answers = msgspec.json.decode(raw, type=list[str])
         except EngineFailed as failed:
             raise Refused(Refusal("V002", str(failed)[:MAX_REASON_CHARS])) from None

@@ -9,7 +9,7 @@ from shared.part.organ import JudgedLog
 from shared.subjects.evaluation import Evaluated
 from shared.subjects.registry import ModelPromoted, ModelRolledBack
 
-READ_AT_ONCE = constant(500, "entries", "ILL-06")
+EVALUATIONS_AT_ONCE = constant(500, "entries", "ILL-06")
 TARGET = "prod"
 
 
@@ -24,7 +24,7 @@ class Ledger:
 
     async def read_on(self) -> None:
         """Fold what the log holds by now."""
-        while verdicts := await self.log.judged(self._next, READ_AT_ONCE):
+        while verdicts := await self.log.judged(self._next, EVALUATIONS_AT_ONCE):
             for verdict in verdicts:
                 self._fold(verdict)
                 self._next = verdict.entry.index + 1

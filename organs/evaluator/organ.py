@@ -33,8 +33,8 @@ from shared.subjects.evaluation import Evaluated, EvaluateModel, EvaluationDone,
 from shared.vault import People, people_of
 from shared.world import SimWorld, World
 
-MAX_MODEL_BYTES = constant(4_000_000_000, "bytes", "ILL-06")
-AT_ONCE = constant(128, "questions", "ILL-06")
+MAX_MEASURED_BYTES = constant(4_000_000_000, "bytes", "ILL-06")
+QUESTIONS_AT_ONCE = constant(128, "questions", "ILL-06")
 MEDIA_TYPE = "application/x-ndjson"
 FORMAT = "nimmerverse-evaluation-1"
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -116,15 +116,15 @@ class EvaluatorOrgan(Organ):
     async def _measure(self, request: EvaluateModel, suite: Suite) -> Measured:
         sitting = self.families[request.family].read(suite.lines)
         try:
-            model = await read(self.store, request.model, MAX_MODEL_BYTES)
+            model = await read(self.store, request.model, MAX_MEASURED_BYTES)
         except (Refused, Damaged) as trouble:
             raise Refused(Refusal("V004", f"{request.model[:80]}: {trouble}")) from None
         self._seated = await self.bench.seat(request.family, model)
         del model
         try:
             answers: list[str] = []
-            for start in range(0, len(sitting.questions), AT_ONCE):
-                answers += await self._seated.ask(sitting.questions[start : start + AT_ONCE])
+            for start in range(0, len(sitting.questions), QUESTIONS_AT_ONCE):
+                answers += await self._seated.ask(sitting.questions[start : start + QUESTIONS_AT_ONCE])
         finally:
             await self._rise()
         return sitting.judge(answers)

@@ -26,7 +26,7 @@ from shared.fairness import (
 )
 from shared.shares import MICRO, wilson
 from shared.subjects.evaluation import Metric
-from shared.toxicity.measures import KEEP_PPM, LEAST_IN_GROUP, auc_ppm
+from shared.toxicity.measures import KEEP_PPM, LEAST_TEXTS, auc_ppm
 
 SUITE = "frames 1"
 LENGTH_STEP = constant(1_000, "ppm for a character", "ILL-06")  # what length alone says: longer is more toxic
@@ -84,16 +84,16 @@ class ToxicitySitting:
         for named, one in zip(self._groups, ones, strict=True):
             for group in named:
                 groups[group] = groups.get(group, Counts()) + one
-        positives = gap("false_positive_rate_difference", false_positive_rate_difference(groups, LEAST_IN_GROUP))
+        positives = gap("false_positive_rate_difference", false_positive_rate_difference(groups, LEAST_TEXTS))
         dropped, kept = whole.true_positive + whole.false_positive, whole.true_negative + whole.false_negative
         return [
             *_balanced(whole),
             *share(HALLUCINATION, whole.false_positive, dropped, "verdicts of toxicity about clean texts"),
             *worst(BIAS, positives),
             *positives,
-            *gap("true_positive_rate_difference", true_positive_rate_difference(groups, LEAST_IN_GROUP)),
-            *gap("equalized_odds_difference", equalized_odds_difference(groups, LEAST_IN_GROUP)),
-            *gap("demographic_parity_difference", demographic_parity_difference(groups, LEAST_IN_GROUP)),
+            *gap("true_positive_rate_difference", true_positive_rate_difference(groups, LEAST_TEXTS)),
+            *gap("equalized_odds_difference", equalized_odds_difference(groups, LEAST_TEXTS)),
+            *gap("demographic_parity_difference", demographic_parity_difference(groups, LEAST_TEXTS)),
             *share("selection_rate", dropped, dropped + kept),
             *share("true_positive_rate", whole.true_positive, sum(toxic)),
             *share("false_positive_rate", whole.false_positive, len(toxic) - sum(toxic)),

@@ -43,9 +43,9 @@ from shared.vault import ManyPeople, People
 from shared.version import VERSION
 from shared.world import World
 
-ASK_S = constant(30.0, "s", "COL-03")
-TRIES = constant(5, "tries", "COL-03")
-AGAIN_S = constant(1.0, "s", "COL-03")
+INGEST_ASK_S = constant(30.0, "s", "COL-03")
+INGEST_TRIES = constant(5, "tries", "COL-03")
+SEAL_AGAIN_S = constant(1.0, "s", "COL-03")
 ANCHORING = constant(8, "batches", "COL-05")  # so many may wait for their anchor while others are made
 WHAT_CHARS = 200
 BUSY = ("B006", "B008")  #: nobody answered in time, or too many ask: it may be otherwise a moment later
@@ -273,12 +273,12 @@ class Ingest:
         """Ask under an id that the request's own bytes give, so that asking again changes nothing; a few times."""
         message_id = None if isinstance(request, CorpusStatus) else blake3(encode(request)).digest()[:MESSAGE_ID_BYTES]
         try:
-            for _ in range(TRIES - 1):
-                answer = await self.ports.bus.request(request, ASK_S, message_id=message_id)
+            for _ in range(INGEST_TRIES - 1):
+                answer = await self.ports.bus.request(request, INGEST_ASK_S, message_id=message_id)
                 if not isinstance(answer, Refusal) or answer.code not in BUSY:
                     return answer
-                await self.ports.world.sleep(AGAIN_S)
-            return await self.ports.bus.request(request, ASK_S, message_id=message_id)
+                await self.ports.world.sleep(SEAL_AGAIN_S)
+            return await self.ports.bus.request(request, INGEST_ASK_S, message_id=message_id)
         except NotPermitted:  # where no part of an environment hears a request, nobody may send it
             return Refusal("B006", f"no part here hears {request.template}; start the one that does")
 

@@ -11,7 +11,7 @@ from organs.provenance.post import MAX_LINE_BYTES, too_large
 from shared.constant import constant
 from shared.errors import ConfigFault, Refusal, Refused
 
-BLOCK_BYTES = constant(262_144, "bytes", "COL-03")
+READ_BLOCK_BYTES = constant(262_144, "bytes", "COL-03")
 FLUSH_S = constant(30.0, "s", "COL-03")  # so long a partial batch waits for more, where a pipe gives nothing
 _STANDARD_INPUT: Final = 0
 
@@ -66,7 +66,7 @@ class Bytes:
         """Read on; False where a pipe gives nothing in time. At the end nothing more is held."""
         if self.size is None and not select.select([self._descriptor], [], [], FLUSH_S)[0]:
             return False
-        block = os.read(self._descriptor, BLOCK_BYTES)
+        block = os.read(self._descriptor, READ_BLOCK_BYTES)
         self._ended = not block
         self._rest, self._at = self._rest[self._at :] + block, 0
         return True
@@ -86,7 +86,7 @@ class Bytes:
             return ""
         left, number = self.offset, 1
         while left > 0:
-            block = os.pread(self._descriptor, min(BLOCK_BYTES, left), self.offset - left)
+            block = os.pread(self._descriptor, min(READ_BLOCK_BYTES, left), self.offset - left)
             if not block:
                 return ""
             number += block.count(b"\n")
@@ -101,7 +101,7 @@ class Bytes:
 
     def _pass_over(self, left: int) -> None:
         while left > 0:
-            block = os.read(self._descriptor, min(BLOCK_BYTES, left))
+            block = os.read(self._descriptor, min(READ_BLOCK_BYTES, left))
             if not block:
                 raise Refused(Refusal("C003", f"{self.name} ends {left} bytes before where it was taken in up to"))
             left -= len(block)

@@ -28,8 +28,8 @@ from shared.world import World
 URL: Final = "https://api.x.com/2/tweets/search/stream"
 FIELDS: Final = "tweet.fields=lang,created_at,author_id,note_tweet&expansions=author_id&user.fields=username"
 MAX_BACKFILL_MINUTES = constant(5, "minutes", "COL-01")
-FLUSH_S = constant(60.0, "s", "COL-03")  # so long a partial batch waits for more
-WAITING = constant(2_000, "posts", "COL-03")  # taken from the link and not yet from here; then the link waits
+STREAM_FLUSH_S = constant(60.0, "s", "COL-03")  # so long a partial batch waits for more
+POSTS_WAITING = constant(2_000, "posts", "COL-03")  # taken from the link and not yet from here; then the link waits
 LINK_S = (constant(0.25, "s", "COL-01"), constant(16.0, "s", "COL-01"))  # a broken link: first and longest wait
 ERROR_S = (constant(5.0, "s", "COL-01"), constant(320.0, "s", "COL-01"))
 LIMIT_S = (constant(60.0, "s", "COL-01"), constant(900.0, "s", "COL-01"))
@@ -85,7 +85,7 @@ class LiveStream:
         self._given = count  #: posts given so far, in all runs
         self._heard_s: float | None = None  #: when the link last said anything
         self._resumed = resumed
-        self._queue: asyncio.Queue[Post | Exception] = asyncio.Queue(WAITING)
+        self._queue: asyncio.Queue[Post | Exception] = asyncio.Queue(POSTS_WAITING)
         self._stopping = asyncio.Event()
         self._failed: Exception | None = None  #: raised once what came before it is given
         self._task = asyncio.get_running_loop().create_task(self._listen())
@@ -101,7 +101,7 @@ class LiveStream:
     async def take(self, most: int) -> Read:
         most = min(most, self._most - self._given) if self._most is not None else most
         posts: list[Post] = []
-        until_s = self._world.elapsed_s() + FLUSH_S
+        until_s = self._world.elapsed_s() + STREAM_FLUSH_S
         while len(posts) < most and self._failed is None:
             waited = self._queue.empty()
             found = await self._next(until_s - self._world.elapsed_s()) if waited else self._queue.get_nowait()

@@ -18,8 +18,8 @@ from shared.subjects.system import Decided
 from shared.subjects.training import CheckpointVoted, CountVotes, MoveJob, RegisterWorkers, WorkerVote
 from shared.world import World
 
-PATIENCE_S = constant(300.0, "s", "ILL-02")  #: how long somebody who does not answer is asked again
-AGAIN_S = constant(5.0, "s", "ILL-02")
+JOB_PATIENCE_S = constant(300.0, "s", "ILL-02")  #: how long somebody who does not answer is asked again
+JOB_AGAIN_S = constant(5.0, "s", "ILL-02")
 NOWHERE: tuple[int, int] = (-1, 0)  #: of a power window that nothing rests on
 _NOBODY = "B006"
 
@@ -34,7 +34,7 @@ class Asking:
 
     async def ask(self, request: Request, expected: type[R]) -> R:
         """Return the answer. Raises Refused, Unreachable where nobody answers for long."""
-        until_s = self.world.elapsed_s() + PATIENCE_S
+        until_s = self.world.elapsed_s() + JOB_PATIENCE_S
         while True:
             try:
                 answer = await self.log.request(request)
@@ -46,8 +46,8 @@ class Asking:
             if answer.code != _NOBODY:
                 raise Refused(answer)
             if self.world.elapsed_s() >= until_s:
-                raise Unreachable(f"nobody answered {type(request).__name__} for {PATIENCE_S:g} s")
-            await self.world.sleep(AGAIN_S)
+                raise Unreachable(f"nobody answered {type(request).__name__} for {JOB_PATIENCE_S:g} s")
+            await self.world.sleep(JOB_AGAIN_S)
 
 
 class LogCourt:

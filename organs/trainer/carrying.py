@@ -17,7 +17,7 @@ from organs.trainer.run import Outcome, Run, RunFailed
 from shared.artifacts import ArtifactStore, read
 from shared.canonical import canonical
 from shared.checkpoints import keep, load
-from shared.constant import constant
+from shared.checkpoints.guardian import MAX_CHECKPOINT_BYTES
 from shared.errors import Fault, Refused
 from shared.files import private_folder
 from shared.subjects.system import Decided
@@ -27,7 +27,6 @@ from shared.training.record import RunRecord
 from shared.version import VERSION
 from shared.world import World
 
-MAX_CHECKPOINT_BYTES = constant(4_000_000_000, "bytes", "COL-08")
 RECORD_MEDIA_TYPE = "application/json"
 _ENDED = "T007"
 

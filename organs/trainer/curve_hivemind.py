@@ -20,7 +20,7 @@ from safetensors.numpy import load, save
 
 from organs.trainer.points import Pairs, batch_at, pairs_of
 from organs.trainer.recipes import Given, Left, Teller
-from organs.trainer.small_network import NAMES, RATE_PPM, SIZE, WIDTH, Going, leave
+from organs.trainer.small_network import HIDDEN_UNITS, NAMES, RATE_PPM, SIZE, Going, leave
 from shared.constant import constant
 from shared.errors import Fault
 from shared.training.jobs import BATCH, LEARNING_RATE, PPM
@@ -77,7 +77,7 @@ def _trained(hivemind: Any, torch: Any, dht: Any, given: Given, tell: Teller) ->
     hyper = spec.hyperparameters
     pairs = pairs_of(given.data, spec)
     own, size = pairs[given.rank :: given.world_size], hyper.get(BATCH, SIZE)
-    going = Going.begin(hyper.get("width", WIDTH), spec.seed)
+    going = Going.begin(hyper.get("width", HIDDEN_UNITS), spec.seed)
     weights = {name: torch.nn.Parameter(torch.tensor(going.weights[name])) for name in NAMES}
     rate = hyper.get(LEARNING_RATE, RATE_PPM) / PPM
     optimiser = hivemind.Optimizer(

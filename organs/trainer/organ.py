@@ -51,7 +51,7 @@ from shared.subjects.training import (
 from shared.vault import people_of
 from shared.world import SimWorld, World
 
-AT_ONCE = constant(1, "jobs", "COL-07")  # the others wait: each has workers of its own
+JOBS_AT_ONCE = constant(1, "jobs", "COL-07")  # the others wait: each has workers of its own
 LEAVE_S = constant(3.0, "s", "ILL-02")  # for workers to reach a checkpoint when the trainer is told to stop
 
 
@@ -82,7 +82,7 @@ class TrainerOrgan(Organ):
         self.known: dict[str, Known] = {}
         self._carrying: dict[str, Carrying] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._seats = asyncio.Semaphore(AT_ONCE)
+        self._seats = asyncio.Semaphore(JOBS_AT_ONCE)
         self._own: weakref.finalize[..., TrainerOrgan] | None = None  #: removes a folder made for this life
 
     @classmethod

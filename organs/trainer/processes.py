@@ -17,12 +17,12 @@ from organs.trainer.backends import Backends
 from organs.trainer.frames import Agreed, Begin, Failed, Paced, Stop, line, read_said
 from organs.trainer.port import Attempt, Ended, P, T, Word
 from shared.constant import constant
+from shared.engine.process import LAST_WORDS_BYTES
 from shared.files import private_folder
 from shared.keys import LocalSigner
 from shared.world import World
 
 FRAME_BYTES = constant(1_000_000, "bytes", "X-12")
-LAST_WORDS_BYTES = constant(2_000, "bytes", "X-12")
 LAST_WORDS_S = constant(1.0, "s", "ILL-02")  # for a pipe to end after its process did
 WORDS_WAITING = constant(1_000, "words", "X-12")
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV")

@@ -18,12 +18,12 @@ from shared.checkpoints import discard, keep, load
 from shared.constant import constant
 from shared.errors import Refused
 from shared.subjects.training import CheckpointVoted, JobSpec, WorkerVote
-from shared.training.jobs import ATTEMPTS, PPM
+from shared.training.jobs import JOB_ATTEMPTS, PPM
 from shared.training.votes import VOTING_S
 from shared.world import World, within
 
 STALL_S = constant(900.0, "s", "ILL-02")  #: how long workers that may compute say nothing before they count as dead
-LOOK_S = constant(5.0, "s", "ILL-02")  #: how often somebody looks whether a vote's time is over
+POWER_LOOK_S = constant(5.0, "s", "ILL-02")  #: how often somebody looks whether a vote's time is over
 LIVE_POINTS = constant(200, "points", "X-12")
 
 
@@ -97,13 +97,13 @@ class Run:
 
     async def carry_out(self, reason: str = "") -> Outcome | None:
         """Return how the run ended, None where it was stopped before. Raises RunFailed, Refused and the court's."""
-        while self.attempt - self.fruitful < ATTEMPTS:
+        while self.attempt - self.fruitful < JOB_ATTEMPTS:
             self.attempt += 1
             try:
                 return await self._attempt(reason)
             except _Again as again:
                 reason = str(again)
-        raise RunFailed(f"{ATTEMPTS} attempts came to nothing: {reason}")
+        raise RunFailed(f"{JOB_ATTEMPTS} attempts came to nothing: {reason}")
 
     async def pace(self, ppm: int) -> None:
         """Have the workers compute for this share of the time, now and in later attempts."""
@@ -168,7 +168,7 @@ class _Hearing:
         """Hear until all are done; None where they stopped as they were told. Raises _Again, RunFailed."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await self._hear(await within(LOOK_S, self.team.hear()))
+                await self._hear(await within(POWER_LOOK_S, self.team.hear()))
             await self._count_due()
             if len(self._finished) == len(self.team.keys) and not self._votes:
                 return self._outcome()

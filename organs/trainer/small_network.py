@@ -20,7 +20,7 @@ from shared.constant import constant
 from shared.files import write_private
 from shared.training.jobs import BATCH, LEARNING_RATE, PPM
 
-WIDTH = constant(16, "units", "ZER-08")
+HIDDEN_UNITS = constant(16, "units", "ZER-08")
 SIZE = constant(32, "pairs", "ZER-08")  # of a batch
 RATE_PPM = constant(50_000, "ppm", "ZER-08")
 MOMENTUM = np.float32(0.9)
@@ -76,7 +76,7 @@ def descend(given: Given, tell: Teller, gradient: Gradient) -> Left:
     spec = given.spec
     pairs = pairs_of(given.data, spec)
     hyper = spec.hyperparameters
-    going = Going.read(given.begun) if given.begun else Going.begin(hyper.get("width", WIDTH), spec.seed)
+    going = Going.read(given.begun) if given.begun else Going.begin(hyper.get("width", HIDDEN_UNITS), spec.seed)
     size, rate = hyper.get(BATCH, SIZE), np.float32(hyper.get(LEARNING_RATE, RATE_PPM) / PPM)
     while going.step < spec.steps:
         batch = batch_at(pairs, going.step, size, spec.seed)

@@ -14,7 +14,7 @@ from shared.constant import constant
 from shared.toxicity.odds import MICRO
 
 KEEP_PPM = constant(300_000, "ppm", "COL-02")  # a text is kept up to this score
-LEAST_IN_GROUP = constant(20, "texts", "COL-10")  # what is measured on fewer says nothing about a group
+LEAST_TEXTS = constant(20, "texts", "COL-10")  # what is measured on fewer says nothing about a group
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +124,9 @@ def _one(dropped: bool, toxic: bool) -> Outcome:  # noqa: FBT001 - both are what
 
 
 def _difference(shares: Mapping[str, tuple[int, int]]) -> Difference | None:
-    measured = {name: part * MICRO // of for name, (part, of) in sorted(shares.items()) if of >= LEAST_IN_GROUP}
+    measured = {name: part * MICRO // of for name, (part, of) in sorted(shares.items()) if of >= LEAST_TEXTS}
     if len(measured) < 2:  # noqa: PLR2004 - a difference is between two
         return None
     most, least = max(measured, key=lambda name: measured[name]), min(measured, key=lambda name: measured[name])
-    examples = sum(of for _, of in shares.values() if of >= LEAST_IN_GROUP)
+    examples = sum(of for _, of in shares.values() if of >= LEAST_TEXTS)
     return Difference(measured[most] - measured[least], most, least, examples)

@@ -14,11 +14,11 @@ from shared.subjects.training import JobSpec, JobState
 PPM = 1_000_000
 STEPS = constant(10_000, "steps", "ZER-08")
 WORKERS = constant(64, "workers", "ILL-13")
-ATTEMPTS = constant(5, "attempts", "ILL-02")  # that may come to nothing, one after the other
+JOB_ATTEMPTS = constant(5, "attempts", "ILL-02")  # that may come to nothing, one after the other
 HYPERPARAMETERS = constant(32, "hyperparameters", "X-12")
 DATASETS = constant(32, "datasets", "X-12")
 NAME_CHARS = constant(64, "characters", "X-12")
-REASON_CHARS = constant(500, "characters", "X-12")
+JOB_REASON_CHARS = constant(500, "characters", "X-12")
 LEARNING_RATE, BATCH, EPOCHS, KEEP_EVERY = "learning_rate_ppm", "batch", "epochs", "keep_every"
 JOB_DIGITS = 32
 
@@ -86,8 +86,8 @@ def _check_numbers(spec: JobSpec) -> Refusal | None:
     for name, text in texts.items():
         if not 1 <= len(text) <= NAME_CHARS:
             return Refusal("T003", f"{name} has {len(text)} characters, 1 to {NAME_CHARS} may be")
-    if not 1 <= len(spec.reason) <= REASON_CHARS:
-        return Refusal("T003", f"say in 1 to {REASON_CHARS} characters why this is trained")
+    if not 1 <= len(spec.reason) <= JOB_REASON_CHARS:
+        return Refusal("T003", f"say in 1 to {JOB_REASON_CHARS} characters why this is trained")
     return None
 
 

@@ -347,7 +347,7 @@ OBJECTIONS = {
     "models ps": Exit.UNREACHABLE,
     "models bench": Exit.CONFIG,
     "models mark": Exit.REFUSED,  # a licence has no weights
-    "models check-mark": Exit.KEY,  # nobody made a mark's key
+    "models check-mark": Exit.REFUSED,  # that is no model
     "people remove": Exit.REFUSED,  # nobody of this name was introduced
     "vote": Exit.KEY,  # nobody of this name has a key here
     "propose": Exit.REFUSED,  # the nerve does not run

@@ -20,14 +20,21 @@ from shared.keys import CHEAP
 from shared.message import Decision, Message, Wave, lookup
 from shared.part import Nerve
 from shared.subjects.body import ChargingDecided, CollisionDecided, ExplorationDecided
+from shared.subjects.consensus import MakeProposal, ProposalFacts, TrainingData
+from shared.subjects.energy import PowerWindow, PowerWindowRequest
 from shared.subjects.gates import OutcomeJudged, OutcomeRequest, SignalVerified
 from shared.subjects.nervous import AssessRequest
+from shared.subjects.policy import DraftPolicy
+from shared.subjects.provenance import BeginCorpus, Intake
+from shared.subjects.registry import EvidenceNoted
 from shared.subjects.speech import HeardWave, TurnTaken
 from shared.subjects.system import Decided
 from shared.subjects.thalamus import Escalated
+from shared.subjects.training import JobSpec, SubmitJob
 from shared.world import RealWorld, new_id, now_ms
 from tests.commands import EVENT_S, Done, Home
 from tests.parts import Add
+from tests.run_teller import TellRun
 from tests.spec.test_body_nerves import battery, distance, motor
 
 SHIPPED = {find_part(name).name: name for name in (*BUILT_IN, *ON_REQUEST) if issubclass(find_part(name), Nerve)}
@@ -80,7 +87,30 @@ async def lived(bus: Bus) -> None:
     heard = HeardWave("speech", 900_000, "hello", 1, "here", now_ms(bus.world), new_id(bus.world), "hello")
     await bus.emit(heard, message_id=new_id(bus.world))
     await until_decided(bus, TurnTaken)
+    await governed(bus)
     assert isinstance(await bus.request(Add("ann", 1)), Decided)
+
+
+async def governed(bus: Bus) -> None:
+    """Let the nerves decide that lead from a post to a model: a corpus begun, a job, a proposal, a policy, a run."""
+    intake = Intake("text", "a page", "CC0-1.0", [], "en", 300_000, "", "")
+    spec = JobSpec("line", "line 1", "torch", ["a" * 64], "", {}, 1, 5, 2, False, "tried", "pilot")  # noqa: FBT003 - not heavy
+    training = TrainingData("line", 5, ["a" * 64], "torch", 4_000, 8)
+    facts = ProposalFacts("somebody", "a line, trained for this", "", "research", "low", training, "", "", "line")
+    rego = "package nimmerverse.added.tried\n\nimport rego.v1\n\ndefault deny := false\n"
+    for request in (
+        BeginCorpus("pages", intake),
+        SubmitJob(spec, "somebody"),
+        MakeProposal("a-line", facts, None),
+        DraftPolicy("tried", rego, "deny", "somebody"),
+        TellRun("c" * 64, "e" * 64, [5, 4, 3, 2, 1]),
+    ):
+        answer = await bus.request(request)
+        assert isinstance(answer, Decided), (request, answer)
+    give_up = time.monotonic() + EVENT_S
+    while not isinstance(window := await bus.request(PowerWindowRequest("here", "line", heavy=False)), PowerWindow):
+        assert time.monotonic() < give_up, window
+    await until_decided(bus, EvidenceNoted)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +118,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A living organism of every nerve that ships and one of somebody's own, which have all decided."""
     home = Home.at(tmp_path_factory.mktemp("replay")).without_records().set(beat_ms="100")
     Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
-    parts = (*SHIPPED.values(), "cells.sensor_cell", "organs.meaning", "organs.notary", OWN)
+    cells = ("cells.sensor_cell", "cells.energy_cell")
+    parts = (*SHIPPED.values(), *cells, "organs.meaning", "organs.notary", OWN, "tests.run_teller")
 
     async def whole() -> None:
         async with operator(load(home.environ, {}, "here"), lambda _: None) as bus:

@@ -21,7 +21,7 @@ from shared.subjects.training import JobSpec
 from shared.toxicity.learned import BUCKETS, buckets
 from shared.toxicity.measures import (
     KEEP_PPM,
-    LEAST_IN_GROUP,
+    LEAST_TEXTS,
     Difference,
     Outcome,
     auc_ppm,
@@ -244,7 +244,7 @@ def test_the_recipe_checks_a_job_first() -> None:
 GROUPS = {
     "a": Outcome(dropped_toxic=30, kept_toxic=10, dropped_clean=5, kept_clean=95),
     "b": Outcome(dropped_toxic=20, kept_toxic=0, dropped_clean=10, kept_clean=40),
-    "tiny": Outcome(dropped_toxic=1, kept_toxic=0, dropped_clean=LEAST_IN_GROUP - 1, kept_clean=0),
+    "tiny": Outcome(dropped_toxic=1, kept_toxic=0, dropped_clean=LEAST_TEXTS - 1, kept_clean=0),
 }
 
 

@@ -46,7 +46,7 @@ from shared.subjects.training import (
     WorkersRegistered,
     WorkerVote,
 )
-from shared.training.jobs import ATTEMPTS, ENDED, MOVES, job_of
+from shared.training.jobs import ENDED, JOB_ATTEMPTS, MOVES, job_of
 from shared.training.record import MAX_RECORD_BYTES, RunRecord, compare, read_record
 from shared.training.votes import Tally, count, vote
 from shared.world import SimWorld, World
@@ -191,11 +191,11 @@ def test_a_job_gets_only_where_its_state_leads(before: JobState, after: JobState
 def test_retries_are_bounded_and_counted_since_the_last_agreement() -> None:
     """Five attempts that come to nothing are all; each checkpoint that is agreed on allows five more."""
     state = Job(spec=SPEC, state="running", attempt=1)
-    for attempt in range(2, ATTEMPTS + 1):
+    for attempt in range(2, JOB_ATTEMPTS + 1):
         state, _ = decided(state, moved("running", attempt))
-    assert "T011" == refused(state, moved("running", ATTEMPTS + 1))
-    fruitful = msgspec.structs.replace(state, fruitful=ATTEMPTS)
-    assert ATTEMPTS + 1 == decided(fruitful, moved("running", ATTEMPTS + 1))[0].attempt
+    assert "T011" == refused(state, moved("running", JOB_ATTEMPTS + 1))
+    fruitful = msgspec.structs.replace(state, fruitful=JOB_ATTEMPTS)
+    assert JOB_ATTEMPTS + 1 == decided(fruitful, moved("running", JOB_ATTEMPTS + 1))[0].attempt
 
 
 @pytest.mark.spec("ILL-02")
@@ -422,7 +422,7 @@ def test_workers_that_die_cost_attempts_and_no_bit(seed: int) -> None:
 def test_workers_that_always_die_end_the_job() -> None:
     """After five attempts that came to nothing the job has failed, and says of what."""
     lives = _live({}, crash=1.0)
-    assert ["running"] * ATTEMPTS + ["failed"] == lives.path()
+    assert ["running"] * JOB_ATTEMPTS + ["failed"] == lives.path()
     assert lives.stated is not None
     assert "attempts came to nothing" in lives.stated.reason
 

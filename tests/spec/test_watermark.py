@@ -25,8 +25,8 @@ from shared.errors import Exit, Refused
 from shared.keys import LocalSigner
 from shared.watermark import (
     LEAST_WEIGHTS,
-    MARGIN,
     MARK_BITS,
+    MARK_MARGIN,
     PRESENT_BELOW,
     Found,
     chance_of,
@@ -261,7 +261,7 @@ def test_a_marks_key_follows_from_the_sealed_one() -> None:
     """It is another secret than the sealed one, and the same each time."""
     sealed = LocalSigner(KEY)
     assert key_of(sealed) == key_of(LocalSigner(KEY)) != sealed.seed()
-    assert MARGIN > 1
+    assert MARK_MARGIN > 1
 
 
 # The commands
