@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from rich.markup import escape
@@ -38,6 +38,8 @@ READINGS = constant(4, "readings", "NIM-12")
 PATIENCE_S = constant(60.0, "s", "X-07")  #: longer than a stopped part's last delivery is kept from its successor
 QUESTION = "2 + 3 * 4"
 
+Models = Literal["none", "once", "anew"]  #: whether the tour trains: not at all, unless it did before, or again
+
 
 @dataclass
 class Step:
@@ -61,9 +63,9 @@ class Report:
 class Tour:
     """Walks through one living organism, step by step; stops at the first that does not hold."""
 
-    def __init__(self, loaded: Loaded, terminal: Terminal, question: str | None, *, retrain: bool = False) -> None:
+    def __init__(self, loaded: Loaded, terminal: Terminal, question: str | None, models: Models = "once") -> None:
         self.loaded, self.settings, self.terminal, self.question = loaded, loaded.settings, terminal, question
-        self.retrain = retrain
+        self.models = models
         self.report = Report()
         self.world = RealWorld(loaded.settings.env)
         self.waves: list[VitalsWave] = []
@@ -178,10 +180,10 @@ class Tour:
 
     async def _models(self, host: EmbeddedHost | RemoteHost) -> list[tuple[str, Callable[[], Awaitable[str]]]]:
         """Return the way from posts to a promoted model; on other people's servers nobody is introduced by a tour."""
-        if isinstance(host, RemoteHost):
+        if isinstance(host, RemoteHost) or self.models == "none":
             return []
         teacher = Teacher(self.bus, host, self.loaded, lambda line: self.terminal.say(line, "dim"))
-        return await teacher.steps(retrain=self.retrain)
+        return await teacher.steps(anew=self.models == "anew")
 
     def _auditor(self) -> Auditor:
         """Return who shows what an auditor does, on this log."""
@@ -241,13 +243,13 @@ class Tour:
 
 
 async def take(  # noqa: PLR0913 - what may be chosen of a tour
-    loaded: Loaded, terminal: Terminal, *, question: str | None, stay: bool, report: Path | None, retrain: bool
+    loaded: Loaded, terminal: Terminal, *, question: str | None, stay: bool, report: Path | None, models: Models
 ) -> Report:
     """Start an organism, walk through it, write the report; with `stay`, keep it alive until interrupted."""
     world = RealWorld(loaded.settings.env)
     terminal.say("\n[bold]Nimmerverse[/] — a nervous system whose every decision is signed, stored and replayable\n")
     terminal.say("  starting the servers; the first time makes keys and a database …", "dim")
-    tour = Tour(loaded, terminal, question, retrain=retrain)
+    tour = Tour(loaded, terminal, question, models)
     before = world.elapsed_s()
     try:
         async with living(loaded, BUILT_IN) as (host, organism):

@@ -39,10 +39,11 @@ def tour(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             f"--json {report}: there is no folder {report.absolute().parent}; make it or choose another place"
         )
     stay = terminal.interactive and not args.exit
+    models = "none" if args.quick else "anew" if args.retrain else "once"
     question = args.ask
     if question is None and stay:
         question = input(f"  What shall the math cell compute? [{QUESTION}] ").strip() or None
-    held = finish(take(loaded, terminal, question=question, stay=stay, report=report, retrain=args.retrain))
+    held = finish(take(loaded, terminal, question=question, stay=stay, report=report, models=models))
     return Exit.OK if held.ok else Exit.FAILED
 
 

@@ -17,6 +17,7 @@ RUN: dict[str, Described] = {
         "start everything and walk through it (what bare ./run does)",
         (
             option("--exit", action="store_true", help="stop at the end; implied without a terminal"),
+            option("--quick", action="store_true", help="without the posts and the models"),
             option("--retrain", action="store_true", help="train and promote anew what an earlier tour promoted"),
             option("--ask", metavar="TEXT", help="what the math cell shall compute"),
             option("--json", dest="report", metavar="FILE", help="write a machine-readable report to FILE"),

@@ -10,6 +10,7 @@ import pytest
 from deploy.usage import COMMANDS, Group, each_command
 
 PAGES = ("operations", "controls", "verify", "keys", "views", "architecture", "policy", "energy", "registry")
+PAGES += ("provenance", "toxicity", "training", "evaluation", "proposals", "exports")
 
 
 @pytest.mark.spec("COL-15", "X-14")

@@ -96,7 +96,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 def organism(home: Home) -> Iterator[Living]:
     """What "Two commands" and the first line of "Living with it" leave: an organism on a log that the tour began."""
     assert [] == runs(section("Two commands"))[0]
-    home.held("--exit")
+    home.held("--exit", "--quick")
     assert ["up"] == runs(section("Living with it"))[0]
     with home.living("up") as up:
         up.said(lambda line: line.startswith("Ctrl-C"))
@@ -124,7 +124,8 @@ SHOWN: dict[str, Callable[[Done], bool]] = {
     "crawl": lambda done: "✓ no collision where" in done.out,
     "request": lambda done: {"text": "2+3", "value": 5.0, "exact": "5"} == json.loads(done.out),
     "replay": lambda done: "hold for every event" in done.err and ".genesis " in done.out.splitlines()[0],
-    "sim": lambda done: "every invariant held" in done.out,
+    "ingest": lambda done: re.search(r"^dataset [0-9a-f]{64}$", done.out, re.MULTILINE) is not None,
+    "registry": lambda done: "the log knows no model" in done.out,
     "connect": lambda done: "nats://127.0.0.1:" in done.out and "operator.nk" in done.out,
     "doctor": lambda done: "✓ running" in done.out and "✗" not in done.out,
 }

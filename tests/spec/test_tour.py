@@ -22,6 +22,9 @@ from deploy.embedded import Postgres
 from shared.errors import Exit
 from tests.commands import EVENT_S, NIMMERVERSE, ROOT, Done, Home, all_gone, family
 
+#: What a tour does between posts and a promoted model, at first and where it was promoted before.
+MODELS = ["ingest", "train", "block", "vote", "promote", "load", "trace"]
+AGAIN = ["ingest", "load", "trace"]
 STEPS = [
     "start",
     "greet",
@@ -39,6 +42,11 @@ STEPS = [
 ]
 
 
+def with_models(models: list[str]) -> list[str]:
+    """The steps of a tour that is not quick."""
+    return [*STEPS[: STEPS.index("view")], *models, *STEPS[STEPS.index("view") :]]
+
+
 def toured(home: Home, *words: str) -> tuple[Done, dict[str, Any]]:
     """Take the tour to its end; return how it ended and what its report says."""
     report = home.folder.with_name("report.json")
@@ -47,11 +55,11 @@ def toured(home: Home, *words: str) -> tuple[Done, dict[str, Any]]:
     return done, json.loads(report.read_text())
 
 
-def held(home: Home, *words: str) -> dict[str, Any]:
-    """Take the tour, which must hold in every step; return its report."""
-    done, report = toured(home, *words)
+def held(home: Home, *words: str, steps: list[str] = STEPS) -> dict[str, Any]:
+    """Take the tour, which must hold in every step; return its report. Without other words it is the quick one."""
+    done, report = toured(home, *(words or ("--quick",)))
     assert 0 == done.code, done
-    assert (True, STEPS) == (report["ok"], [step["name"] for step in report["steps"]])
+    assert (True, steps) == (report["ok"], [step["name"] for step in report["steps"]])
     assert all(step["ok"] for step in report["steps"])
     return report
 
@@ -70,16 +78,26 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.mark.spec("X-10")
 def test_the_tour_holds_and_goes_on(home: Home) -> None:
-    """On a fresh folder every step holds, the report has the documented shape, and a second tour continues the log."""
-    first = held(home, "--ask", "17 * [23] / 4")
+    """On a fresh folder every step holds, the report has the documented shape, and a second tour continues the log.
+
+    The first trains: a poor model is blocked, a good one voted for, signed and promoted. The second finds that one.
+    """
+    first = held(home, "--ask", "17 * [23] / 4", steps=with_models(MODELS))
+    told = {step["name"]: step["detail"] for step in first["steps"]}
+    assert "quality" in told["block"]
+    assert "TOO_LOW" in told["block"]
+    assert "ai reviewer pass counted" in told["vote"]
+    assert "human you pass counted" in told["vote"]
     assert {"ok", "steps", "log"} == first.keys()
     assert all({"name", "ok", "seconds", "detail"} == step.keys() for step in first["steps"])
-    assert all(0 <= step["seconds"] < EVENT_S and step["detail"] for step in first["steps"])
+    assert all(0 <= step["seconds"] and step["detail"] for step in first["steps"])
     assert {"size", "root"} == first["log"].keys()
     assert re.fullmatch("[0-9a-f]{64}", first["log"]["root"])
     asked = next(step["detail"] for step in first["steps"] if step["name"] == "ask")
     assert "'17 * [23] / 4' was refused by name: B012" in asked
-    second = held(home)
+    second = held(home, "--exit", steps=with_models(AGAIN))
+    [loaded] = [step["detail"] for step in second["steps"] if step["name"] == "load"]
+    assert loaded.split()[3] in told["promote"]
     assert trust(first) == trust(second)
     assert 0 < first["log"]["size"] < second["log"]["size"]
 
@@ -97,7 +115,7 @@ def test_a_row_changed_behind_its_back(home: Home) -> None:
             assert "UPDATE 1" == changed
 
     asyncio.run(tamper())
-    done, report = toured(home)
+    done, report = toured(home, "--quick")
     assert (int(Exit.FAILED), False) == (done.code, report["ok"])
     assert "the step `rebuild` did not hold: the live views differ from what the log says" in done.sentence
     assert [("rebuild", False)] == [(s["name"], s["ok"]) for s in report["steps"] if not s["ok"]]
@@ -113,7 +131,7 @@ def test_a_byte_changed_in_the_log(home: Home) -> None:
     stored = bytearray(block.read_bytes())
     stored[stored.index(b"dev.nervous.overload.event.here.assessed") + 200] ^= 1
     block.write_bytes(stored)
-    done, report = toured(home)
+    done, report = toured(home, "--quick")
     assert (int(Exit.FAILED), False) == (done.code, report["ok"])
     assert re.search(r"entry \d+ is missing|ends (at|before)", done.sentence)
     assert not report["steps"][-1]["ok"]
@@ -158,7 +176,7 @@ def test_two_environments_on_one_home(home: Home) -> None:
 def toured_alone(home: Home, env: str) -> dict[str, Any]:
     """Take the tour in one environment, with a report of its own."""
     report = home.folder.with_name(f"{env}.json")
-    home.held("tour", "--env", env, "--json", str(report))
+    home.held("tour", "--quick", "--env", env, "--json", str(report))
     return json.loads(report.read_text())
 
 
@@ -191,7 +209,13 @@ def test_a_person_at_a_terminal(home: Home, terminal: tuple[int, int]) -> None:
     """At a terminal the tour asks for something to compute, answers what was typed, and stays alive until Ctrl-C."""
     person, seen = terminal
     process = subprocess.Popen(
-        [*NIMMERVERSE, "tour"], cwd=ROOT, env=home.environ, stdin=seen, stdout=seen, stderr=seen, start_new_session=True
+        [*NIMMERVERSE, "tour", "--quick"],
+        cwd=ROOT,
+        env=home.environ,
+        stdin=seen,
+        stdout=seen,
+        stderr=seen,
+        start_new_session=True,
     )
     try:
         screen = Screen(person)
