@@ -17,7 +17,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cells.toxicity_cell.scorer import NoScorer, Scorer, default_scorer
+from cells.toxicity_cell.scorer import NoScorer, Scorer, default_scorer, promoted_scorer
 from deploy.attach import operator
 from deploy.commands.task import finish
 from deploy.terminal import Terminal
@@ -30,22 +30,28 @@ from organs.provenance.post import Source
 from organs.provenance.readers import FileSource, JsonLines, Paragraphs, TrailLines
 from organs.provenance.remembering import folder_of
 from organs.provenance.stream import URL, Endpoint, LiveStream, read_token
-from shared.artifacts import store_of
+from shared.artifacts import ArtifactStore, read, store_of
 from shared.bus import Bus
 from shared.config import Loaded
+from shared.constant import constant
 from shared.corpus import prove as prove_post
 from shared.decisions import decisions_in
 from shared.errors import ConfigFault, Exit, Refusal, Refused
 from shared.files import storing, write_private
-from shared.message import encode_token
+from shared.message import EVENT_TOKEN, encode_token
 from shared.policy import Policies
-from shared.subjects.provenance import BatchSealed, Intake, Reader, Tally
+from shared.registry.family import DECISIONS
+from shared.registry.promoted import Promoted
+from shared.subjects.provenance import BatchSealed, CorpusStated, CorpusStatus, Intake, Reader, Tally
+from shared.subjects.registry import ModelPromoted
 from shared.vault import People, people_of, vault_exists
 from shared.world import RealWorld, World
 
 PPM = 1_000_000
 SHOWN_DIGITS = 16
 STDIN = "-"
+FAMILY = "toxicity"
+MAX_SCORER_BYTES = constant(1_000_000, "bytes", "COL-02")
 READERS: dict[Reader, type[FileSource]] = {"jsonl": JsonLines, "x": Pages, "text": Paragraphs, "trails": TrailLines}
 SUFFIXES: dict[str, Reader] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "x", ".txt": "text", ".md": "text"}
 
@@ -56,15 +62,16 @@ def ingest(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     async def main() -> Exit:
         world = RealWorld(loaded.settings.env)
         reader = _reader(args)
-        scorer: Scorer = NoScorer() if args.no_scorer or reader == "trails" else default_scorer()
-        intake = _intake(args, reader, scorer)
-        check_rules(intake)
         corpus: str = args.corpus or _name(args)
         source = _source(args, reader, world)
-        plan = Plan(corpus, intake, source, args.use, folder_of(loaded.settings, corpus))
         store = store_of(loaded.settings, world)
         await store.prepare()
         async with operator(loaded, terminal.note) as bus:
+            scored = not args.no_scorer and reader != "trails"
+            scorer = await scorer_in_force(bus, store, corpus) if scored else NoScorer()
+            intake = _intake(args, reader, scorer)
+            check_rules(intake)
+            plan = Plan(corpus, intake, source, args.use, folder_of(loaded.settings, corpus))
             people = people_of(loaded.settings, world)
             ports = Ports(bus, partial(sealed, bus), store, people, scorer, world)
             with _shown(terminal, corpus) as told:
@@ -179,6 +186,25 @@ async def _live(endpoint: Endpoint, world: World, count: int | None, offset: int
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stream.stop)
     return stream
+
+
+async def scorer_in_force(bus: Bus, store: ArtifactStore, corpus: str) -> Scorer:
+    """Return the toxicity model that the log has in force, or the default where there is none (COL-02).
+
+    A corpus that was begun by the default goes on by it, whatever was promoted meanwhile. Refused N006, F002, S002.
+    """
+    default = default_scorer()
+    stated = await bus.request(CorpusStatus(corpus))
+    begun = stated.intake if isinstance(stated, CorpusStated) else None
+    promoted = Promoted(FAMILY, bus.env)
+    lane = ".".join((bus.env, *ModelPromoted.tokens[:2], EVENT_TOKEN, FAMILY))
+    for verdict in await bus.follow(lane):
+        for decision, at in decisions_in(verdict, *DECISIONS):
+            promoted.take(decision, at)
+    standing = promoted.in_force()
+    if standing is None or (begun is not None and begun.scorer == default.name):
+        return default
+    return promoted_scorer(await read(store, standing.model, MAX_SCORER_BYTES), standing.model, standing.model)
 
 
 async def sealed(bus: Bus, corpus: str) -> list[BatchSealed]:

@@ -8,9 +8,8 @@ decision on its task's lane: what a model learns from later, and what a repeated
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
-from organs.boundary.promoted import NOWHERE, Promoted, is_after
 from shared.artifacts import store_of
 from shared.boundary.memory import MemoryShelf
 from shared.boundary.port import BoundaryFailed, BoundaryModel, ModelShelf
@@ -27,6 +26,7 @@ from shared.models import models_folder
 from shared.part.organ import Organ, OwnLog
 from shared.registry import Standing
 from shared.registry.family import DECISIONS
+from shared.registry.promoted import NOWHERE, Promoted, is_after
 from shared.settings import Settings
 from shared.subjects.boundary import (
     CALL_ATTEMPTS,
@@ -47,6 +47,7 @@ from shared.subjects.registry import EvidenceNoted, ModelPromoted, ModelRolledBa
 from shared.subjects.system import Tick
 from shared.world import SimWorld, World
 
+FAMILY: Final = "boundary"
 TRANSLATOR = constant("translator", "speaker", "NIM-14")
 
 
@@ -64,7 +65,7 @@ class BoundaryOrgan(Organ):
         self.digest, self.reason = "", ""
         self.state: ModelState = "unconfigured"
         self.by_model = self.by_translator = self.nacked = 0
-        self.promoted = Promoted("")
+        self.promoted = Promoted(FAMILY, "")
         self._heard = NOWHERE  #: where the last word stands about what is loaded
         self._standing: Standing | None = None  #: what is loaded because it is in force
 
@@ -81,7 +82,7 @@ class BoundaryOrgan(Organ):
 
     async def open(self, log: OwnLog) -> None:
         """Load what the log said last; where it says nothing, or that cannot be loaded, the rules speak."""
-        self.promoted, last = Promoted(log.env), None
+        self.promoted, last = Promoted(FAMILY, log.env), None
         async for verdict in log.replay():
             for decision, at in decisions_in(verdict, *DECISIONS):
                 if self.promoted.take(decision, at) and isinstance(decision, ModelPromoted | ModelRolledBack):

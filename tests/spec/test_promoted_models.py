@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from nerves.registry import RegistryNerve
 from organs.boundary import BoundaryOrgan
-from organs.boundary.promoted import Promoted
 from organs.records import MemoryRecords
 from organs.records.views.promotions import PROMOTIONS
 from shared.boundary.memory import MemoryShelf
@@ -24,6 +23,7 @@ from shared.keys.sealed import CHEAP
 from shared.log.entry import Position
 from shared.message import Request
 from shared.part.mind import Mind
+from shared.registry.promoted import Promoted
 from shared.subjects.boundary import BoundaryStated, BoundaryStatus, InstallModel
 from shared.subjects.registry import (
     FamilyStated,
@@ -113,7 +113,7 @@ def test_what_is_promoted_speaks_and_what_is_rolled_back_does_not() -> None:
 
 def promoted_at(env: str, *targets: Target) -> Promoted:
     """What the log promotes in an environment after the model was promoted to these targets."""
-    lane, known = Lane(), Promoted(env)
+    lane, known = Lane(), Promoted("boundary", env)
     lane.staged()
     made = lane.promote()
     assert isinstance(made, ModelPromoted)
@@ -163,7 +163,7 @@ def test_an_emergency_that_ran_out_is_let_go_though_nobody_takes_it_back() -> No
     organ = BoundaryOrgan(MemoryShelf(TASK, [MODEL]))
 
     async def life() -> None:
-        organ.promoted = Promoted("dev")
+        organ.promoted = Promoted("boundary", "dev")
         lane = Lane()
         lane.staged()
         one = replace(lane.promote(), emergency=True, ratify_by_ms=NOW_MS + 1_000, ratify_signatures=3)

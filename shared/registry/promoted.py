@@ -13,23 +13,22 @@ from shared.registry import Family, Standing, evolved
 from shared.registry.family import TARGETS, RegistryDecision
 from shared.subjects.registry import Target
 
-FAMILY = "boundary"
 PROD = "prod"
 EXEMPTIONS = "nimmerverse.exemptions"
 NOWHERE = Position(-1, 0)
 
 
 class Promoted:
-    """The registry's word about this family, folded from the log."""
+    """The registry's word about one family, folded from the log."""
 
-    def __init__(self, env: str) -> None:
-        self.env = env
+    def __init__(self, name: str, env: str) -> None:
+        self.name, self.env = name, env
         self.family = Family()
         self.at = NOWHERE  #: of the last decision that was folded
 
     def take(self, decision: RegistryDecision, at: Position) -> bool:
         """Fold a decision about this family, once; say whether it was one that was not folded yet."""
-        if decision.family != FAMILY or not is_after(at, self.at):
+        if decision.family != self.name or not is_after(at, self.at):
             return False
         self.family, self.at = evolved(self.family, decision), at
         return True
@@ -47,7 +46,8 @@ class Promoted:
             if standing is not None and standing.model == model:
                 return None
             found = "nothing" if standing is None else standing.model
-            return Refusal("N006", f"the registry has {found} in force for {self.env}, not {model[:80]}")
+            what = f"the registry has {found} of {self.name} in force for {self.env}"
+            return Refusal("N006", f"{what}, not {model[:80]}")
         asked = {"exemption": exemption, "environment": self.env, "action": "install", "steps": 0, "heavy": False}
         judged = Policies.shipped().evaluate(EXEMPTIONS, asked)
         if judged.allowed:
