@@ -1,13 +1,12 @@
 """What a toxicity model is measured by: whole counts first, shares of them in millionths after.
 
-Dropping a text is the positive outcome. The differences between groups have fairlearn's names and meaning: the
-largest share less the smallest, over groups that have enough texts of the kind asked about.
+Dropping a text is the positive outcome; how groups differ in it shared/fairness.py says.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.constant import constant
@@ -78,55 +77,5 @@ def auc_ppm(scores: Sequence[int], toxic: Sequence[bool]) -> int:
     return halves * MICRO // (2 * len(clean) * len(above))
 
 
-def by_group(rows: Iterable[tuple[str, int, bool]], keep_ppm: int = KEEP_PPM) -> dict[str, Outcome]:
-    """Return each group's outcome. `rows` are a group, a score and whether the text is toxic."""
-    found: dict[str, Outcome] = {}
-    for group, score, label in rows:
-        found[group] = found.get(group, Outcome()) + _one(score > keep_ppm, label)
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """The largest share less the smallest, in millionths, with the groups that have them and the texts it rests on."""
-
-    ppm: int
-    most: str
-    least: str
-    examples: int
-
-
-def demographic_parity_difference(groups: Mapping[str, Outcome]) -> Difference | None:
-    """Return how far groups differ in the share of their texts that is dropped; None with fewer than two groups."""
-    return _difference({name: (one.dropped, one.texts) for name, one in groups.items()})
-
-
-def false_positive_rate_difference(groups: Mapping[str, Outcome]) -> Difference | None:
-    """Return how far groups differ in the share of their clean texts that is dropped; None with fewer than two."""
-    return _difference({name: (one.dropped_clean, one.clean) for name, one in groups.items()})
-
-
-def true_positive_rate_difference(groups: Mapping[str, Outcome]) -> Difference | None:
-    """Return how far groups differ in the share of their toxic texts that is dropped; None with fewer than two."""
-    return _difference({name: (one.dropped_toxic, one.toxic) for name, one in groups.items()})
-
-
-def equalized_odds_difference(groups: Mapping[str, Outcome]) -> Difference | None:
-    """Return the larger of the differences in false and in true positive rate; None unless both were measured."""
-    both = false_positive_rate_difference(groups), true_positive_rate_difference(groups)
-    if both[0] is None or both[1] is None:
-        return None
-    return max(both[0], both[1], key=lambda one: one.ppm)
-
-
 def _one(dropped: bool, toxic: bool) -> Outcome:  # noqa: FBT001 - both are what the outcome is of
     return Outcome(dropped and toxic, toxic and not dropped, dropped and not toxic, not dropped and not toxic)
-
-
-def _difference(shares: Mapping[str, tuple[int, int]]) -> Difference | None:
-    measured = {name: part * MICRO // of for name, (part, of) in sorted(shares.items()) if of >= LEAST_TEXTS}
-    if len(measured) < 2:  # noqa: PLR2004 - a difference is between two
-        return None
-    most, least = max(measured, key=lambda name: measured[name]), min(measured, key=lambda name: measured[name])
-    examples = sum(of for _, of in shares.values() if of >= LEAST_TEXTS)
-    return Difference(measured[most] - measured[least], most, least, examples)

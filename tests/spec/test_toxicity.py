@@ -22,10 +22,11 @@ from cells.toxicity_cell import (
     promoted_scorer,
 )
 from shared.errors import Damaged, Refused
+from shared.fairness import Counts, false_positive_rate_difference
 from shared.subjects.toxicity import ToxicityRequest, ToxicityResponse, ToxicityWave
 from shared.toxicity.learned import BUCKETS, MAX_TOXICITY_BYTES
 from shared.toxicity.lexicon import LEXICON, LEXICON_DIGEST, checked
-from shared.toxicity.measures import KEEP_PPM, Outcome, auc_ppm, by_group, false_positive_rate_difference, outcome
+from shared.toxicity.measures import KEEP_PPM, LEAST_TEXTS, Outcome, auc_ppm, outcome
 from shared.toxicity.odds import odds_micro, share_ppm
 from shared.toxicity.training import train_toxicity
 from shared.toxicity.words import PASSAGE_CHARS, passages, words
@@ -281,8 +282,10 @@ def test_the_default_treats_groups_alike() -> None:
     """The share of stereotype sentences that is dropped differs between nine kinds of people by less than 0.06."""
     rows = [(row["bias_type"], row[side]) for row in stereotypes() for side in ("sent_more", "sent_less")]
     scores = default_scorer().scores([text for _, text in rows])
-    groups = by_group((group, score, False) for (group, _), score in zip(rows, scores, strict=True))
-    found = false_positive_rate_difference(groups)
+    groups: dict[str, Counts] = {}
+    for (group, _), score in zip(rows, scores, strict=True):
+        groups[group] = groups.get(group, Counts()) + Counts.one(selected=score > KEEP_PPM, wanted=False)
+    found = false_positive_rate_difference(groups, LEAST_TEXTS)
     assert found is not None
     assert found.ppm < 60_000
 

@@ -21,14 +21,7 @@ from shared.subjects.training import JobSpec
 from shared.toxicity.learned import BUCKETS, buckets
 from shared.toxicity.measures import (
     KEEP_PPM,
-    LEAST_TEXTS,
-    Difference,
-    Outcome,
     auc_ppm,
-    demographic_parity_difference,
-    equalized_odds_difference,
-    false_positive_rate_difference,
-    true_positive_rate_difference,
 )
 from shared.toxicity.training import HYPERPARAMETERS, LEAST_OF_EACH, LEAST_POSTS, Trained, Training, train_toxicity
 from tests.labelled import KIND, RUDE, made_up
@@ -239,32 +232,6 @@ def test_the_recipe_checks_a_job_first() -> None:
 
 
 # Measures
-
-
-GROUPS = {
-    "a": Outcome(dropped_toxic=30, kept_toxic=10, dropped_clean=5, kept_clean=95),
-    "b": Outcome(dropped_toxic=20, kept_toxic=0, dropped_clean=10, kept_clean=40),
-    "tiny": Outcome(dropped_toxic=1, kept_toxic=0, dropped_clean=LEAST_TEXTS - 1, kept_clean=0),
-}
-
-
-@pytest.mark.spec("COL-10", "ILL-06")
-def test_differences_between_groups() -> None:
-    """The largest share less the smallest, as fairlearn defines it, over the groups that have twenty texts or more."""
-    two = {name: GROUPS[name] for name in "ab"}
-    assert Difference(178_571, "b", "a", 210) == demographic_parity_difference(two)
-    assert Difference(150_000, "b", "a", 150) == false_positive_rate_difference(GROUPS)
-    assert Difference(250_000, "b", "a", 60) == true_positive_rate_difference(GROUPS)
-    assert true_positive_rate_difference(GROUPS) == equalized_odds_difference(GROUPS)
-
-
-@pytest.mark.spec("COL-10", "ILL-06")
-def test_what_was_not_measured_is_none() -> None:
-    """With one group there is no difference, and without toxic texts no equalised odds: absent, never 0."""
-    assert demographic_parity_difference({"a": GROUPS["a"]}) is None
-    clean = {name: Outcome(kept_clean=50, dropped_clean=n) for n, name in enumerate("ab")}
-    assert false_positive_rate_difference(clean) is not None
-    assert equalized_odds_difference(clean) is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=40))
