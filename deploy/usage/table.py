@@ -6,14 +6,14 @@ from deploy.usage.admin import ADMIN
 from deploy.usage.audit import AUDIT
 from deploy.usage.described import Described, Group
 from deploy.usage.evaluation import EVALUATION
-from deploy.usage.govern import GOVERN
-from deploy.usage.governance import GOVERNANCE
 from deploy.usage.keep import KEEP
 from deploy.usage.models import MODELS
 from deploy.usage.provenance import PROVENANCE
 from deploy.usage.registry import REGISTRY
+from deploy.usage.rules import RULES
 from deploy.usage.run import RUN
 from deploy.usage.talk import TALK
+from deploy.usage.votes import VOTES
 
 COMMANDS: dict[str, Described | Group] = {
     **RUN,
@@ -23,8 +23,8 @@ COMMANDS: dict[str, Described | Group] = {
     **PROVENANCE,
     **MODELS,
     **EVALUATION,
-    **GOVERN,
-    **GOVERNANCE,
+    **RULES,
+    **VOTES,
     **REGISTRY,
     **ADMIN,
 }

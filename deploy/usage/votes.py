@@ -14,7 +14,7 @@ _PEOPLE, _PROPOSALS = "deploy.commands.people", "deploy.commands.proposals"
 _PROPOSAL = option("proposal", metavar="PROPOSAL", help="the proposal's id")
 _FILE = option("file", type=Path, metavar="FILE", help="a JSONL file, one proposal a line")
 
-GOVERNANCE: dict[str, Described | Group] = {
+VOTES: dict[str, Described | Group] = {
     "people": Group(
         "who may vote and sign, and in which roles",
         {

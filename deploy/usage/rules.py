@@ -24,7 +24,7 @@ _LIFE = "deploy.commands.policy_life"
 _NAME = option("name", help="of an added policy")
 _PACKAGE = option("package", help="promotion, training, energy …; see `policy list`")
 
-GOVERN: dict[str, Described | Group] = {
+RULES: dict[str, Described | Group] = {
     "policy": Group(
         "the rules in Rego by which posts, trainings and promotions are judged",
         {
