@@ -97,9 +97,10 @@ def _power(heard: PowerWindowDecided, now_ms: int) -> dict[str, int]:
     if not heard.source:
         return {}
     values = {"power_kw": heard.power_kw, "age_s": max(0, now_ms - heard.taken_ms) // MS}
-    values["turbines"] = int(heard.nox_mg_h is not None)
     nox = {"nox_mg_h": heard.nox_mg_h, "nox_permit_mg_h": heard.nox_permit_mg_h}
-    return values | {name: found for name, found in nox.items() if found is not None}
+    known = {name: found for name, found in nox.items() if found is not None}
+    values["turbines"] = int(bool(known))  # a permit says so too: what its meter left out is missing, and blocks
+    return values | known
 
 
 def _note(  # noqa: PLR0913, PLR0917 - each word of a note is its own fact
