@@ -70,8 +70,8 @@ PROMOTION: Given = {
     "in_force_quality_ppm": 950_000,
     "proposal": "accepted",
     "staged": True,
-    "approvals": [{"role": role, "age_s": 60} for role in ROLES],
-    "signatures": [{"voter": "ada", "age_s": 60}],
+    "approvals": [{"role": role, "voter": f"the_{role}", "age_s": 60} for role in ROLES],
+    "signatures": [{"role": "signer", "voter": "ada", "age_s": 60}],
 }
 ALLOWED: dict[str, Given] = {
     "nimmerverse.data_quality": QUALITY,
@@ -115,9 +115,11 @@ def random_input(random: Random, package: str) -> Given:
     base = {**ALLOWED[package]}
     if package == "nimmerverse.promotion":
         base |= {"emergency": random.random() < 0.2, "high_risk": random.random() < 0.2}
-        extra = [{"role": "cto", "age_s": 5}] * (random.random() < 0.3)
+        extra = [{"role": "cto", "voter": random.choice(("ada", "the_safety_lead")), "age_s": 5}] * (
+            random.random() < 0.3
+        )
         base["approvals"] = [*base["approvals"], *extra]
-        base["signatures"] = [{"voter": name, "age_s": 9} for name in "abcd"[: random.randrange(5)]]
+        base["signatures"] = [{"role": "signer", "voter": name, "age_s": 9} for name in "abcd"[: random.randrange(5)]]
     if package == "nimmerverse.training":
         base |= {"exemption": "pilot"} if random.random() < 0.5 else {}
         concerns = [c for c in ("pii", "licence:CC-BY-NC-4.0", "restriction:no-training") if random.random() < 0.5]

@@ -31,8 +31,8 @@ def asked(known: Family, manifest: Manifest, emergency: bool, now_ms: int) -> di
         "datasets": list(facts.datasets),
         "provenance": list(_provenance(known.notes)),
         "suites": sorted({note.name for note in own if note.evidence == "evaluation"}),
-        "approvals": _words(known.notes, manifest.digest, ("approval", "override"), now_ms, "role"),
-        "signatures": _words(known.notes, manifest.digest, ("signature",), now_ms, "voter"),
+        "approvals": _words(known.notes, manifest.digest, ("approval", "override"), now_ms),
+        "signatures": _words(known.notes, manifest.digest, ("signature",), now_ms),
     }
     given |= _power(known.notes, now_ms) | _measured(own) | _proposal(proposals) | _before(known, manifest)
     for note in own:
@@ -43,7 +43,7 @@ def asked(known: Family, manifest: Manifest, emergency: bool, now_ms: int) -> di
 
 def signers(known: Family, manifest: Digest, life_s: int, now_ms: int) -> list[str]:
     """Return the voters whose signature under a manifest is a pass that still lives, in order."""
-    words = _words(known.notes, manifest, ("signature",), now_ms, "voter")
+    words = _words(known.notes, manifest, ("signature",), now_ms)
     return sorted(str(word["voter"]) for word in words if int(str(word["age_s"])) <= life_s)
 
 
@@ -103,14 +103,14 @@ def _before(known: Family, manifest: Manifest) -> dict[str, object]:
 
 
 def _words(
-    notes: Iterable[EvidenceNoted], manifest: Digest, kinds: tuple[str, ...], now_ms: int, by: str
+    notes: Iterable[EvidenceNoted], manifest: Digest, kinds: tuple[str, ...], now_ms: int
 ) -> list[dict[str, object]]:
-    """Return who passed a manifest, by role or by name, and how long ago that was noted."""
+    """Return who passed a manifest, in which role, and how long ago that was noted."""
     found: list[dict[str, object]] = []
     for note in notes:
         if note.evidence in kinds and note.digest == manifest and note.values.get("pass"):
             role, _, voter = note.name.partition(" ")
-            found.append({by: role if by == "role" else voter, "age_s": _age_s(note, now_ms)})
+            found.append({"role": role, "voter": voter, "age_s": _age_s(note, now_ms)})
     return found
 
 

@@ -46,14 +46,14 @@ def failing(found: Judged) -> dict[str, str]:
     return {row.name: row.reason for row in found.rows if not row.holds}
 
 
-def words(roles: tuple[str, ...] = ROLES, age_s: int = 60) -> list[dict[str, object]]:
-    """Approvals."""
-    return [{"role": role, "age_s": age_s} for role in roles]
+def words(roles: tuple[str, ...] = ROLES, age_s: int = 60, **voters: str) -> list[dict[str, object]]:
+    """Approvals, each of its own person where nobody is named."""
+    return [{"role": role, "voter": voters.get(role, f"the_{role}"), "age_s": age_s} for role in roles]
 
 
 def signers(*names: str, age_s: int = 60) -> list[dict[str, object]]:
     """Signatures."""
-    return [{"voter": name, "age_s": age_s} for name in names]
+    return [{"role": "signer", "voter": name, "age_s": age_s} for name in names]
 
 
 def proofs(**second: object) -> list[dict[str, object]]:
@@ -86,6 +86,7 @@ GATE: dict[str, tuple[Given, str, tuple[str, ...], str]] = {
         role: ({"approvals": words(tuple({*ROLES} - {role}))}, f"MISSING_{role.upper()}", (), "")
         for role in ROLES
     },
+    "distinct_leads": ({"approvals": words(safety_lead="the_release_manager")}, "NOT_SO", (), ""),
     "override_cto": (
         {"emergency": True, "approvals": words()},
         "MISSING_OVERRIDE_CTO",
@@ -98,7 +99,14 @@ GATE: dict[str, tuple[Given, str, tuple[str, ...], str]] = {
         (),
         "",
     ),
+    "distinct_override": (
+        {"emergency": True, "approvals": words(("cto", *ROLES), cto="the_safety_lead")},
+        "NOT_SO",
+        (),
+        "",
+    ),
 }  # fmt: skip
+OVERRIDE = ("override_cto", "override_safety_lead", "distinct_override")
 #: No word waives these.
 THRESHOLDS = [*GATE][:12]
 
@@ -109,7 +117,7 @@ def test_a_model_with_all_its_evidence_may_be_promoted() -> None:
     found = judged("promotion", PROMOTION)
     assert found.allowed
     assert {} == failing(found)
-    assert [*GATE][:-2] == [row.name for row in found.rows]
+    assert [*GATE][:-3] == [row.name for row in found.rows]
     assert found.refusal() is None
 
 
@@ -172,7 +180,7 @@ def test_the_gate_at_its_exact_boundaries(row: str, changes: Given, holds: bool)
 def test_combinations_of_failures_are_named_whole(seed: int) -> None:
     """Whatever fails together, exactly those rows are named, and nothing hides another."""
     random = Random(seed)
-    separate = [name for name in GATE if name not in (*ROLES, "anchored", "not_worse", *[*GATE][-2:])]
+    separate = [name for name in GATE if name not in (*ROLES, "distinct_leads", "anchored", "not_worse", *OVERRIDE)]
     chosen = random.sample(separate, random.randint(2, 6))
     changes: Given = {}
     for row in chosen:
@@ -234,6 +242,32 @@ def test_one_word_or_an_old_one_is_no_emergency(approvals: list[object]) -> None
     found = judged("promotion", PROMOTION, **{**EMERGENCY, "approvals": approvals})
     assert not found.allowed
     assert [] == found.values["waived"]
+
+
+@pytest.mark.spec("COL-11")
+@pytest.mark.parametrize(
+    ("approvals", "allowed"),
+    [
+        (words(("cto", "safety_lead"), cto="ada", safety_lead="ada"), False),
+        (words(("cto", "safety_lead"), cto="ada", safety_lead="bo"), True),
+        ([*words(("cto", "safety_lead"), cto="ada", safety_lead="ada"), *words(("cto",), cto="bo")], True),
+        ([{"role": role, "age_s": 5} for role in ("cto", "safety_lead")], False),
+    ],
+)
+def test_nobody_alone_breaks_the_glass(approvals: list[object], allowed: bool) -> None:  # noqa: FBT001
+    """One person in both roles is one person; it takes two, and a word that is nobody's is none."""
+    assert allowed == judged("promotion", PROMOTION, **{**EMERGENCY, "approvals": approvals}).allowed
+
+
+@pytest.mark.spec("COL-11")
+def test_the_three_leads_are_three_people() -> None:
+    """Whoever is two leads speaks as one of them; where enough others say it too, each lead is somebody else."""
+    one = dict.fromkeys(ROLES, "ada")
+    two = {**one, "safety_lead": "bo"}
+    assert {"distinct_leads": "NOT_SO"} == failing(judged("promotion", PROMOTION, approvals=words(**one)))
+    assert {"distinct_leads": "NOT_SO"} == failing(judged("promotion", PROMOTION, approvals=words(**two)))
+    more = [*words(**two), *words(("release_manager",), release_manager="cy")]
+    assert judged("promotion", PROMOTION, approvals=more).allowed
 
 
 @pytest.mark.spec("COL-11", "COL-10")

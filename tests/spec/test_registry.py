@@ -432,6 +432,21 @@ def test_words_that_come_too_late_ratify_nothing() -> None:
     assert isinstance(lane.hear(TICK), ModelRolledBack)
 
 
+@pytest.mark.spec("COL-11", "ILL-07")
+def test_one_person_is_no_two_people() -> None:
+    """Whoever is chief technology officer and safety lead declares no emergency alone, nor is anybody three leads."""
+    lane = _emergency()
+    about = lane.manifest()
+    lane.word("cto", "the_cto", about, "fail")
+    lane.word("cto", "the_safety_lead", about)
+    assert "NOT_SO" == failing(lane.promote(emergency=True))["distinct_override"]
+    lane = Lane()
+    lane.staged()
+    lane.word("safety_lead", "the_safety_lead", lane.manifest(), "fail")
+    lane.word("safety_lead", "the_release_manager", lane.manifest())
+    assert {"distinct_leads": "NOT_SO"} == failing(lane.promote())
+
+
 # The verifier
 
 

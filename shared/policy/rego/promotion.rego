@@ -7,7 +7,7 @@
 #   consensus_ppm, quality_ppm, bias_ppm, hallucination_ppm; suites: [names of the suites that measured it]
 #   in_force (bool), in_force_quality_ppm: of the model that is at the target now
 #   staged (bool): the model is what is at staging now; asked for prod alone
-#   proposal (its state), approvals: [{role, age_s}], signatures: [{voter, age_s}], each a `pass` of its own voter
+#   proposal (its state), approvals, signatures: [{role, voter, age_s}], each a `pass` of its own voter
 # Values: approval_life_s, ratify_within_s, ratify_signatures, signatures (how many are demanded), waived (names of the rows).
 package nimmerverse.promotion
 
@@ -40,6 +40,7 @@ emergency if {
 	object.get(input, "emergency", null) == true
 	overridden("cto") == true
 	overridden("safety_lead") == true
+	distinct(overriders) == true
 }
 
 waived_words := said_so if {
@@ -52,6 +53,7 @@ override := [] if {
 } else := [
 	data.nimmerverse.rows.is_so("override_cto", overridden("cto")),
 	data.nimmerverse.rows.is_so("override_safety_lead", overridden("safety_lead")),
+	data.nimmerverse.rows.is_so("distinct_override", distinct(overriders)),
 ] if {
 	object.get(input, "emergency", null) == true
 } else := [data.nimmerverse.rows.missing("emergency", "true or false")]
@@ -158,25 +160,59 @@ signers := {each.voter |
 	fresh(each)
 }
 
-approvals := [data.nimmerverse.rows.is_so(role, given(role)) | some role in roles_wanted]
-
-roles_wanted := [] if {
+approvals := [] if {
 	object.get(input, "target", null) == "staging"
-} else := ["release_manager", "safety_lead", "infrastructure_lead"]
+} else := array.concat(approvals_of_leads, [data.nimmerverse.rows.is_so("distinct_leads", distinct(leads))])
 
-given(role) if {
+approvals_of_leads := [data.nimmerverse.rows.is_so(role, given(role)) | some role in lead_roles]
+
+lead_roles := ["release_manager", "safety_lead", "infrastructure_lead"]
+
+override_roles := ["cto", "safety_lead"]
+
+# Who speaks, and as what; a word that is nobody's is none.
+leads := {[each.role, each.voter] |
 	some each in objects("approvals")
-	each.role == role
+	each.role in lead_roles
+	is_string(each.voter)
 	fresh(each)
-} else := null
+}
 
 # A word that overrides is one of these days, not an approval of last week.
-overridden(role) if {
+overriders := {[each.role, each.voter] |
 	some each in objects("approvals")
-	each.role == role
+	each.role in override_roles
+	is_string(each.voter)
 	fresh(each)
 	each.age_s <= limits.ratify_within_s
+}
+
+given(role) if {
+	some word in leads
+	word[0] == role
 } else := null
+
+overridden(role) if {
+	some word in overriders
+	word[0] == role
+} else := null
+
+# Nobody speaks in two roles at once: any roles in which somebody speaks are spoken for by as many people.
+distinct(words_said) := count(crowds(words_said)) == 0
+
+crowds(words_said) := {roles |
+	spoken := {word[0] | some word in words_said}
+	some a in spoken
+	some b in spoken
+	some c in spoken
+	roles := {a, b, c}
+	count(people(words_said, roles)) < count(roles)
+}
+
+people(words_said, roles) := {word[1] |
+	some word in words_said
+	word[0] in roles
+}
 
 fresh(each) if {
 	data.nimmerverse.rows.natural(each.age_s)
