@@ -117,9 +117,10 @@ class Lane:
             self.decided.append((decision, self.index))
         return said[-1] if said else None
 
-    def manifest(self, model: str = MODEL, target: Target = "prod") -> str:
+    def manifest(self, model: str = MODEL, target: Target = "prod", *, emergency: bool = False) -> str:
         """What is to be signed now."""
-        return manifest_of(FAMILY, self.state, model, target, self.nerve.gate.policies.digest).digest
+        policy = self.nerve.gate.policies.digest
+        return manifest_of(FAMILY, self.state, model, target, policy, emergency=emergency).digest
 
     def word(self, role: Role, voter: str, about: str, choice: Choice = "pass") -> Any:  # noqa: ANN401 - as `hear`
         """Hear a voter's word about a manifest."""

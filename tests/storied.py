@@ -100,7 +100,7 @@ def dataset(digest: str = DATASET, name: str = "trails | of the rules") -> Datas
 
 def promoted(log: Log, *voters: str) -> ModelPromoted:
     """A promotion of what the family knows now."""
-    manifest = manifest_of(FAMILY, log.family, MODEL, "prod", POLICY)
+    manifest = manifest_of(FAMILY, log.family, MODEL, "prod", POLICY, emergency=False)
     rows = [Row("quality", ">= 900000", 960_000, True, ""), Row("bias", "< 150000", 100_000, True, "")]  # noqa: FBT003
     judgement = Judgement(POLICY, "8" * 64, "regorus", True, rows)  # noqa: FBT003
     return ModelPromoted(FAMILY, MODEL, "prod", manifest.digest, list(voters), judgement, "", False, "ada")  # noqa: FBT003

@@ -64,11 +64,16 @@ class Gate:
             return no
         if request.emergency and not request.reason.strip():
             return Refusal("B002", "an emergency is declared with its reason: `--reason TEXT`")
+        there = state.at(request.target)
+        if request.emergency and there is not None and there.model == request.model:
+            return Refusal(
+                "N008", f"{request.model} stands at {request.target}; what it still needs is signed, not asked"
+            )
         manifest, judged, terms = self._judged(state, request, now_ms)
         family, model, target, by = request.family, request.model, request.target, request.by
         if not judged.allowed:
             return [PromotionBlocked(family, model, target, judged.judgement(), by, manifest.digest, now_ms)]
-        counted, there = signers(state, manifest.digest, terms.approval_life_s, now_ms), state.at(target)
+        counted = signers(state, manifest.digest, terms.approval_life_s, now_ms)
         emergency = request.emergency
         return [
             ModelPromoted(
@@ -119,8 +124,9 @@ class Gate:
     def _judged(
         self, state: Family, request: PromoteModel | StateManifest, now_ms: int
     ) -> tuple[Manifest, Judged, Terms]:
-        manifest = manifest_of(request.family, state, request.model, request.target, self.policies.digest)
-        judged = self.policies.evaluate(PACKAGE, asked(state, manifest, request.emergency, now_ms))
+        about = (request.family, state, request.model, request.target, self.policies.digest)
+        manifest = manifest_of(*about, emergency=request.emergency)
+        judged = self.policies.evaluate(PACKAGE, asked(state, manifest, now_ms))
         return manifest, judged, msgspec.convert(judged.values, Terms)
 
 

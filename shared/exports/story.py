@@ -200,8 +200,8 @@ class Telling:
 
     def _promotion(self, promoted: Said[ModelPromoted]) -> Promotion:
         said = promoted.decision
-        policy = said.judgement.policy
-        found = manifest_of(said.family, self._folded(promoted.at), said.model, said.target, policy)
+        about = (said.family, self._folded(promoted.at), said.model, said.target, said.judgement.policy)
+        found = manifest_of(*about, emergency=said.emergency)
         ballots = tuple(one for one in self._ballots() if one.decision.about == said.manifest)
         return Promotion(promoted, found if found.digest == said.manifest else None, ballots)
 

@@ -159,7 +159,8 @@ def _promoted(family: Family, decision: ModelPromoted) -> Family:
     ratify = (decision.ratify_by_ms, decision.ratify_signatures)
     number, at_ms = family.decided, decision.at_ms
     standing = Standing(decision.model, decision.manifest, number, at_ms, decision.emergency, *ratify, ratified=False)
-    before = [one for one in family.history(decision.target) if one.model != decision.model]
+    history = family.history(decision.target)  # whole in an emergency, which may run out
+    before = [one for one in history if decision.emergency or one.model != decision.model]
     promoted = tuple(dict.fromkeys((*family.promoted, decision.model)))
     return replace(family, promoted=promoted, **{decision.target: tuple([*before, standing][-BEFORE:])})
 

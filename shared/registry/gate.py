@@ -18,7 +18,7 @@ PPM = 1_000_000
 MS = 1_000
 
 
-def asked(known: Family, manifest: Manifest, emergency: bool, now_ms: int) -> dict[str, object]:  # noqa: FBT001
+def asked(known: Family, manifest: Manifest, now_ms: int) -> dict[str, object]:
     """Return the policy's input for a promotion, by what is known of the family now."""
     facts = known.models[manifest.model]
     own = [note for note in known.notes if note.model == manifest.model]
@@ -27,7 +27,7 @@ def asked(known: Family, manifest: Manifest, emergency: bool, now_ms: int) -> di
         "family": manifest.family,
         "target": manifest.target,
         "high_risk": facts.high_risk or any(note.values.get("high_risk") for note in proposals),
-        "emergency": emergency,
+        "emergency": manifest.emergency,
         "datasets": list(facts.datasets),
         "provenance": list(_provenance(known.notes)),
         "suites": sorted({note.name for note in own if note.evidence == "evaluation"}),

@@ -24,6 +24,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     evaluations: list[Digest]  #: reports, in order
     policy: Digest
     target: Target
+    emergency: bool  #: a word about what takes every word is none about what takes two
 
     @property
     def digest(self) -> Digest:
@@ -36,9 +37,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return canonical(self).decode()
 
 
-def manifest_of(family: str, known: Family, model: Digest, target: Target, policy: Digest) -> Manifest:
+def manifest_of(
+    family: str, known: Family, model: Digest, target: Target, policy: Digest, *, emergency: bool
+) -> Manifest:
     """Return what is to be signed for a promotion, by what is known of the family now."""
     facts = known.models.get(model)
     reports = sorted({note.digest for note in known.notes if note.evidence == "evaluation" and note.model == model})
     record, datasets = (facts.record, list(facts.datasets)) if facts is not None else ("", [])
-    return Manifest(family, model, record, datasets, reports, policy, target)
+    return Manifest(family, model, record, datasets, reports, policy, target, emergency)

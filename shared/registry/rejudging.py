@@ -49,8 +49,9 @@ def _again(
     said = decision.judgement
     if decision.model not in family.models:
         return "other", "no such model was registered before it"
-    manifest = manifest_of(decision.family, family, decision.model, decision.target, said.policy)
-    given = asked(family, manifest, _emergency(decision), decision.at_ms)
+    about = (decision.family, family, decision.model, decision.target, said.policy)
+    manifest = manifest_of(*about, emergency=_emergency(decision))
+    given = asked(family, manifest, decision.at_ms)
     try:
         found = policies.again(said.policy, said.engine, PACKAGE, given).judgement()
     except Refused as no:

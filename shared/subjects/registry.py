@@ -88,7 +88,7 @@ class ModelPromoted(Decision, subject="lifecycle.registry.event.{family}.promote
     family: str
     model: Digest
     target: Target
-    manifest: Digest  #: of the artifact {model, run record, evaluations, policy, target} that signers signed
+    manifest: Digest  #: of the artifact {model, run record, evaluations, policy, target, emergency} that signers signed
     signatures: list[str]  #: voters whose signature counted
     judgement: Judgement
     replaces: Digest
@@ -177,7 +177,7 @@ class StateManifest(Request, subject="lifecycle.registry.manifest.request", repl
 
 
 class PromoteModel(Request, subject="lifecycle.registry.promote.request", reply=Decided):
-    """Promote a model; both outcomes are decided. Refused N004 where there is no such model."""
+    """Promote a model; both outcomes are decided. Refused N004 where there is no such model, N008 an emergency of what stands there."""
 
     family: str
     model: Digest

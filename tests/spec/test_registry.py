@@ -351,7 +351,7 @@ def _emergency(*extra: str) -> Lane:
     lane.register()
     for message in (verified(), verified(OTHER), evaluated(), power()):
         lane.hear(message)
-    about = lane.manifest()
+    about = lane.manifest(emergency=True)
     roles: tuple[Role, ...] = ("cto", "safety_lead")
     for role in roles:
         lane.word(role, f"the_{role}", about)
@@ -380,7 +380,7 @@ def test_an_emergency_waives_words_and_no_threshold() -> None:
 def test_neither_word_alone_is_an_emergency(role: Role) -> None:
     """Without one of the two words everything else that is missing blocks too."""
     lane = _emergency()
-    lane.word(role, f"the_{role}", lane.manifest(), "fail")
+    lane.word(role, f"the_{role}", lane.manifest(emergency=True), "fail")
     assert f"override_{role}" in failing(lane.promote(emergency=True))
     assert "B002" == lane.hear(lane_request("")).code
 
@@ -413,7 +413,7 @@ def test_three_signers_ratify_an_emergency() -> None:
     lane = _emergency("sig")
     lane.promote(emergency=True)
     lane.now_ms += 47 * HOUR_MS
-    about = lane.manifest()
+    about = lane.manifest(emergency=True)
     assert "signature" == lane.word("signer", "nal", about).evidence
     assert "signature" == lane.word("signer", "other", "0" * 64).evidence
     assert "ratification" == lane.word("signer", "ler", about).evidence
@@ -428,7 +428,7 @@ def test_words_that_come_too_late_ratify_nothing() -> None:
     lane = _emergency("sig", "nal")
     lane.promote(emergency=True)
     lane.now_ms += 48 * HOUR_MS + 1
-    assert "signature" == lane.word("signer", "ler", lane.manifest()).evidence
+    assert "signature" == lane.word("signer", "ler", lane.manifest(emergency=True)).evidence
     assert isinstance(lane.hear(TICK), ModelRolledBack)
 
 
@@ -436,7 +436,7 @@ def test_words_that_come_too_late_ratify_nothing() -> None:
 def test_one_person_is_no_two_people() -> None:
     """Whoever is chief technology officer and safety lead declares no emergency alone, nor is anybody three leads."""
     lane = _emergency()
-    about = lane.manifest()
+    about = lane.manifest(emergency=True)
     lane.word("cto", "the_cto", about, "fail")
     lane.word("cto", "the_safety_lead", about)
     assert "NOT_SO" == failing(lane.promote(emergency=True))["distinct_override"]
@@ -445,6 +445,48 @@ def test_one_person_is_no_two_people() -> None:
     lane.word("safety_lead", "the_safety_lead", lane.manifest(), "fail")
     lane.word("safety_lead", "the_release_manager", lane.manifest())
     assert {"distinct_leads": "NOT_SO"} == failing(lane.promote())
+
+
+@pytest.mark.spec("COL-11")
+def test_an_approval_is_no_override() -> None:
+    """What an emergency takes words about is another manifest than what a promotion takes them about."""
+    lane = _emergency("sig")
+    lane.word("safety_lead", "the_safety_lead", lane.manifest(emergency=True), "fail")
+    lane.word("safety_lead", "the_safety_lead", lane.manifest())
+    assert "MISSING_OVERRIDE_SAFETY_LEAD" == failing(lane.promote(emergency=True))["override_safety_lead"]
+    told = lane.hear(StateManifest(FAMILY, MODEL, "prod", emergency=True))
+    assert (lane.manifest(emergency=True), True) == (told.manifest, '"emergency":true' in told.text)
+
+
+@pytest.mark.spec("COL-11", "ILL-07")
+def test_an_emergency_is_not_declared_again() -> None:
+    """A model that stands at a target gets no other 48 hours there, and what was ratified is not made to run out."""
+    lane = _emergency("sig", "nal")
+    lane.promote(emergency=True)
+    lane.now_ms += 47 * HOUR_MS
+    lane.hear(power(taken_ms=lane.now_ms))
+    assert "N008" == lane.promote(emergency=True).code
+    lane.word("signer", "ler", lane.manifest(emergency=True))
+    assert "N008" == lane.promote(emergency=True).code
+    there = lane.state.at("prod")
+    assert there is not None
+    assert (True, NOW_MS + 48 * HOUR_MS) == (there.ratified, there.ratify_by_ms)
+
+
+@pytest.mark.spec("ILL-07")
+def test_an_emergency_takes_nothing_out_of_what_was_before() -> None:
+    """A model that was in force once, and is again in an emergency that runs out, keeps its earlier place."""
+    lane = Lane()
+    lane.staged()
+    lane.promote()
+    lane.staged(SECOND, SECOND_RECORD, "2")
+    lane.promote(SECOND)
+    for role in ("cto", "safety_lead"):
+        lane.word(role, f"the_{role}", lane.manifest(emergency=True))
+    assert isinstance(lane.promote(emergency=True), ModelPromoted)
+    lane.now_ms += 48 * HOUR_MS + 1
+    assert SECOND == lane.hear(TICK).restores
+    assert MODEL == lane.hear(RollBackModel(FAMILY, "prod", "drift", "ada")).restores
 
 
 # The verifier
