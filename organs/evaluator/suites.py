@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
 import msgspec
+from blake3 import blake3
 
 from organs.evaluator.sitting import Family
 from shared.artifacts import CHUNK_BYTES, ArtifactStore, read
@@ -19,6 +20,10 @@ from shared.vault import People
 
 MAX_SUITE_BYTES = constant(64_000_000, "bytes", "X-12")
 MAX_QUESTIONS = constant(100_000, "questions", "X-12")
+SUITE_NAME_CHARS = constant(200, "characters", "X-12")
+DIGEST_CHARS = constant(
+    16, "characters", "ILL-06"
+)  # behind a registered suite's name: a plain one is the product's own
 MEDIA_TYPE = "application/x-ndjson"
 CORPORA = ("posts", "trails")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -54,8 +59,9 @@ class Suites:
         if known is None:
             found = f"no model of {family[:80]!r} is measured here"
             raise Refused(Refusal("V001", f"{found}; measured are {', '.join(self.families)}"))
-        if suite in known.shipped:
-            return await self._own(family, suite, known.shipped[suite])
+        for name, content in known.shipped.items():
+            if suite in {name, blake3(content).hexdigest()}:
+                return await self._own(family, name, content)
         if not _DIGEST.fullmatch(suite):
             own = ", ".join(known.shipped) or "none"
             found = f"{family} has no suite {suite[:80]!r}"
@@ -98,7 +104,7 @@ class Suites:
             raise Refused(Refusal("V003", f"{facts.name}: {no.refusal}")) from None
         if not 0 < len(lines) <= MAX_QUESTIONS:
             raise Refused(Refusal("V003", f"{facts.name} has {len(lines)} lines, expected 1 to {MAX_QUESTIONS}"))
-        return Suite(facts.name, dataset, lines)
+        return Suite(f"{facts.name[:SUITE_NAME_CHARS]} {dataset[:DIGEST_CHARS]}", dataset, lines)
 
     async def _lines(self, dataset: str, kind: str) -> AsyncIterator[bytes]:
         """Yield a dataset's lines: a trail is its text, a post what is known of it."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -224,6 +225,25 @@ def test_an_evaluator_killed_in_the_middle_answers_after_its_restart(tmp_path: P
         live_nats(life, tmp_path / "home", lambda world: real(tmp_path, world))
 
 
+@pytest.mark.spec("ILL-06", "COL-10")
+def test_no_dataset_poses_under_the_name_of_a_shipped_suite() -> None:
+    """A registered suite is called by its name and digest; the product's own, asked for by digest, keeps its name."""
+
+    async def life(living: Living) -> None:
+        model = await put(living, MODEL)
+        content = written(made_up(TASK, 5, seed=1).all)
+        dataset = await registered(living, content, use="evaluate", kind="suite", name=SUITE)
+        done = await asked(living, EvaluateModel(model, "boundary", dataset))
+        assert isinstance(done, EvaluationDone)
+        assert f"{SUITE} {dataset[:16]}" == done.suite
+        own = blake3(FAMILIES["boundary"].shipped[SUITE]).hexdigest()
+        done = await asked(living, EvaluateModel(model, "boundary", own))
+        assert isinstance(done, EvaluationDone)
+        assert SUITE == done.suite
+
+    live_sim(life, simulated)
+
+
 @pytest.mark.spec("ILL-06")
 def test_anybodys_trails_are_a_suite() -> None:
     """A corpus of trails that was registered for evaluation measures the boundary; one of few states has no bias."""
@@ -401,10 +421,10 @@ def test_a_shipped_suite_is_the_same_everywhere(again: BoundaryFamily | Toxicity
         family.read([*content.splitlines()[:3], b"{}"])
 
 
-async def registered(living: Living, content: bytes, use: str, kind: str) -> str:
+async def registered(living: Living, content: bytes, use: str, kind: str, name: str = "some suite") -> str:
     """Put a content into the store and have it registered."""
     known = await evaluator(living).store.put(pieces(content), "application/x-ndjson")
-    about = facts(kind, use=use, records=len(content.splitlines()))
+    about = facts(kind, use=use, name=name, records=len(content.splitlines()))
     answer = await asked(living, RegisterDataset(known.blake3, known.sha256, known.size, about))
     assert not isinstance(answer, Refusal), answer
     return known.blake3
