@@ -42,7 +42,7 @@ class Evidence:
         self.made: dict[str, tuple[ProposalMade, Position]] = {}
         self.proposals: dict[str, Proposal] = {}
         self.runs: dict[str, tuple[RunRecorded, Position]] = {}  #: by record; the first one of each
-        self.evaluated: dict[str, dict[str, tuple[Evaluated, Position]]] = {}  #: by model and suite, the newest
+        self.evaluated: dict[str, dict[str, tuple[Evaluated, Position]]] = {}  #: by model and dataset, the newest
         self.registered: dict[str, tuple[DatasetRegistered, Position]] = {}
         self.verified: dict[str, tuple[DatasetVerified, Position]] = {}
         self.approved: dict[str, list[tuple[DatasetApproved, Position]]] = {}
@@ -74,7 +74,7 @@ class Evidence:
         for run, at in decisions_in(verdict, RunRecorded):
             self.runs.setdefault(run.record, (run, at))
         for evaluated, at in decisions_in(verdict, Evaluated):
-            self.evaluated.setdefault(evaluated.model, {})[evaluated.suite] = (evaluated, at)
+            self.evaluated.setdefault(evaluated.model, {})[evaluated.dataset] = (evaluated, at)
         for registered, at in decisions_in(verdict, DatasetRegistered):
             self.registered[registered.dataset] = (registered, at)
         for verified, at in decisions_in(verdict, DatasetVerified):

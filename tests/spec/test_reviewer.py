@@ -313,11 +313,13 @@ def verified(*, valid: bool = True, anchored: bool = True) -> DatasetVerified:
     return DatasetVerified(DATASET, "boundary", 1, 10, valid, "verified", anchored, 0, "")
 
 
-def evaluated(bias_ppm: int | None, hallucination_ppm: int | None, suite: str = "corners 1") -> Evaluated:
+def evaluated(
+    bias_ppm: int | None, hallucination_ppm: int | None, suite: str = "corners 1", dataset: str = "9" * 64
+) -> Evaluated:
     """What a suite measured; None is what it did not."""
     measured = {"bias": bias_ppm, "hallucination": hallucination_ppm}
     metrics = [Metric(name, ppm, 0, 1_000_000, 1_000, "") for name, ppm in measured.items() if ppm is not None]
-    return Evaluated(MODEL, "boundary", suite, "9" * 64, "8" * 64, metrics, [], 10)
+    return Evaluated(MODEL, "boundary", suite, dataset, "8" * 64, metrics, [], 10)
 
 
 async def review_of(chamber: Chamber, *decisions: Any) -> EthicsReviewed:  # noqa: ANN401 - decisions of any class
@@ -360,7 +362,8 @@ def test_a_sound_proposal_complies_wholly() -> None:
         ((*ALL[:3], evaluated(31_000, None)), {"hallucination"}),
         ((*ALL[:3], evaluated(250_000, 149_999)), {"bias"}),
         ((*ALL[:3], evaluated(249_999, 150_000)), {"hallucination"}),
-        ((*ALL[:3], evaluated(1, 1), evaluated(900_000, 1, "groups 1")), {"bias"}),
+        ((*ALL[:3], evaluated(1, 1), evaluated(900_000, 1, "groups 1", "7" * 64)), {"bias"}),
+        ((*ALL[:3], evaluated(900_000, 1), evaluated(1, 1, dataset="7" * 64)), {"bias"}),
         (ALL[1:], {"consensus"}),
         ((recorded(consensus_ppm=989_999), *ALL[1:]), {"consensus"}),
         ((ALL[0], ALL[2], ALL[3]), {"use", "licence", "restrictions", "pii"}),
