@@ -251,6 +251,7 @@ CODES = _codes(
     ("N006", "NOT_PROMOTED", "Only a promoted model is loaded, and the log promotes no such model here."),
     ("N007", "BAD_MARK", "The owner's mark is not in the model, or cannot be embedded into it."),
     ("N008", "STANDS_ALREADY", "No emergency is declared for a model that stands at the target already."),
+    ("N009", "MEASURED_TOO_OFTEN", "The model was measured by as many suites as the registry keeps."),
     ("P001", "ERASED", "The person's key was destroyed; the detail names where the log says so."),
     ("P002", "UNKNOWN_PERSON", "The vault knows neither a key nor an erasure of this person."),
     ("P003", "UNOPENABLE", "The sealed bytes were not sealed under this person's key, or were altered since."),

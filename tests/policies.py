@@ -65,7 +65,7 @@ PROMOTION: Given = {
     "quality_ppm": 960_000,
     "bias_ppm": 100_000,
     "hallucination_ppm": 50_000,
-    "suites": ["boundary-1"],
+    "suites": ["reflexes 1"],
     "in_force": True,
     "in_force_quality_ppm": 950_000,
     "proposal": "accepted",

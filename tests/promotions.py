@@ -21,7 +21,7 @@ from shared.subjects.registry import ModelFacts, PromoteModel, RegisterModel, Ta
 from shared.subjects.training import RunRecorded
 from tests.proposals import place
 
-FAMILY = "boundary"
+FAMILY, SUITE = "boundary", "reflexes 1"
 MODEL, RECORD, DATASET, OTHER = "b" * 64, "a" * 64, "c" * 64, "e" * 64
 SECOND, SECOND_RECORD = "1" * 64, "2" * 64
 NOW_MS = 1_767_225_600_000
@@ -57,7 +57,7 @@ def evaluated(
     """What a suite measured; None where it did not."""
     measured = {"quality": quality, "bias": bias, "hallucination": hallucination}
     metrics = [Metric(name, ppm, ppm, ppm, 100, "") for name, ppm in measured.items() if ppm is not None]
-    return replace(Evaluated(model, FAMILY, "boundary-1", OTHER, "9" * 64, metrics, [], 5), **changed)
+    return replace(Evaluated(model, FAMILY, SUITE, OTHER, "9" * 64, metrics, [], 5), **changed)
 
 
 def power(**changed: Any) -> PowerWindowDecided:  # noqa: ANN401 - fields

@@ -17,7 +17,7 @@ from shared.log.entry import Position
 from shared.part import Garden, Nerve
 from shared.policy import Policies
 from shared.registry import Family, evolved
-from shared.registry.family import RegistryDecision
+from shared.registry.family import EVALUATIONS, RegistryDecision, is_full, subject_of
 from shared.subjects.registry import (
     EvidenceNoted,
     FamilyStatus,
@@ -90,6 +90,9 @@ class RegistryNerve(Nerve[Family, Place]):
             return note
         if note is None or (not state.known and note.evidence != "run"):
             return []
+        if note.evidence == "evaluation" and is_full(state, note.model) and not _replaces(state, note):
+            found = f"{note.model} was measured by {EVALUATIONS} suites, and none of that is forgotten"
+            return Refusal("N009", f"{found}; train a version that fewer are asked about")
         decisions: list[Said] = [note]
         if note.evidence == "signature":
             decisions += self.gate.ratified(evolved(state, note), note, now_ms)
@@ -131,6 +134,10 @@ def _differs(run: EvidenceNoted, asked: RegisterModel) -> list[str]:
         )
         if said != found
     ]
+
+
+def _replaces(state: Family, note: EvidenceNoted) -> bool:
+    return any(subject_of(one) == subject_of(note) for one in state.notes)
 
 
 def _unknown(state: Family, family: str) -> Refusal | None:

@@ -66,9 +66,8 @@ class Gate:
             return Refusal("B002", "an emergency is declared with its reason: `--reason TEXT`")
         there = state.at(request.target)
         if request.emergency and there is not None and there.model == request.model:
-            return Refusal(
-                "N008", f"{request.model} stands at {request.target}; what it still needs is signed, not asked"
-            )
+            found = f"{request.model} stands at {request.target}"
+            return Refusal("N008", f"{found}; an emergency is ratified by signing {there.manifest}")
         manifest, judged, terms = self._judged(state, request, now_ms)
         family, model, target, by = request.family, request.model, request.target, request.by
         if not judged.allowed:

@@ -26,7 +26,8 @@ from shared.subjects.registry import (
     Target,
 )
 
-NOTES = constant(128, "notes", "X-12")  # of a family; what is forgotten is missing, and blocks
+NOTES = constant(128, "notes", "X-12")  # of a family beside what is measured; what is forgotten is missing, and blocks
+EVALUATIONS = constant(64, "evaluations", "X-12")  # of a model; none is forgotten, and one that has so many is blocked
 WORDS = constant(4, "notes", "X-12")  # of one voter in one role: nobody pushes what others said out
 BEFORE = constant(32, "promotions", "X-12")  # how far back a target can be rolled
 TARGETS: Final[tuple[Target, ...]] = get_args(Target)
@@ -106,10 +107,17 @@ def subject_of(note: EvidenceNoted) -> tuple[str, ...]:
             return ("dataset", note.digest)
         case "run":
             return ("run", note.model, note.digest)
-        case "evaluation" | "proposal":
-            return (note.evidence, note.model, note.name)
+        case "evaluation":  # by what it was measured; a name is anybody's
+            return ("evaluation", note.model, *note.parts)
+        case "proposal":
+            return ("proposal", note.model, note.name)
         case _:  # a voter's word about a manifest
             return (note.evidence, note.digest, note.name)
+
+
+def is_full(family: Family, model: Digest) -> bool:
+    """Say whether a model was measured by so many suites that no further one is noted."""
+    return sum(note.evidence == "evaluation" and note.model == model for note in family.notes) >= EVALUATIONS
 
 
 def status_of(family: Family, model: Digest) -> ModelStatus:
@@ -147,12 +155,18 @@ def _noted(family: Family, note: EvidenceNoted) -> Family:
     if note.evidence in VOTED:
         own = [one for one in notes if (one.evidence, one.name) == (note.evidence, note.name)]
         notes = [one for one in notes if one not in own[:-WORDS]]
-    if len(notes) > NOTES:
-        standing = {one.model for target in TARGETS if (one := family.at(target)) is not None}
-        oldest = next((i for i, one in enumerate(notes) if one.model not in standing), 0)
-        del notes[oldest]
-    family = replace(family, notes=tuple(notes))
+    family = replace(family, notes=tuple(_kept(family, notes)))
     return _ratified(family, note.digest) if note.evidence == "ratification" else family
+
+
+def _kept(family: Family, notes: list[EvidenceNoted]) -> list[EvidenceNoted]:
+    """Return the notes without the oldest where there are too many; what could only be against a model stays."""
+    fading = [one for one in notes if one.evidence != "evaluation" and not one.values.get("high_risk")]
+    if len(fading) <= NOTES:
+        return notes
+    standing = {one.model for target in TARGETS if (one := family.at(target)) is not None}
+    oldest = next((one for one in fading if one.model not in standing), fading[0])
+    return [one for one in notes if one is not oldest]
 
 
 def _promoted(family: Family, decision: ModelPromoted) -> Family:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from shared.policy.policies import MAX_INTEGER
-from shared.registry.family import Family
+from shared.registry.family import Family, is_full
 from shared.registry.manifest import Manifest
 from shared.subjects.registry import Digest, EvidenceNoted
 
@@ -30,10 +30,11 @@ def asked(known: Family, manifest: Manifest, now_ms: int) -> dict[str, object]:
         "emergency": manifest.emergency,
         "datasets": list(facts.datasets),
         "provenance": list(_provenance(known.notes)),
-        "suites": sorted({note.name for note in own if note.evidence == "evaluation"}),
         "approvals": _words(known.notes, manifest.digest, ("approval", "override"), now_ms),
         "signatures": _words(known.notes, manifest.digest, ("signature",), now_ms),
     }
+    if not is_full(known, manifest.model):  # what else was measured nobody knows
+        given["suites"] = sorted({note.name for note in own if note.evidence == "evaluation"})
     given |= _power(known.notes, now_ms) | _measured(own) | _proposal(proposals) | _before(known, manifest)
     for note in own:
         if note.evidence == "run" and note.digest == facts.record:

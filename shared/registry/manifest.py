@@ -37,7 +37,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return canonical(self).decode()
 
 
-def manifest_of(
+def manifest_of(  # noqa: PLR0913 - each word of a manifest is its own fact
     family: str, known: Family, model: Digest, target: Target, policy: Digest, *, emergency: bool
 ) -> Manifest:
     """Return what is to be signed for a promotion, by what is known of the family now."""

@@ -177,7 +177,7 @@ class StateManifest(Request, subject="lifecycle.registry.manifest.request", repl
 
 
 class PromoteModel(Request, subject="lifecycle.registry.promote.request", reply=Decided):
-    """Promote a model; both outcomes are decided. Refused N004 where there is no such model, N008 an emergency of what stands there."""
+    """Promote a model; both outcomes are decided. Refused N004: no such model, N008: an emergency where it stands."""
 
     family: str
     model: Digest

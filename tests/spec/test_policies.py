@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from organs.evaluator.families import FAMILIES
 from shared.errors import Refused
 from shared.policy import ENGINE, Judged, Policies
 from shared.policy.policies import MAX_INTEGER, PolicyRow
@@ -285,6 +286,24 @@ def test_turbines_are_believed_to_be_absent_only_where_that_is_said() -> None:
     assert judged("promotion", PROMOTION, turbines=False, nox_mg_h=MISSING, nox_permit_mg_h=MISSING).allowed
     assert {"nox": "MISSING_NOX"} == failing(judged("promotion", PROMOTION, turbines=MISSING))
     assert {"nox": "MISSING_NOX"} == failing(judged("promotion", PROMOTION, nox_permit_mg_h=MISSING))
+
+
+@pytest.mark.spec("COL-10", "ILL-06")
+@pytest.mark.parametrize(
+    ("family", "suites", "reason"),
+    [
+        *((family, [suite], "") for family, known in FAMILIES.items() for suite in known.shipped),
+        *((family, ["mine"], "TOO_LOW") for family, known in FAMILIES.items() if known.shipped),
+        *((family, ["mine"], "") for family, known in FAMILIES.items() if not known.shipped),
+        ("boundary", ["frames 1"], "TOO_LOW"),
+        ("boundary", [7], "TOO_LOW"),
+        ("language", [], "TOO_LOW"),
+        (7, ["reflexes 1"], "MISSING_SUITES"),
+    ],
+)
+def test_a_family_is_measured_by_the_products_own_suite(family: object, suites: list[object], reason: str) -> None:
+    """Where the product has a suite of a family the gate asks for just that one, and elsewhere for any."""
+    assert reason == failing(judged("promotion", PROMOTION, family=family, suites=suites)).get("suites", "")
 
 
 @pytest.mark.spec("COL-10")

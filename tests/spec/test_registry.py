@@ -11,6 +11,7 @@ from shared.errors import Refusal
 from shared.message import Message
 from shared.policy import Policies
 from shared.registry import in_force, status_of
+from shared.registry.family import EVALUATIONS, NOTES
 from shared.registry.rejudging import rejudged
 from shared.subjects.consensus import Role
 from shared.subjects.registry import (
@@ -87,7 +88,7 @@ def test_a_family_is_told_newest_first() -> None:
     assert isinstance(told, FamilyStated)
     assert (MODEL, "") == (told.staging, told.prod)
     assert [(SECOND, "draft"), (MODEL, "staging")] == [(each.model, each.status) for each in told.models]
-    assert any(line.startswith("evaluation boundary-1 at (") for line in told.models[1].evidence)
+    assert any(line.startswith("evaluation reflexes 1 at (") for line in told.models[1].evidence)
 
 
 @pytest.mark.spec("ILL-01")
@@ -211,7 +212,7 @@ def test_what_was_not_measured_blocks(row: str) -> None:
     lane = Lane()
     lane.ready()
     lane.hear(MISSED[row])
-    assert failing(lane.promote(target="staging"))[row.split()[0]].startswith("MISSING")
+    assert failing(lane.promote(target="staging"))[row.partition(" ")[0]].startswith("MISSING")
 
 
 @pytest.mark.spec("COL-10")
@@ -237,6 +238,46 @@ def test_a_proposal_of_another_run_is_none() -> None:
     assert {"proposal": "OTHER"} == failing(lane.promote(target="staging"))
     lane.hear(accepted(counts="void"))
     assert {"proposal": "OTHER"} == failing(lane.promote(target="staging"))
+
+
+@pytest.mark.spec("COL-10", "ILL-06")
+def test_a_suite_is_its_dataset_and_not_its_name() -> None:
+    """Measured by another dataset under the same name, what was measured to be bad is still bad."""
+    lane = Lane()
+    lane.ready()
+    lane.hear(evaluated(bias=250_000))
+    lane.hear(evaluated(bias=0, dataset="7" * 64, report="8" * 64))
+    assert "TOO_HIGH" == failing(lane.promote(target="staging"))["bias"]
+
+
+@pytest.mark.spec("COL-10", "ILL-06")
+def test_the_familys_own_suite_is_asked_for() -> None:
+    """Whatever other suites found, without the product's own a model of the family is blocked."""
+    lane = Lane()
+    lane.register()
+    for message in (verified(), verified(OTHER), power(), accepted(), evaluated(suite="mine 0123456789abcdef")):
+        lane.hear(message)
+    lane.words(target="staging")
+    assert {"suites": "TOO_LOW"} == failing(lane.promote(target="staging"))
+
+
+@pytest.mark.spec("COL-10", "X-06", "X-12")
+def test_nothing_pushes_a_measurement_out() -> None:
+    """Neither other notes nor other suites hide what was measured; beyond a bound nothing is noted, and all blocks."""
+    lane = Lane()
+    lane.ready()
+    lane.hear(evaluated(bias=250_000, dataset="7" * 64))
+    for number in range(2 * NOTES):
+        lane.hear(verified(f"{number:064x}"))
+    assert "TOO_HIGH" == failing(lane.promote(target="staging"))["bias"]
+    assert len(lane.state.notes) <= NOTES + EVALUATIONS
+    for number in range(EVALUATIONS - 3):
+        lane.hear(evaluated(dataset=f"{number:064x}", suite=f"suite {number}"))
+    assert "suites" not in failing(lane.promote(target="staging"))
+    lane.hear(evaluated(dataset="8" * 64))
+    assert "N009" == lane.hear(evaluated(dataset="9" * 64)).code
+    assert "evaluation" == lane.hear(evaluated(bias=0, dataset="7" * 64)).evidence
+    assert "MISSING_SUITES" == failing(lane.promote(target="staging"))["suites"]
 
 
 @pytest.mark.spec("ILL-07")

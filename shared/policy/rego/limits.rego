@@ -42,6 +42,11 @@ quality_ppm := {"boundary": 900000, "toxicity": 800000}
 
 quality_of_others_ppm := 800000
 
+# ILL-06: the product's own suites, by which a model of a family is measured whatever else it is measured by
+suites := {"boundary": ["reflexes 1"], "toxicity": ["frames 1"]}
+
+suites_of_others := 1
+
 # ILL-03: licences under which anybody may train; every other needs an approval by name
 open_licences := [
 	"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC-BY-4.0", "CC-BY-SA-4.0", "CC0-1.0", "ISC",

@@ -27,7 +27,7 @@ thresholds := [
 	data.nimmerverse.rows.below("hallucination", object.get(input, "hallucination_ppm", null), limits.hallucination_ppm),
 	data.nimmerverse.rows.share_at_least("quality", object.get(input, "quality_ppm", null), quality_ppm),
 	not_worse,
-	data.nimmerverse.rows.at_least("suites", number_of("suites"), 1),
+	suites,
 	target,
 ]
 
@@ -96,11 +96,28 @@ not_worse := data.nimmerverse.rows.made("not_worse", "nothing in force", null, "
 	data.nimmerverse.rows.natural(object.get(input, "in_force_quality_ppm", null))
 } else := data.nimmerverse.rows.missing("not_worse", ">= what is in force")
 
-number_of(name) := number if {
-	named := object.get(input, name, null)
-	is_array(named)
-	number := count({each | some each in named})
-} else := null
+# The product's own suites of a family, and any where it has none.
+suites := data.nimmerverse.rows.missing("suites", "measured") if {
+	count(known_suites) == 0
+} else := data.nimmerverse.rows.at_least("suites", count(known_suites[0]), limits.suites_of_others) if {
+	count(own_suites) == 0
+} else := data.nimmerverse.rows.made("suites", concat(", ", own_suites), count(own_measured), "TOO_LOW") if {
+	count(own_measured) < count(own_suites)
+} else := data.nimmerverse.rows.made("suites", concat(", ", own_suites), count(own_measured), "")
+
+# The names, once, where somebody says what was measured and of which family.
+known_suites := [names |
+	is_string(object.get(input, "family", null))
+	is_array(object.get(input, "suites", null))
+	names := {each | some each in input.suites}
+]
+
+own_suites := object.get(limits.suites, object.get(input, "family", ""), [])
+
+own_measured := {each |
+	some each in own_suites
+	each in known_suites[0]
+}
 
 # Every dataset of the model has to be verified, and there has to be one.
 provenance(what) := data.nimmerverse.rows.missing(what, "every dataset") if {
