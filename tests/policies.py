@@ -62,6 +62,7 @@ PROMOTION: Given = {
         {"dataset": OTHER, "merkle_valid": True, "anchored": True},
     ],
     "consensus_ppm": 1_000_000,
+    "workers": 2,
     "quality_ppm": 960_000,
     "bias_ppm": 100_000,
     "hallucination_ppm": 50_000,

@@ -31,7 +31,7 @@ HOUR_MS = 3_600_000
 
 def run(model: str = MODEL, record: str = RECORD, **changed: Any) -> RunRecorded:  # noqa: ANN401 - fields
     """A run that left a model."""
-    made = RunRecorded("job-1", FAMILY, record, model, "d" * 64, [DATASET, OTHER], 1_000_000, [5, 1], 1_000)
+    made = RunRecorded("job-1", FAMILY, record, model, "d" * 64, [DATASET, OTHER], 1_000_000, [5, 1], 1_000, 2)
     return replace(made, **changed)
 
 

@@ -60,6 +60,7 @@ def noted(heard: Evidence, at: Place, now_ms: int) -> Noted:
     match heard:
         case RunRecorded():
             values = {"consensus_ppm": heard.consensus_ppm, "samples_per_s": heard.samples_per_s}
+            values |= {"workers": heard.registered} if heard.registered else {}
             return _note(heard.family, heard.model, "run", heard.job, heard.record, values, at, now_ms, heard.datasets)
         case DatasetVerified():
             values = {"merkle_valid": int(heard.merkle_valid), "anchored": int(heard.anchored)}

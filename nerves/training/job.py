@@ -33,6 +33,7 @@ class Job(msgspec.Struct, frozen=True):
     agreed_step: int = 0  #: of the last checkpoint that the workers agreed on; 0 before the first
     agreed: Digest = ""
     agreed_ppm: int = 0
+    agreed_of: int = 0  #: workers who could vote on it
     fruitful: int = 0  #: the attempt in which that was; later ones have come to nothing yet
     record: Digest = ""
     model: Digest = ""
@@ -50,7 +51,8 @@ def evolved(job: Job, decision: Decisions) -> Job:
             return msgspec.structs.replace(job, workers=decision.workers)
         case CheckpointVoted() if decision.agreed:
             agreed = {"agreed_step": decision.step, "agreed": decision.digest, "agreed_ppm": decision.fraction_ppm}
-            return msgspec.structs.replace(job, **agreed, step=decision.step, fruitful=job.attempt)
+            voters = {"agreed_of": decision.registered, "fruitful": job.attempt}
+            return msgspec.structs.replace(job, **agreed, **voters, step=decision.step)
         case RunRecorded():
             return msgspec.structs.replace(job, record=decision.record, model=decision.model)
         case _:

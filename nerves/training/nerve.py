@@ -167,7 +167,7 @@ def _recorded(state: Job, spec: JobSpec, asked: RecordRun) -> list[Said] | Refus
     if len(asked.losses_micro) > CURVE:
         return Refusal("T003", f"{len(asked.losses_micro)} points of a loss curve, at most {CURVE} may be")
     made = (asked.record, asked.model, asked.weights, spec.datasets, state.agreed_ppm)
-    told = (asked.losses_micro, asked.samples_per_s)
+    told = (asked.losses_micro, asked.samples_per_s, state.agreed_of)
     done = (asked.job, state.state, "completed", "", state.attempt, spec.steps, -1, 0)
     return [RunRecorded(asked.job, spec.family, *made, *told), JobMoved(*done)]
 

@@ -38,7 +38,7 @@ def asked(known: Family, manifest: Manifest, now_ms: int) -> dict[str, object]:
     given |= _power(known.notes, now_ms) | _measured(own) | _proposal(proposals) | _before(known, manifest)
     for note in own:
         if note.evidence == "run" and note.digest == facts.record:
-            given |= _whole({"consensus_ppm": note.values.get("consensus_ppm")})
+            given |= _whole({name: note.values.get(name) for name in ("consensus_ppm", "workers")})
     return given
 
 

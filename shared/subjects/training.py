@@ -89,6 +89,7 @@ class RunRecorded(Decision, subject="lifecycle.training.event.{job}.recorded"):
     consensus_ppm: Ppm  #: of the last checkpoint's votes
     losses_micro: list[int]  #: the loss curve's points, first to last; what the AI vote is computed from
     samples_per_s: int
+    registered: int = 0  #: workers who could vote on it; 0 where that was not told, and one agrees with itself
 
 
 class Reproduced(Decision, subject="lifecycle.training.event.{job}.reproduced"):

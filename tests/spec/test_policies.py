@@ -74,6 +74,7 @@ GATE: dict[str, tuple[Given, str, tuple[str, ...], str]] = {
     "merkle_valid": ({"provenance": proofs(merkle_valid=False)}, "NOT_SO", ("provenance",), "MISSING_MERKLE_VALID"),
     "anchored": ({"provenance": proofs(anchored=False)}, "NOT_SO", ("provenance",), "MISSING_ANCHORED"),
     "consensus": ({"consensus_ppm": 989_999}, "TOO_LOW", ("consensus_ppm",), "MISSING_CONSENSUS"),
+    "workers": ({"workers": 1}, "TOO_LOW", ("workers",), "MISSING_WORKERS"),
     "bias": ({"bias_ppm": 250_000}, "TOO_HIGH", ("bias_ppm",), "MISSING_BIAS"),
     "hallucination": ({"hallucination_ppm": 150_000}, "TOO_HIGH", ("hallucination_ppm",), "MISSING_HALLUCINATION"),
     "quality": ({"quality_ppm": 899_999, "in_force": False}, "TOO_LOW", ("quality_ppm",), "MISSING_QUALITY"),
@@ -109,7 +110,7 @@ GATE: dict[str, tuple[Given, str, tuple[str, ...], str]] = {
 }  # fmt: skip
 OVERRIDE = ("override_cto", "override_safety_lead", "distinct_override")
 #: No word waives these.
-THRESHOLDS = [*GATE][:12]
+THRESHOLDS = [*GATE][:13]
 
 
 @pytest.mark.spec("COL-10", "COL-11", "ILL-07", "ZER-02")

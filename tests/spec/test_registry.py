@@ -130,7 +130,7 @@ def test_a_model_with_all_its_evidence_goes_to_staging_and_then_to_prod() -> Non
 EVIDENCE: dict[str, tuple[str, set[str]]] = {
     "power": ("power", {"power_kw", "power_age_s", "nox"}),
     "dataset": ("dataset", {"merkle_valid", "anchored"}),
-    "run": ("run", {"consensus"}),
+    "run": ("run", {"consensus", "workers"}),
     "proposal": ("proposal", {"proposal"}),
     "signature": ("signature", {"signatures"}),
     "release_manager": ("approval", {"release_manager"}),
@@ -181,11 +181,13 @@ THRESHOLDS: dict[str, tuple[Message, str, Message]] = {
     "hallucination": (evaluated(hallucination=150_000), "TOO_HIGH", evaluated(hallucination=149_999)),
     "quality": (evaluated(quality=899_999), "TOO_LOW", evaluated(quality=900_000)),
     "consensus": (run(consensus_ppm=989_999), "TOO_LOW", run(consensus_ppm=990_000)),
+    "workers": (run(registered=1), "TOO_LOW", run(registered=2)),
 }  # fmt: skip
 MISSED: dict[str, Message] = {
     "power_kw": power(source=""),
     "nox": power(nox_permit_mg_h=None),
     "nox of a meter": power(nox_mg_h=None),
+    "workers": run(registered=0),
     "bias": evaluated(bias=None),
     "hallucination": evaluated(hallucination=None),
     "quality": evaluated(quality=None),

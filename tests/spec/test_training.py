@@ -322,7 +322,12 @@ def test_a_run_is_recorded_only_with_agreement_on_its_last_checkpoint() -> None:
     assert "T008" == refused(last, recording)
     agreed, _ = decided(state, CountVotes(JOB, 50, votes(50, [ONE, ONE])))
     ended, [recorded, ending] = decided(agreed, recording)
-    assert ("completed", "r" * 64, 1_000_000) == (ended.state, recorded.record, recorded.consensus_ppm)
+    assert ("completed", "r" * 64, 1_000_000, 2) == (
+        ended.state,
+        recorded.record,
+        recorded.consensus_ppm,
+        recorded.registered,
+    )
     assert ("running", "completed") == (ending.before, ending.state)
 
 

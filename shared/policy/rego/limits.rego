@@ -20,6 +20,9 @@ hallucination_ppm := 150000
 
 consensus_ppm := 990000
 
+# COL-09: a single worker agrees with itself
+workers := 2
+
 # COL-12: a run pauses from here on
 pause_hallucination_ppm := 225000
 

@@ -4,6 +4,7 @@
 #   power_kw, power_age_s: of the window decision that was asked for this family
 #   turbines (bool), nox_mg_h, nox_permit_mg_h: of the same; the last two absent where they are unknown
 #   datasets: [digest], provenance: [{dataset, merkle_valid, anchored}]
+#   workers: how many could vote on the run's last checkpoint
 #   consensus_ppm, quality_ppm, bias_ppm, hallucination_ppm; suites: [names of the suites that measured it]
 #   in_force (bool), in_force_quality_ppm: of the model that is at the target now
 #   staged (bool): the model is what is at staging now; asked for prod alone
@@ -23,6 +24,7 @@ thresholds := [
 	provenance("merkle_valid"),
 	provenance("anchored"),
 	data.nimmerverse.rows.share_at_least("consensus", object.get(input, "consensus_ppm", null), limits.consensus_ppm),
+	data.nimmerverse.rows.at_least("workers", object.get(input, "workers", null), limits.workers),
 	data.nimmerverse.rows.below("bias", object.get(input, "bias_ppm", null), limits.bias_ppm),
 	data.nimmerverse.rows.below("hallucination", object.get(input, "hallucination_ppm", null), limits.hallucination_ppm),
 	data.nimmerverse.rows.share_at_least("quality", object.get(input, "quality_ppm", null), quality_ppm),
