@@ -45,7 +45,7 @@ from shared.registry.promoted import Promoted
 from shared.subjects.provenance import BatchSealed, CorpusStated, CorpusStatus, Intake, Reader, Tally
 from shared.subjects.registry import ModelPromoted
 from shared.vault import People, people_of, vault_exists
-from shared.world import RealWorld, World
+from shared.world import RealWorld, World, now_ms
 
 PPM = 1_000_000
 SHOWN_DIGITS = 16
@@ -201,7 +201,7 @@ async def scorer_in_force(bus: Bus, store: ArtifactStore, corpus: str) -> Scorer
     for verdict in await bus.follow(lane):
         for decision, at in decisions_in(verdict, *DECISIONS):
             promoted.take(decision, at)
-    standing = promoted.in_force()
+    standing = promoted.in_force(now_ms(bus.world))
     if standing is None or (begun is not None and begun.scorer == default.name):
         return default
     return promoted_scorer(await read(store, standing.model, MAX_SCORER_BYTES), standing.model, standing.model)

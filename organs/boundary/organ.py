@@ -45,7 +45,7 @@ from shared.subjects.boundary import (
 )
 from shared.subjects.registry import EvidenceNoted, ModelPromoted, ModelRolledBack
 from shared.subjects.system import Tick
-from shared.world import SimWorld, World
+from shared.world import SimWorld, World, now_ms
 
 FAMILY: Final = "boundary"
 TRANSLATOR = constant("translator", "speaker", "NIM-14")
@@ -59,7 +59,8 @@ class BoundaryOrgan(Organ):
     rests: ClassVar[bool] = True
     cost_ulf: ClassVar[int] = constant(300_000, "micro-lifeforce", "NIM-07")
 
-    def __init__(self, shelf: ModelShelf, task: Task = TASK, rules: Rules = RULES) -> None:
+    def __init__(self, world: World, shelf: ModelShelf, task: Task = TASK, rules: Rules = RULES) -> None:
+        self.world = world
         self.shelf, self.task, self.rules = shelf, task, rules
         self.model: BoundaryModel | None = None
         self.digest, self.reason = "", ""
@@ -71,14 +72,14 @@ class BoundaryOrgan(Organ):
 
     @classmethod
     def build(cls, settings: Settings, world: World) -> BoundaryOrgan:
-        return cls(FolderShelf(models_folder(settings), TASK, store_of(settings, world)))
+        return cls(world, FolderShelf(models_folder(settings), TASK, store_of(settings, world)))
 
     @classmethod
-    def simulate(cls, world: SimWorld) -> BoundaryOrgan:  # noqa: ARG003 - as declared
-        return cls(MemoryShelf(TASK))
+    def simulate(cls, world: SimWorld) -> BoundaryOrgan:
+        return cls(world, MemoryShelf(TASK))
 
     def again(self, world: SimWorld) -> BoundaryOrgan:
-        return BoundaryOrgan(self.shelf, self.task, self.rules)
+        return BoundaryOrgan(world, self.shelf, self.task, self.rules)
 
     async def open(self, log: OwnLog) -> None:
         """Load what the log said last; where it says nothing, or that cannot be loaded, the rules speak."""
@@ -130,7 +131,7 @@ class BoundaryOrgan(Organ):
     async def on_install(self, request: InstallModel) -> list[ModelInstalled]:
         """Read the file whole, then decide that it speaks from here on. Refused F002, S002, N006."""
         file = await self.shelf.look(request.model)
-        no = self.promoted.refused(request.model, request.exemption)
+        no = self.promoted.refused(request.model, request.exemption, now_ms(self.world))
         if no is not None:
             raise Refused(no)
         return [ModelInstalled(request.model, file.size_bytes, file.task, file.plan, request.exemption)]
@@ -155,11 +156,10 @@ class BoundaryOrgan(Organ):
 
     async def on_tick(self, tick: Tick) -> None:
         """Let go of what was put in force in an emergency that nobody ratified, though nobody has taken it back yet."""
-        standing = self.promoted.in_force()
-        if self.model is not None and self._standing is not None and standing is not None:
-            expired = standing.expired(tick.now_ms)
-            if expired and standing.model == self.digest:
-                await self._unload("failed", f"N006 NOT_PROMOTED: nobody ratified the emergency of {self.digest}")
+        standing = self.promoted.in_force(tick.now_ms)
+        stands = standing is not None and standing.model == self.digest
+        if self.model is not None and self._standing is not None and not stands:
+            await self._unload("failed", f"N006 NOT_PROMOTED: nobody ratified the emergency of {self.digest}")
 
     async def _moved(self, decision: ModelPromoted | ModelRolledBack, at: Position) -> None:
         if self.promoted.take(decision, at) and is_after(at, self._heard):
@@ -168,9 +168,10 @@ class BoundaryOrgan(Organ):
 
     async def _follow(self, installed: ModelInstalled | None) -> None:
         """Load what an installation names, if it may speak, or else what is in force."""
-        self._standing = self.promoted.in_force() if installed is None else None
+        at_ms = now_ms(self.world)
+        self._standing = self.promoted.in_force(at_ms) if installed is None else None
         if installed is not None:
-            await self._load(installed.model, self.promoted.refused(installed.model, installed.exemption))
+            await self._load(installed.model, self.promoted.refused(installed.model, installed.exemption, at_ms))
         elif self._standing is not None:
             await self._load(self._standing.model, None)
         elif self.digest:

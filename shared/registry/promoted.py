@@ -33,15 +33,16 @@ class Promoted:
         self.family, self.at = evolved(self.family, decision), at
         return True
 
-    def in_force(self) -> Standing | None:
-        """Return what is in force here."""
+    def in_force(self, now_ms: int) -> Standing | None:
+        """Return what is in force here; of an emergency that ran out nothing is, until the registry says what is."""
         targets: tuple[Target, ...] = (PROD,) if self.env == PROD else TARGETS
         found = [standing for target in targets if (standing := self.family.at(target)) is not None]
+        found = [standing for standing in found if not standing.expired(now_ms)]
         return max(found, key=lambda standing: standing.number, default=None)
 
-    def refused(self, model: str, exemption: str) -> Refusal | None:
+    def refused(self, model: str, exemption: str, now_ms: int) -> Refusal | None:
         """Return why a model may not speak here; None where it is in force, or exempt by name."""
-        standing = self.in_force()
+        standing = self.in_force(now_ms)
         if not exemption:
             if standing is not None and standing.model == model:
                 return None

@@ -227,10 +227,10 @@ def live(request: pytest.FixtureRequest, tmp_path: Path, raw: bytes, digest: str
     """An organism of the boundary alone: simulated, and on a real server with a real model's file."""
     if request.param == "sim":
         shelf = MemoryShelf(TASK, [digest])
-        return lambda life: live_sim(life, lambda _: [BoundaryOrgan(shelf)])
+        return lambda life: live_sim(life, lambda world: [BoundaryOrgan(world, shelf)])
     folder = FolderShelf(tmp_path / "models", TASK)
     folder.put(raw)
-    return lambda life: live_nats(life, tmp_path / "home", lambda _: [BoundaryOrgan(folder)])
+    return lambda life: live_nats(life, tmp_path / "home", lambda world: [BoundaryOrgan(world, folder)])
 
 
 async def asked(living: Living, request: Request) -> Any:  # noqa: ANN401 - a reply or a refusal
@@ -321,8 +321,8 @@ def test_whoever_is_named_has_spoken(tmp_path: Path, raw: bytes, digest: str) ->
 
         return life
 
-    live_sim(heard(memory), lambda _: [BoundaryOrgan(memory)])
-    live_nats(heard(folder), tmp_path / "home", lambda _: [BoundaryOrgan(folder)])
+    live_sim(heard(memory), lambda world: [BoundaryOrgan(world, memory)])
+    live_nats(heard(folder), tmp_path / "home", lambda world: [BoundaryOrgan(world, folder)])
 
 
 @pytest.mark.spec("NIM-14", "X-02")
@@ -361,7 +361,7 @@ def test_one_request_is_answered_by_one_decision(tmp_path: Path) -> None:
         assert 1 == len(await events(living, Called))
 
     for _ in range(2):
-        live_nats(life, tmp_path / "home", lambda _: [BoundaryOrgan(MemoryShelf(TASK))])
+        live_nats(life, tmp_path / "home", lambda world: [BoundaryOrgan(world, MemoryShelf(TASK))])
 
 
 @pytest.mark.spec("NIM-14", "X-12")
@@ -429,7 +429,7 @@ def test_after_three_attempts_the_rules_answer() -> None:
         status = await asked(living, BoundaryStatus())
         assert (1, 1, 1) == (status.by_model, status.by_translator, status.nacked)
 
-    live_sim(life, lambda _: [BoundaryOrgan(shelf)])
+    live_sim(life, lambda world: [BoundaryOrgan(world, shelf)])
 
 
 @pytest.mark.spec("NIM-14")
@@ -447,7 +447,7 @@ def test_a_real_model_that_is_cut_short_is_nacked(tmp_path: Path, raw: bytes, di
         [nacked] = await events(living, BoundaryNacked)
         assert ["length"] * 3 == nacked.failings
 
-    live_nats(life, tmp_path / "home", lambda _: [BoundaryOrgan(shelf, short)])
+    live_nats(life, tmp_path / "home", lambda world: [BoundaryOrgan(world, shelf, short)])
 
 
 @pytest.mark.spec("NIM-14")
@@ -467,7 +467,7 @@ def test_what_fails_greedily_may_succeed_later(tmp_path: Path, raw: bytes, diges
         assert {2, 3} >= {answer.attempts for answer in late}
         assert len(await events(living, BoundaryNacked)) == sum(answer.speaker == "translator" for answer in said)
 
-    live_nats(life, tmp_path / "home", lambda _: [BoundaryOrgan(shelf, short)])
+    live_nats(life, tmp_path / "home", lambda world: [BoundaryOrgan(world, shelf, short)])
 
 
 @pytest.mark.spec("NIM-14", "X-06")
@@ -475,7 +475,7 @@ def test_a_file_that_changed_after_its_installation_is_not_loaded(tmp_path: Path
     """On the next start a model whose bytes are not the installed ones has state `failed`, and the rules speak."""
     shelf = FolderShelf(tmp_path / "models", TASK)
     shelf.put(raw)
-    make: Callable[[World], Sequence[Part]] = lambda _: [BoundaryOrgan(shelf)]  # noqa: E731 - as short as it is
+    make: Callable[[World], Sequence[Part]] = lambda world: [BoundaryOrgan(world, shelf)]  # noqa: E731 - as short as it is
 
     async def first(living: Living) -> None:
         await asked(living, InstallModel(digest, EXEMPTION))
@@ -514,7 +514,7 @@ def test_the_last_installed_model_speaks(tmp_path: Path) -> None:
         assert f"model:{one}" == (await asked(living, BoundaryStatus())).speaker
 
     for each in (life, later):
-        live_nats(each, tmp_path / "home", lambda _: [BoundaryOrgan(shelf)])
+        live_nats(each, tmp_path / "home", lambda world: [BoundaryOrgan(world, shelf)])
 
 
 # The commands

@@ -75,7 +75,7 @@ def test_the_rules_calls_are_trails_once_each() -> None:
         assert ("log", 0) == (found.origin.log, found.origin.unjudged)
         assert 3 == found.origin.last - found.origin.first + 1
 
-    live_sim(life, lambda _: [BoundaryOrgan(MemoryShelf(TASK))])
+    live_sim(life, lambda world: [BoundaryOrgan(world, MemoryShelf(TASK))])
 
 
 @pytest.mark.spec("NIM-14", "NIM-18")
@@ -97,7 +97,7 @@ def test_a_model_does_not_teach_itself() -> None:
         assert (Trail(IDLE, SOME[0]), Trail(IDLE, SOME[2])) == found.trails("log").all
         assert 2 == found.unjudged
 
-    live_sim(life, lambda _: [BoundaryOrgan(other)])
+    live_sim(life, lambda world: [BoundaryOrgan(world, other)])
 
 
 @pytest.mark.spec("NIM-14")
@@ -110,7 +110,7 @@ def test_another_tasks_calls_are_passed_over() -> None:
         found = await harvest(living)
         assert ((), 1) == (found.trails("log").all, found.others)
 
-    live_sim(life, lambda _: [BoundaryOrgan(MemoryShelf(other), other)])
+    live_sim(life, lambda world: [BoundaryOrgan(world, MemoryShelf(other), other)])
 
 
 @pytest.mark.spec("NIM-18")
@@ -130,7 +130,7 @@ def test_calls_have_rows() -> None:
             (row["speaker"], row["call"], msgspec.json.decode(str(row["state"]))) for row in rows
         ]
 
-    live_sim(life, lambda _: [BoundaryOrgan(MemoryShelf(TASK))])
+    live_sim(life, lambda world: [BoundaryOrgan(world, MemoryShelf(TASK))])
 
 
 @pytest.mark.slow

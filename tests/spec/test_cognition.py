@@ -113,7 +113,7 @@ def mind(
     def make(world: World) -> list[Part]:
         base = world if isinstance(world, SimWorld) else SimWorld("dev", 5)
         remembering = [GramsOrgan(), MemoryOrgan(world, PlainPassages(), simulated_people(base.fork("people")))]
-        deciding = [BoundaryOrgan(MemoryShelf(TASK))] if boundary else []
+        deciding = [BoundaryOrgan(world, MemoryShelf(TASK))] if boundary else []
         return [*(remembering if memory else []), *deciding, CognitionOrgan(world, language), Elder()]
 
     return make

@@ -266,9 +266,9 @@ def test_the_three_leads_are_three_people() -> None:
     """Whoever is two leads speaks as one of them; where enough others say it too, each lead is somebody else."""
     one = dict.fromkeys(ROLES, "ada")
     two = {**one, "safety_lead": "bo"}
-    assert {"distinct_leads": "NOT_SO"} == failing(judged("promotion", PROMOTION, approvals=words(**one)))
-    assert {"distinct_leads": "NOT_SO"} == failing(judged("promotion", PROMOTION, approvals=words(**two)))
-    more = [*words(**two), *words(("release_manager",), release_manager="cy")]
+    assert {"distinct_leads": "NOT_SO"} == failing(judged("promotion", PROMOTION, approvals=words(ROLES, 60, **one)))
+    assert {"distinct_leads": "NOT_SO"} == failing(judged("promotion", PROMOTION, approvals=words(ROLES, 60, **two)))
+    more = [*words(ROLES, 60, **two), *words(("release_manager",), release_manager="cy")]
     assert judged("promotion", PROMOTION, approvals=more).allowed
 
 

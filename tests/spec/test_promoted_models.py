@@ -37,7 +37,7 @@ from shared.subjects.registry import (
     Target,
 )
 from shared.subjects.system import Decided, Tick
-from shared.world import RealWorld, now_ms
+from shared.world import RealWorld, SimWorld, now_ms
 from tests.commands import ROOT, Home
 from tests.evidence_part import SayEvidence, Witness
 from tests.organisms import Living, live_sim
@@ -108,7 +108,7 @@ def test_what_is_promoted_speaks_and_what_is_rolled_back_does_not() -> None:
         [model] = records.tables["models"].values()
         assert (FAMILY, MODEL, "1") == model[:3]
 
-    live_sim(life, lambda _: [RegistryNerve(), Witness(), BoundaryOrgan(MemoryShelf(TASK, [MODEL]))])
+    live_sim(life, lambda world: [RegistryNerve(), Witness(), BoundaryOrgan(world, MemoryShelf(TASK, [MODEL]))])
 
 
 def promoted_at(env: str, *targets: Target) -> Promoted:
@@ -138,8 +138,8 @@ def promoted_at(env: str, *targets: Target) -> Promoted:
 def test_prod_loads_what_is_in_force_at_prod_alone(env: str, targets: tuple[Target, ...], speaks: bool) -> None:  # noqa: FBT001
     """Elsewhere whatever was put in force last speaks, at staging too; another family's promotion says nothing."""
     known = promoted_at(env, *targets)
-    assert speaks == (known.in_force() is not None) == (known.refused(MODEL, "") is None)
-    other = known.refused(DATASET, "")
+    assert speaks == (known.in_force(NOW_MS) is not None) == (known.refused(MODEL, "", NOW_MS) is None)
+    other = known.refused(DATASET, "", NOW_MS)
     assert other is not None
     assert "N006" == other.code
 
@@ -152,27 +152,43 @@ def test_prod_loads_what_is_in_force_at_prod_alone(env: str, targets: tuple[Targ
 )
 def test_an_exemption_is_named_by_policy_and_holds_in_its_environment(env: str, exemption: str, allowed: bool) -> None:  # noqa: FBT001
     """Only what the policy lists for installing, there, lets a model speak that was not promoted."""
-    no = promoted_at(env).refused(MODEL, exemption)
+    no = promoted_at(env).refused(MODEL, exemption, NOW_MS)
     assert allowed == (no is None)
     assert no is None or "N006" == no.code
 
 
 @pytest.mark.spec("ILL-07", "X-06")
+def test_what_ran_out_is_in_force_for_nobody() -> None:
+    """An emergency that nobody ratified in time is no answer to what is in force, from the moment after its end."""
+    known, lane = Promoted("boundary", "prod"), Lane()
+    lane.staged()
+    known.take(replace(lane.promote(), emergency=True, ratify_by_ms=NOW_MS, ratify_signatures=3), Position(0, 0))
+    there = known.in_force(NOW_MS)
+    assert (MODEL, None) == (there.model if there else "", known.in_force(NOW_MS + 1))
+
+
+@pytest.mark.spec("ILL-07", "X-06")
 def test_an_emergency_that_ran_out_is_let_go_though_nobody_takes_it_back() -> None:
     """At its time's end the boundary lets the model go by itself; a registry that is down keeps nothing in force."""
-    organ = BoundaryOrgan(MemoryShelf(TASK, [MODEL]))
+    world = SimWorld("dev", 1)
+    organ = BoundaryOrgan(world, MemoryShelf(TASK, [MODEL]))
 
     async def life() -> None:
+        began_ms = now_ms(world)
         organ.promoted = Promoted("boundary", "dev")
         lane = Lane()
         lane.staged()
-        one = replace(lane.promote(), emergency=True, ratify_by_ms=NOW_MS + 1_000, ratify_signatures=3)
+        one = replace(lane.promote(), emergency=True, ratify_by_ms=began_ms + 1_000, ratify_signatures=3)
         await organ.on_promoted(one, Position(0, 0))
         assert "ready" == organ.state
-        await organ.on_tick(Tick("boundary", "boot", 1, NOW_MS + 1_000))
+        await organ.on_tick(Tick("boundary", "boot", 1, began_ms + 1_000))
         assert "ready" == organ.state
-        await organ.on_tick(Tick("boundary", "boot", 2, NOW_MS + 1_001))
+        await organ.on_tick(Tick("boundary", "boot", 2, began_ms + 1_001))
         assert ("failed", True) == (organ.state, "N006" in organ.reason)
+        late = replace(one, ratify_by_ms=began_ms - 1)
+        await organ.on_promoted(late, Position(1, 0))
+        assert organ.model is None
+        assert organ.promoted.refused(MODEL, "", began_ms) is not None
 
     asyncio.run(life())
 
