@@ -53,6 +53,7 @@ PROMOTION: Given = {
     "emergency": False,
     "power_kw": 240_000,
     "power_age_s": 30,
+    "measured": True,
     "turbines": True,
     "nox_mg_h": 900,
     "nox_permit_mg_h": 1_000,

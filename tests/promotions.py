@@ -80,7 +80,7 @@ def power(**changed: Any) -> PowerWindowDecided:  # noqa: ANN401 - fields
         policy="p" * 64,
         input_digest="q" * 64,
         engine="e",
-        source="declared",
+        source="file",
     )
     return replace(made, **changed)
 

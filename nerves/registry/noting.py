@@ -31,6 +31,7 @@ Evidence: TypeAlias = RunRecorded | DatasetVerified | Evaluated | PowerWindowDec
 #: A note, nothing to note, or why something that says so is no evidence.
 Noted: TypeAlias = EvidenceNoted | Refusal | None
 
+METER = "file"  #: the source that a meter's own program writes; others say what somebody thinks, or what once was
 HIGH = ("high", "critical")
 METRICS = constant(32, "metrics", "X-12")  # of one suite; others stay in the report
 NOTE_NAME_CHARS = constant(256, "characters", "X-12")
@@ -98,6 +99,7 @@ def _power(heard: PowerWindowDecided, now_ms: int) -> dict[str, int]:
     if not heard.source:
         return {}
     values = {"power_kw": heard.power_kw, "age_s": max(0, now_ms - heard.taken_ms) // MS}
+    values["measured"] = int(heard.source == METER)
     nox = {"nox_mg_h": heard.nox_mg_h, "nox_permit_mg_h": heard.nox_permit_mg_h}
     known = {name: found for name, found in nox.items() if found is not None}
     values["turbines"] = int(bool(known))  # a permit says so too: what its meter left out is missing, and blocks

@@ -59,8 +59,7 @@ def _power(notes: Iterable[EvidenceNoted], now_ms: int) -> dict[str, object]:
             found = {name: note.values.get(name) for name in ("power_kw", "nox_mg_h", "nox_permit_mg_h")}
             age_s = note.values.get("age_s")
             given = _whole({**found, "power_age_s": None if age_s is None else age_s + _age_s(note, now_ms)})
-            turbines = note.values.get("turbines")
-            return given if turbines is None else {**given, "turbines": bool(turbines)}
+            return given | {name: bool(note.values[name]) for name in ("measured", "turbines") if name in note.values}
     return {}
 
 

@@ -70,6 +70,7 @@ def proofs(**second: object) -> list[dict[str, object]]:
 GATE: dict[str, tuple[Given, str, tuple[str, ...], str]] = {
     "power_kw": ({"power_kw": 250_001}, "TOO_HIGH", ("power_kw",), "MISSING_POWER_KW"),
     "power_age_s": ({"power_age_s": 901}, "TOO_HIGH", ("power_age_s",), "MISSING_POWER_AGE_S"),
+    "power_measured": ({"measured": False}, "NOT_SO", ("measured",), "MISSING_POWER_MEASURED"),
     "nox": ({"nox_mg_h": 1_001}, "TOO_HIGH", ("nox_mg_h",), "MISSING_NOX"),
     "merkle_valid": ({"provenance": proofs(merkle_valid=False)}, "NOT_SO", ("provenance",), "MISSING_MERKLE_VALID"),
     "anchored": ({"provenance": proofs(anchored=False)}, "NOT_SO", ("provenance",), "MISSING_ANCHORED"),
@@ -110,7 +111,7 @@ GATE: dict[str, tuple[Given, str, tuple[str, ...], str]] = {
 }  # fmt: skip
 OVERRIDE = ("override_cto", "override_safety_lead", "distinct_override")
 #: No word waives these.
-THRESHOLDS = [*GATE][:13]
+THRESHOLDS = [*GATE][:14]
 
 
 @pytest.mark.spec("COL-10", "COL-11", "ILL-07", "ZER-02")
@@ -212,7 +213,8 @@ def test_high_risk_takes_three_signers(high_risk: object, names: tuple[str, ...]
 
 @pytest.mark.spec("COL-11")
 def test_staging_takes_no_lead() -> None:
-    """The three leads approve what goes to prod; staging takes a proposal and a signature."""
+    """The leads approve what goes to prod, on power that was measured; staging takes a proposal and a signature."""
+    assert judged("promotion", PROMOTION, target="staging", measured=False).allowed
     assert judged("promotion", PROMOTION, target="staging", approvals=[], staged=False).allowed
     assert not judged("promotion", PROMOTION, target="prod", approvals=[]).allowed
 

@@ -128,7 +128,7 @@ def test_a_model_with_all_its_evidence_goes_to_staging_and_then_to_prod() -> Non
 
 #: piece of evidence: its kind among the notes, and the rows that name it
 EVIDENCE: dict[str, tuple[str, set[str]]] = {
-    "power": ("power", {"power_kw", "power_age_s", "nox"}),
+    "power": ("power", {"power_kw", "power_age_s", "power_measured", "nox"}),
     "dataset": ("dataset", {"merkle_valid", "anchored"}),
     "run": ("run", {"consensus", "workers"}),
     "proposal": ("proposal", {"proposal"}),
@@ -320,6 +320,20 @@ def test_power_ages() -> None:
     assert isinstance(lane.promote(target="staging"), ModelPromoted)
     lane.now_ms += 1_000
     assert {"power_age_s": "TOO_HIGH"} == failing(lane.promote(target="staging"))
+
+
+@pytest.mark.spec("COL-16", "COL-10")
+@pytest.mark.parametrize("source", ["declared", "csv", "simulated"])
+def test_what_goes_to_prod_rests_on_power_that_a_meter_measured(source: str) -> None:
+    """What somebody declared, or recorded some day, is enough for staging and for prod it is none."""
+    lane = Lane()
+    lane.ready()
+    lane.hear(power(source=source))
+    assert isinstance(lane.promote(target="staging"), ModelPromoted)
+    lane.words()
+    assert {"power_measured": "NOT_SO"} == failing(lane.promote())
+    lane.hear(power())
+    assert isinstance(lane.promote(), ModelPromoted)
 
 
 @pytest.mark.spec("ILL-07")

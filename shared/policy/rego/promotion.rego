@@ -2,6 +2,7 @@
 # Input:
 #   environment, family, target (`staging` or `prod`), high_risk, emergency (bools)
 #   power_kw, power_age_s: of the window decision that was asked for this family
+#   measured (bool): by a meter, neither declared nor played
 #   turbines (bool), nox_mg_h, nox_permit_mg_h: of the same; the last two absent where they are unknown
 #   datasets: [digest], provenance: [{dataset, merkle_valid, anchored}]
 #   workers: how many could vote on the run's last checkpoint
@@ -20,6 +21,7 @@ import data.nimmerverse.limits
 thresholds := [
 	data.nimmerverse.rows.at_most("power_kw", object.get(input, "power_kw", null), limits.power_kw),
 	data.nimmerverse.rows.at_most("power_age_s", object.get(input, "power_age_s", null), limits.power_life_s),
+	power_measured,
 	nox,
 	provenance("merkle_valid"),
 	provenance("anchored"),
@@ -77,6 +79,11 @@ values := {
 target := data.nimmerverse.rows.made("target", "staging or prod", 1, "") if {
 	object.get(input, "target", null) in ["staging", "prod"]
 } else := data.nimmerverse.rows.missing("target", "staging or prod")
+
+# What somebody only declared is enough to try a model, and not for what it is tried for.
+power_measured := data.nimmerverse.rows.made("power_measured", "prod alone", null, "") if {
+	object.get(input, "target", null) == "staging"
+} else := data.nimmerverse.rows.is_so("power_measured", object.get(input, "measured", null))
 
 nox := data.nimmerverse.rows.made("nox", "no turbines", null, "") if {
 	object.get(input, "turbines", null) == false
