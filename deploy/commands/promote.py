@@ -23,6 +23,7 @@ from shared.files import storing
 from shared.subjects.registry import (
     Judgement,
     ManifestStated,
+    ModelPromoted,
     ModelRolledBack,
     PromoteModel,
     PromotionBlocked,
@@ -31,6 +32,8 @@ from shared.subjects.registry import (
     Target,
 )
 from shared.subjects.system import Decided
+
+HOUR_MS = 3_600_000
 
 
 def promote(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -52,8 +55,8 @@ def promote(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             no = "; ".join(f"{row.name} {row.reason}" for row in decided.judgement.rows if not row.holds)
             terminal.give(told | {"promoted": False}, f"BLOCKED at ({placed.index}, {placed.offset}): {no}")
             return Exit.REFUSED
-        waits = "; it rolls back unless three signers ratify it within 48 hours" if decided.emergency else ""
-        terminal.give(told | {"promoted": True}, f"{model} is in force at {target} from {placed.index} on{waits}")
+        said = f"{model} is in force at {target} from {placed.index} on{awaited(decided)}"
+        terminal.give(told | {"promoted": True}, said)
         return Exit.OK
 
     return finish(main())
@@ -90,6 +93,14 @@ def rollback(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         return Exit.OK
 
     return finish(main())
+
+
+def awaited(promoted: ModelPromoted) -> str:
+    """Return what a promotion still waits for, in the numbers that it was decided with."""
+    if not promoted.emergency:
+        return ""
+    hours = (promoted.ratify_by_ms - promoted.at_ms) / HOUR_MS
+    return f"; it rolls back unless {promoted.ratify_signatures} signers ratify it within {hours:g} hours"
 
 
 def _show(judgement: Judgement, title: str, plot: Path | None, terminal: Terminal) -> None:

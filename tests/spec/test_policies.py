@@ -17,6 +17,8 @@ from organs.evaluator.families import FAMILIES
 from shared.errors import Refused
 from shared.policy import ENGINE, Judged, Policies
 from shared.policy.policies import MAX_INTEGER, PolicyRow
+from shared.toxicity.measures import KEEP_PPM
+from shared.training.votes import AGREEMENT_PPM
 from tests.policies import (
     ALLOWED,
     DATASET,
@@ -289,6 +291,12 @@ def test_turbines_are_believed_to_be_absent_only_where_that_is_said() -> None:
     assert judged("promotion", PROMOTION, turbines=False, nox_mg_h=MISSING, nox_permit_mg_h=MISSING).allowed
     assert {"nox": "MISSING_NOX"} == failing(judged("promotion", PROMOTION, turbines=MISSING))
     assert {"nox": "MISSING_NOX"} == failing(judged("promotion", PROMOTION, nox_permit_mg_h=MISSING))
+
+
+@pytest.mark.spec("COL-12", "COL-02", "COL-09")
+def test_what_acts_by_a_limit_has_the_policys_number() -> None:
+    """A text is dropped and a checkpoint agreed on at the numbers that the policies name."""
+    assert (KEEP_PPM, AGREEMENT_PPM) == (POLICIES.limits["toxicity_ppm"], POLICIES.limits["consensus_ppm"])
 
 
 @pytest.mark.spec("COL-10", "ILL-06")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from deploy.commands.promote import awaited
 from shared.errors import Refusal
 from shared.message import Message
 from shared.policy import Policies
@@ -502,6 +503,16 @@ def test_one_person_is_no_two_people() -> None:
     lane.word("safety_lead", "the_safety_lead", lane.manifest(), "fail")
     lane.word("safety_lead", "the_release_manager", lane.manifest())
     assert {"distinct_leads": "NOT_SO"} == failing(lane.promote())
+
+
+@pytest.mark.spec("ILL-07")
+def test_what_an_emergency_waits_for_is_told_by_its_decision() -> None:
+    """How many signers, and until when, is what the policy said then, whatever it says elsewhere."""
+    promoted = _emergency().promote(emergency=True)
+    assert "unless 3 signers ratify it within 48 hours" in awaited(promoted)
+    other = replace(promoted, ratify_signatures=5, ratify_by_ms=promoted.at_ms + 90 * 60_000)
+    assert "unless 5 signers ratify it within 1.5 hours" in awaited(other)
+    assert not awaited(replace(promoted, emergency=False))
 
 
 @pytest.mark.spec("COL-11")
