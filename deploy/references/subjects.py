@@ -86,8 +86,8 @@ On the wire a message is MessagePack. Requests and signals may also be JSON, so 
 
 answers `{answer}`. Bytes are base64 in JSON. Unknown fields are refused. You speak as `operator`, who may
 publish whatever some part hears, but the requests that parts alone make, and hears everything:
-`nats sub '{TRY_ENV}.>'`, or decoded and verified `nimmerverse watch`. *Personal data* is always ciphertext, whoever reads it: the vault alone holds what opens it, and
-`nimmerverse audit erase` destroys that."""
+`nats sub '{TRY_ENV}.>'`, or decoded and verified `nimmerverse watch`. *Personal data* is always ciphertext, whoever
+reads it: the vault alone holds what opens it, and `nimmerverse audit erase` destroys that."""
 
 
 def _streams() -> str:
