@@ -10,6 +10,7 @@ from typing import Any
 
 from organs.trainer.asking import Asking
 from organs.trainer.port import Crew
+from organs.trainer.proposed import differences
 from organs.trainer.recipes import Recipe, recipe_of
 from shared.errors import Refusal, Refused
 from shared.policy import Policies
@@ -28,7 +29,7 @@ class Permission:
         self.asking, self.crew, self.policies, self.env = asking, crew, policies, env
 
     async def check(self, spec: JobSpec) -> Recipe:
-        """Return the recipe of a job that may be trained. Refused T002, T003, T004, T006, D002, D004, Q004."""
+        """Return the recipe of a job that may be trained. Refused T002 to T006, D002, D004, Q004."""
         recipe = self._recipe(spec)
         datasets = [await self._dataset(digest, recipe) for digest in spec.datasets]
         given: dict[str, Any] = {
@@ -37,7 +38,7 @@ class Permission:
             "steps": spec.steps,
             "datasets": datasets,
         }
-        judged = self.policies.evaluate(PACKAGE, given | await self._proposal(spec.proposal))
+        judged = self.policies.evaluate(PACKAGE, given | await self._proposal(spec))
         refusal = judged.refusal()
         if refusal is not None:
             source = f"policy {judged.policy[:16]}, input {judged.input_digest[:16]}"
@@ -84,12 +85,18 @@ class Permission:
             "approved": list(known.approved),
         }
 
-    async def _proposal(self, proposal: str) -> dict[str, str]:
-        """Return where a proposal stands; what is none is an exemption's name, and policy knows those."""
-        answer = await self.asking.log.request(ProposalStatus(proposal))
+    async def _proposal(self, spec: JobSpec) -> dict[str, str]:
+        """Return where a job's proposal stands; what is none is an exemption's name, and policy knows those.
+
+        Refused T005 where another training was accepted.
+        """
+        answer = await self.asking.log.request(ProposalStatus(spec.proposal))
         if isinstance(answer, Refusal):
             if answer.code not in _UNKNOWN_PROPOSALS:
                 raise Refused(answer)
-            return {"exemption": proposal}
+            return {"exemption": spec.proposal}
         assert isinstance(answer, ProposalStated)
+        beyond = differences(spec, answer.facts) if answer.state == "accepted" else []
+        if beyond:
+            raise Refused(Refusal("T005", f"{spec.proposal} was accepted for another training: {'; '.join(beyond)}"))
         return {"proposal": answer.state}

@@ -22,7 +22,7 @@ from shared.keys import LocalSigner
 from shared.message import Request
 from shared.part import Part
 from shared.part.organ import Organ
-from shared.subjects.consensus import ProposalStated, ProposalStatus
+from shared.subjects.consensus import ProposalFacts, ProposalStated, ProposalStatus, TrainingData
 from shared.subjects.datasets import DatasetFacts
 from shared.subjects.energy import PowerWindow, PowerWindowRequest, WindowReason
 from shared.subjects.system import Decided
@@ -455,6 +455,42 @@ def test_what_may_not_be_trained_is_refused_before_anything_starts(
     assert lives.stated.reason.startswith(code)
 
 
+@pytest.mark.spec("ZER-01", "ZER-02")
+@pytest.mark.parametrize(
+    ("spec", "proposed", "said"),
+    [
+        ({}, {}, ""),
+        ({"steps": 20, "hyperparameters": {}}, {}, ""),
+        ({}, {"model_id": "line-2"}, "the family is line, proposed line-2"),
+        ({}, {"backend": "tinygrad"}, "the backend is torch, proposed tinygrad"),
+        ({}, {"steps": 49}, "50 steps, proposed 49"),
+        ({}, {"datasets": [DATASET]}, "was not proposed"),
+        ({}, {"batch": 16}, "batch is 8, proposed 16"),
+        ({}, {"learning_rate_ppm": 1}, "learning_rate_ppm is 100000, proposed 1"),
+        ({}, {"training": None}, "the proposal says of no training"),
+    ],
+)
+def test_an_accepted_proposal_opens_the_training_that_it_proposed(
+    spec: dict[str, Any], proposed: dict[str, Any], said: str
+) -> None:
+    """Less than was proposed may be trained; another family, backend, dataset, batch or more steps may not."""
+    lives = Lives()
+
+    async def life(living: Living) -> None:
+        await lives.train(living, line_spec(await _taught(lives), proposal="train-the-line", **spec))
+
+    def parts(world: World) -> list[Part]:
+        assert isinstance(world, SimWorld)
+        return [*sim_parts(lives.store, lives.known, SimCrew(world), world), Proposals(lives.known, proposed)]
+
+    live_sim(life, parts)
+    assert (["refused"] if said else ["running", "completed"]) == lives.path()
+    if said:
+        assert lives.stated is not None
+        assert lives.stated.reason.startswith("T005")
+        assert said in lives.stated.reason
+
+
 class Meters(Organ):
     """A site's power as a test wants it: the windows one after the other, the last one stays."""
 
@@ -481,15 +517,22 @@ CLOSED: Window = (False, "OFFPEAK_REQUIRED", 500_000, 0)
 
 
 class Proposals(Organ):
-    """Every proposal is accepted here."""
+    """Every proposal is accepted here: to train the line on the datasets that are known, or something else."""
 
     name: ClassVar[str] = "proposals"
     version: ClassVar[str] = "1.0.0"
     cost_ulf: ClassVar[int] = 1
 
+    def __init__(self, known: dict[str, DatasetFacts], proposed: dict[str, Any] | None = None) -> None:
+        self.known, self.proposed = known, proposed if proposed is not None else {}
+
     async def on_status(self, asked: ProposalStatus) -> list[ProposalStated]:
         """Say that it is accepted."""
-        return [ProposalStated(asked.proposal, None, None, "pass", "pass", "accepted", [])]
+        said: dict[str, Any] = {"model_id": "line", "steps": 50, "datasets": list(self.known), "backend": "torch"}
+        said |= {"learning_rate_ppm": 100_000, "batch": 8}
+        training = TrainingData(**said | self.proposed) if self.proposed != {"training": None} else None
+        about = ("somebody", "the line once more", "", "research", "low", training, "", "", "lines")
+        return [ProposalStated(asked.proposal, ProposalFacts(*about), None, "pass", "pass", "accepted", [])]
 
 
 def _in_power(windows: list[Window]) -> Lives:
@@ -501,7 +544,7 @@ def _in_power(windows: list[Window]) -> Lives:
 
     def parts(world: World) -> list[Part]:
         assert isinstance(world, SimWorld)
-        return [*sim_parts(lives.store, lives.known, SimCrew(world), world), Meters(windows), Proposals()]
+        return [*sim_parts(lives.store, lives.known, SimCrew(world), world), Meters(windows), Proposals(lives.known)]
 
     live_sim(life, parts)
     return lives
@@ -543,7 +586,7 @@ def test_where_nobody_reads_the_meters_a_heavy_job_waits_and_a_light_one_does_no
         assert isinstance(await living.operator.request(CancelJob(job_of(heavy, "me"), "enough")), Decided)
         await lives.train(living, line_spec(dataset))
 
-    live_sim(life, lambda world: [*sim_parts(lives.store, lives.known, SimCrew(world), world), Proposals()])
+    live_sim(life, lambda world: [*sim_parts(lives.store, lives.known, SimCrew(world), world), Proposals(lives.known)])
     assert ["waiting", "cancelled", "running", "completed"] == lives.path()
 
 
