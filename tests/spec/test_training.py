@@ -283,6 +283,18 @@ def test_a_step_that_was_agreed_on_is_never_agreed_on_otherwise() -> None:
     assert ONE in voted.void[0]
 
 
+@pytest.mark.spec("COL-09", "COL-08")
+def test_an_earlier_step_is_never_agreed_on_otherwise_and_takes_nothing_back() -> None:
+    """A run that began anew votes on its first steps again: only the same is agreed on, and the furthest stays."""
+    far, _ = decided(running(), *(CountVotes(JOB, step, votes(step, [ONE, ONE])) for step in (10, 20, 50)))
+    other, [voted] = decided(far, CountVotes(JOB, 10, votes(10, [OTHER, OTHER])))
+    assert (False, 50, ONE) == (voted.agreed, other.agreed_step, other.agreed)
+    assert ONE in voted.void[0]
+    again, [same] = decided(other, CountVotes(JOB, 20, votes(20, [ONE, ONE])))
+    assert (True, 50, 20) == (same.agreed, again.agreed_step, again.step)
+    assert "T008" == refused(again, RecordRun(JOB, "r" * 64, "m" * 64, OTHER, [9, 5], 100))
+
+
 @pytest.mark.spec("COL-09")
 def test_workers_register_once_each_with_a_key_of_their_own() -> None:
     """Too few, one key for two, a key that proves nothing, an attempt that is not: refused."""
