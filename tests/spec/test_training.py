@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from deploy.recheck import reruns_of
+from nerves.policy import PolicyNerve
 from nerves.training import TrainingNerve
 from nerves.training.job import Job
 from nerves.training.nerve import Nothing
@@ -25,6 +26,7 @@ from shared.part.organ import Organ
 from shared.subjects.consensus import ProposalFacts, ProposalStated, ProposalStatus, TrainingData
 from shared.subjects.datasets import DatasetFacts
 from shared.subjects.energy import PowerWindow, PowerWindowRequest, WindowReason
+from shared.subjects.policy import DraftPolicy, Effect, MovePolicy, PolicyState
 from shared.subjects.system import Decided
 from shared.subjects.training import (
     CancelJob,
@@ -501,6 +503,82 @@ def test_an_accepted_proposal_opens_the_training_that_it_proposed(
         assert lives.stated is not None
         assert lives.stated.reason.startswith("T005")
         assert said in lives.stated.reason
+
+
+SHORT_ALONE = """package nimmerverse.added.short
+
+import rego.v1
+
+rows := [data.nimmerverse.rows.at_most("steps", object.get(input, "steps", null), 49)]
+
+default allow := false
+
+allow if data.nimmerverse.rows.all_hold(rows)
+"""
+UP: tuple[PolicyState, ...] = ("simulating", "canary", "active")
+
+
+@pytest.mark.spec("ILL-08", "X-06")
+@pytest.mark.parametrize(
+    ("effect", "states", "steps", "said"),
+    [
+        ("deny", UP, 50, "Q004 DENIED: deny by the added policy short (steps: TOO_HIGH"),
+        ("quarantine", UP, 50, "Q004 DENIED: quarantine by the added policy short (steps: TOO_HIGH"),
+        ("remediate", UP, 50, "Q004 DENIED: remediate by the added policy short (steps: TOO_HIGH"),
+        ("deny", UP, 49, ""),
+        ("deny", (), 50, ""),
+        ("deny", UP[:1], 50, ""),
+        ("deny", (*UP, "draft"), 50, ""),
+    ],
+)
+def test_an_added_policy_that_is_active_forbids_a_training(
+    effect: Effect, states: tuple[PolicyState, ...], steps: int, said: str
+) -> None:
+    """Whatever it does not allow does not begin; while it is a draft or only simulated it stands in nobody's way."""
+    lives = Lives()
+
+    async def life(living: Living) -> None:
+        dataset = await _taught(lives)
+        await living.operator.request(DraftPolicy("short", SHORT_ALONE, effect, "me"))
+        for state in states:
+            share = 1_000_000 if state == "canary" else 0
+            moved_on = await living.operator.request(MovePolicy("short", state, share, "to try", "me"))
+            assert isinstance(moved_on, Decided)
+        await living.world.sleep(1.0)
+        await lives.train(living, line_spec(dataset, steps=steps))
+
+    def parts(world: World) -> list[Part]:
+        assert isinstance(world, SimWorld)
+        return [*sim_parts(lives.store, lives.known, SimCrew(world), world), PolicyNerve()]
+
+    live_sim(life, parts)
+    assert (["refused"] if said else ["running", "completed"]) == lives.path()
+    if said:
+        assert lives.stated is not None
+        assert lives.stated.reason.startswith(said)
+
+
+@pytest.mark.spec("ILL-08", "X-06")
+def test_where_no_added_policy_answers_nothing_is_trained() -> None:
+    """The log has an active policy and nobody who judges by it: the job comes to nothing, and says who was missing."""
+    lives = Lives()
+
+    async def life(living: Living) -> None:
+        dataset = await _taught(lives)
+        await living.operator.request(DraftPolicy("short", SHORT_ALONE, "deny", "me"))
+        await living.operator.request(MovePolicy("short", "simulating", 0, "to try", "me"))
+        await living.world.sleep(1.0)
+        await living.organism.runners.pop("policy").stop()
+        await lives.train(living, line_spec(dataset), 600)
+
+    def parts(world: World) -> list[Part]:
+        assert isinstance(world, SimWorld)
+        return [*sim_parts(lives.store, lives.known, SimCrew(world), world), PolicyNerve()]
+
+    live_sim(life, parts)
+    assert ["failed"] == lives.path()
+    assert lives.stated is not None
+    assert "nobody answered CheckPolicy" in lives.stated.reason
 
 
 class Meters(Organ):
