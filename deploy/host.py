@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Iterable
 from typing import Protocol
 
 from deploy.embedded import Account, Child, FolderLock, Identity, NatsServer, Postgres, StorageLimits
@@ -18,13 +19,15 @@ from shared.bus.nats import NatsWire, nanoseconds
 from shared.bus.wire import INBOX, inbox_prefix, stream_name
 from shared.config import redact
 from shared.constant import constant
+from shared.declaration import overlap
 from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import Refusal, Refused, Unreachable
 from shared.home import Keys, Running, born_s, nkey_path, place
 from shared.journal import record
 from shared.keys import Signer
-from shared.message import check_env
+from shared.message import check_env, registered
 from shared.settings import Settings
+from shared.subjects import load_all
 from shared.subjects.models import LEASES
 from shared.subjects.people import EndPerson, IntroducePerson
 from shared.subjects.system import GrantRequest
@@ -80,6 +83,7 @@ class EmbeddedHost:
 
         Without the `database`, to read the log, the bus alone is started.
         """
+        load_all()  # which requests the operator may not make, their classes say
         await self._lock.acquire()
         try:
             self.keys = Keys(self.settings, self._world)
@@ -151,7 +155,7 @@ class EmbeddedHost:
         return FolderShelf.of(self.settings)
 
     async def admit(self, name: str, nkey: str, publish: list[str], subscribe: list[str], *, answers: bool) -> None:
-        """Let a part in with exactly these permissions, and let the operator speak to what it hears."""
+        """Let a part in with exactly these permissions, and let the operator speak where it hears, and may."""
         assert self.nats is not None
         if name in (STEWARD, OPERATOR):
             return
@@ -161,7 +165,7 @@ class EmbeddedHost:
                 return
             known = self._identities | {name: identity}
             heard = {p for i in known.values() if i.name not in (STEWARD, OPERATOR) for p in i.subscribe}
-            known[OPERATOR] = self._operator(tuple(sorted(p for p in heard if p.startswith(f"{self.settings.env}."))))
+            known[OPERATOR] = self._operator(_speakable(heard, self.settings.env))
             await self.nats.reload(self._accounts(known))
             self._identities = known
 
@@ -279,6 +283,13 @@ class RemoteHost:
 
     def nkey(self, name: str) -> str:
         return ""
+
+
+def _speakable(heard: Iterable[str], env: str) -> tuple[str, ...]:
+    """Return where the operator may speak, of all that parts hear: not where parts alone do."""
+    alone = [tuple(cls.pattern(env).split(".")) for cls in registered().values() if cls.by_parts]
+    own = [tuple(pattern.split(".")) for pattern in sorted(heard)]
+    return tuple(".".join(each) for each in own if each[0] == env and not any(overlap(each, kept) for kept in alone))
 
 
 def _tell_restart(child: Child) -> None:

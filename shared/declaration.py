@@ -35,6 +35,7 @@ class Declared(Protocol):
     max_bytes: int
     confidential: bool
     urgent: bool
+    by_parts: bool
 
 
 def check_place(cls: Declared, name: str) -> None:
@@ -54,6 +55,8 @@ def check_place(cls: Declared, name: str) -> None:
         raise DeclarationError(
             f"{name}: only a request or reply may be larger than {MAX_MESSAGE_BYTES} bytes, and up to {MAX_LARGE_BYTES}"
         )
+    if cls.by_parts and cls.kind != "request":
+        raise DeclarationError(f"{name}: only a request is made by parts alone")
     if cls.urgent and cls.kind != "signal":
         raise DeclarationError(f"{name}: only a signal goes out before the log has what it rests on")
 

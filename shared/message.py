@@ -63,6 +63,7 @@ class _MessageMeta(msgspec.StructMeta):
         ttl_ms: int | None = None,
         confidential: bool = False,
         urgent: bool = False,
+        by_parts: bool = False,
         max_bytes: int | None = None,
         **options: Any,  # noqa: ANN401 - msgspec's own keywords
     ) -> type:
@@ -74,7 +75,7 @@ class _MessageMeta(msgspec.StructMeta):
             declared.template, declared.tokens = subject, tuple(subject.split("."))
             declared.stream = "log" if declared.kind == "decision" else stream
             declared.reply, declared.requires_scores, declared.owners = reply, requires_scores, owners
-            declared.confidential, declared.urgent = confidential, urgent
+            declared.confidential, declared.urgent, declared.by_parts = confidential, urgent, by_parts
             if ttl_ms is not None:
                 declared.ttl_ms = ttl_ms
             if max_bytes is not None:
@@ -98,6 +99,7 @@ class Message(msgspec.Struct, metaclass=_MessageMeta):
     has_float: ClassVar[bool] = False
     confidential: ClassVar[bool] = False  #: carries personal data in the open: never kept, quoted or dead-lettered
     urgent: ClassVar[bool] = False  #: a signal that a nerve sends before what it decides is logged
+    by_parts: ClassVar[bool] = False  #: a request that parts alone make: the operator may not
 
     def subject(self, env: str) -> str:
         """Return the full subject of this message in `env`."""

@@ -6,19 +6,17 @@ say: the decisions of the identities that prepare the ground, and of people.
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import shared.subjects
 from deploy.load import BUILT_IN, ON_REQUEST, find_part
 from organs.steward import StewardOrgan
 from organs.steward.ports import dead_config, log_config
 from shared.bus.wire import Kept, stream_name
 from shared.message import AnyWave, Decision, Message, Reply, Request, Wave, lookup, registered
 from shared.part import Declaration, declaration
+from shared.subjects import load_all
 from shared.subjects.system import GrantRequest, LifeforceTold, Tick
 
 #: The environment and a part's name, as the references write them.
@@ -62,8 +60,7 @@ class Subject:
 
 def message_classes() -> list[type[Message]]:
     """Return the product's own message classes in subject order; what tests and users declare is not among them."""
-    for module in pkgutil.iter_modules(shared.subjects.__path__, "shared.subjects."):
-        importlib.import_module(module.name)
+    load_all()
     return [cls for cls in registered().values() if cls.__module__.startswith("shared.subjects.")]
 
 
@@ -111,7 +108,7 @@ def _publishers(cls: type[Message], said: Speech, heard: Speech) -> tuple[str, .
     names = _named(cls, said)
     if not names and issubclass(cls, Decision):
         names = [GROUND[p] for p in sorted(GROUND, key=len, reverse=True) if cls.template.startswith(p)][:1]
-    asked = issubclass(cls, Request) and (cls is GrantRequest or _named(cls, heard))
+    asked = issubclass(cls, Request) and not cls.by_parts and (cls is GrantRequest or _named(cls, heard))
     return (*names, OPERATOR) if asked else tuple(names)
 
 

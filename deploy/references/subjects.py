@@ -54,6 +54,8 @@ def kind_of(cls: type[Message]) -> str:
         words.append(
             "confidential: it carries personal data in the open, so nothing keeps it, not even as a dead letter"
         )
+    if cls.by_parts:
+        words.append("made by parts alone: the operator may not")
     if cls.max_bytes > MAX_MESSAGE_BYTES:
         words.append(f"up to {cls.max_bytes} bytes")
     if cls.reply is not None:
@@ -83,9 +85,9 @@ On the wire a message is MessagePack. Requests and signals may also be JSON, so 
 ```
 
 answers `{answer}`. Bytes are base64 in JSON. Unknown fields are refused. You speak as `operator`, who may
-publish whatever some part hears, and hears everything: `nats sub '{TRY_ENV}.>'`, or decoded and verified
-`nimmerverse watch`. *Personal data* is always ciphertext, whoever reads it: the vault alone holds what opens it, and
-`nimmerverse audit erase` destroys that."""
+publish whatever some part hears, but the requests that parts alone make, and hears everything:
+`nats sub '{TRY_ENV}.>'`, or decoded and verified `nimmerverse watch`. *Personal data* is always ciphertext, whoever
+reads it: the vault alone holds what opens it, and `nimmerverse audit erase` destroys that."""
 
 
 def _streams() -> str:
@@ -131,7 +133,7 @@ def _section(subject: Subject) -> str:
         f"- heard by: {_names(subject.listeners)}",
     ]
     blocks = [f"### {cls.__name__}", f"`{subject.address}`", subject.doc, "\n".join(facts), field_table(fields(cls))]
-    if issubclass(cls, Request):
+    if issubclass(cls, Request) and not cls.by_parts:
         blocks.append(f"```\n{by_hand(cls)}\n```")
     return "\n\n".join(blocks)
 

@@ -21,7 +21,6 @@ NEXT: dict[PolicyState, tuple[PolicyState, ...]] = {
     "active": ("canary", "draft", "deprecated"),
     "deprecated": (),
 }
-ASKED: tuple[PolicyState, ...] = ("simulating", "canary", "active")
 
 
 class Life(msgspec.Struct, frozen=True):

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from nerves.policy.life import ASKED, Life, checked, drafted, falls, may_draft, may_move, moved
+from nerves.policy.life import Life, checked, drafted, falls, may_draft, may_move, moved
 from shared.constant import constant
 from shared.errors import Refusal, Refused
 from shared.part import Nerve
 from shared.policy import Judged, Policies
-from shared.policy.effects import sampled
+from shared.policy.effects import ASKED, sampled
 from shared.subjects.policy import (
     CheckPolicy,
     DraftPolicy,

@@ -30,7 +30,8 @@ class Job(msgspec.Struct, frozen=True):
     attempt: int = 0
     step: int = 0
     workers: dict[str, bytes] = {}
-    agreed_step: int = 0  #: of the last checkpoint that the workers agreed on; 0 before the first
+    digests: dict[int, Digest] = {}  #: that the workers agreed on, by step; as many as a job has steps at most
+    agreed_step: int = 0  #: of the furthest checkpoint that the workers agreed on; 0 before the first
     agreed: Digest = ""
     agreed_ppm: int = 0
     agreed_of: int = 0  #: workers who could vote on it
@@ -50,10 +51,17 @@ def evolved(job: Job, decision: Decisions) -> Job:
         case WorkersRegistered():
             return msgspec.structs.replace(job, workers=decision.workers)
         case CheckpointVoted() if decision.agreed:
-            agreed = {"agreed_step": decision.step, "agreed": decision.digest, "agreed_ppm": decision.fraction_ppm}
-            voters = {"agreed_of": decision.registered, "fruitful": job.attempt}
-            return msgspec.structs.replace(job, **agreed, **voters, step=decision.step)
+            return _agreed(job, decision)
         case RunRecorded():
             return msgspec.structs.replace(job, record=decision.record, model=decision.model)
         case _:
             return job
+
+
+def _agreed(job: Job, decision: CheckpointVoted) -> Job:
+    """Return a job after an agreement; one on an earlier step again, by a run that began anew, takes nothing back."""
+    about = {"digests": job.digests | {decision.step: decision.digest}, "step": decision.step, "fruitful": job.attempt}
+    if decision.step >= job.agreed_step:
+        about |= {"agreed_step": decision.step, "agreed": decision.digest, "agreed_ppm": decision.fraction_ppm}
+        about["agreed_of"] = decision.registered  # workers who could vote on it
+    return msgspec.structs.replace(job, **about)

@@ -145,8 +145,9 @@ def _voted(state: Job, steps: int, asked: CountVotes) -> list[Said] | Refusal:
     counted, void = count(asked.job, asked.step, state.workers, asked.votes)
     tally = counted.tally()
     agreed = tally.agreed
-    if agreed and asked.step == state.agreed_step and tally.digest != state.agreed:
-        agreed, void = False, [f"all: step {asked.step} was agreed on as {state.agreed}", *void]
+    before = state.digests.get(asked.step, tally.digest)
+    if agreed and tally.digest != before:
+        agreed, void = False, [f"all: step {asked.step} was agreed on as {before}", *void]
     told = void[:VOID_TOLD] + ([f"and {len(void) - VOID_TOLD} more"] if len(void) > VOID_TOLD else [])
     return [_voting(asked, tally, agreed, counted.voted, told)]
 

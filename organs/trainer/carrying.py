@@ -76,7 +76,7 @@ class Carrying:
 
     async def _go(self) -> None:
         bench, known = self.bench, self.known
-        await bench.permission.check(known.spec)
+        await bench.permission.check(known.job, known.spec)
         private_folder(self.place)
         data = await bench.materials.fetch(known.spec, self.place / "data")
         court = LogCourt(bench.asking, bench.store, known.job)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from shared.decisions import decisions_in
 from shared.envelope import Verdict
+from shared.policy.effects import ASKED
+from shared.subjects.policy import PolicyMoved
 from shared.subjects.training import CheckpointVoted, JobMoved, JobSpec, JobState, JobSubmitted
 from shared.training.jobs import ENDED
 
@@ -42,3 +44,17 @@ def fold(known: dict[str, Known], verdict: Verdict) -> None:
         if voted.job in known and voted.agreed:
             known[voted.job].checkpoints[voted.step] = voted.digest
             known[voted.job].fruitful = known[voted.job].attempt
+
+
+def fold_added(added: set[str], verdict: Verdict) -> None:
+    """Take in one judged entry of the log: which added policies are in use."""
+    for moved, _ in decisions_in(verdict, PolicyMoved):
+        moved_policy(added, moved)
+
+
+def moved_policy(added: set[str], moved: PolicyMoved) -> None:
+    """Take note of where one added policy stands."""
+    if moved.state in ASKED:
+        added.add(moved.policy)
+    else:
+        added.discard(moved.policy)

@@ -18,7 +18,7 @@ from organs.trainer.asking import Asking
 from organs.trainer.backends import Backends
 from organs.trainer.carrying import Bench, Carrying
 from organs.trainer.data import Materials
-from organs.trainer.known import Known, fold
+from organs.trainer.known import Known, fold, fold_added, moved_policy
 from organs.trainer.memory import SimCrew
 from organs.trainer.permission import Permission
 from organs.trainer.port import Crew
@@ -38,6 +38,7 @@ from shared.subjects.artifacts import RegisterArtifact
 from shared.subjects.consensus import ProposalStatus
 from shared.subjects.datasets import DatasetStatus
 from shared.subjects.energy import PowerWindowDecided, PowerWindowRequest
+from shared.subjects.policy import CheckPolicy, PolicyMoved
 from shared.subjects.system import Tick
 from shared.subjects.training import (
     CountVotes,
@@ -71,6 +72,7 @@ class TrainerOrgan(Organ):
         DatasetStatus,
         ProposalStatus,
         PowerWindowRequest,
+        CheckPolicy,
     )
 
     def __init__(  # noqa: PLR0913 - its ports
@@ -80,6 +82,7 @@ class TrainerOrgan(Organ):
         self.world, self.site, self.folder = world, site, folder
         self.store, self.crew, self.materials = store, crew, materials
         self.known: dict[str, Known] = {}
+        self.added = set[str]()  #: the added policies that are in use
         self._carrying: dict[str, Carrying] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._seats = asyncio.Semaphore(JOBS_AT_ONCE)
@@ -113,11 +116,12 @@ class TrainerOrgan(Organ):
             self._own = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         asking = Asking(log, self.world)
         self.power = Power(asking, self.site)
-        permission = Permission(asking, self.crew, Policies.shipped(), log.env)
+        permission = Permission(asking, self.crew, Policies.shipped(), log.env, self.added)
         ports = (asking, self.store, self.crew, self.materials, permission, self.power)
         self.bench = Bench(*ports, self.world, self.folder)
         async for verdict in log.replay():
             fold(self.known, verdict)
+            fold_added(self.added, verdict)
         for known in self.known.values():
             if not known.ended:
                 self._begin(known)
@@ -152,6 +156,10 @@ class TrainerOrgan(Organ):
         task = self._tasks.get(moved.job)
         if moved.state == "cancelled" and task is not None:
             task.cancel()
+
+    async def on_policy(self, moved: PolicyMoved) -> None:
+        """Take note of which added policies have to be asked."""
+        moved_policy(self.added, moved)
 
     async def on_window(self, decided: PowerWindowDecided) -> None:
         """Look again at the power of running jobs, where the window changed by itself."""

@@ -6,29 +6,37 @@ can evaluate it again.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from organs.trainer.asking import Asking
 from organs.trainer.port import Crew
+from organs.trainer.proposed import differences
 from organs.trainer.recipes import Recipe, recipe_of
 from shared.errors import Refusal, Refused
 from shared.policy import Policies
+from shared.policy.effects import final
+from shared.policy.policies import canonical
 from shared.subjects.consensus import ProposalStated, ProposalStatus
 from shared.subjects.datasets import DatasetStated, DatasetStatus
+from shared.subjects.policy import CheckPolicy, Effect, PolicyEffect
 from shared.subjects.training import JobSpec
 
 PACKAGE = "nimmerverse.training"
+ACTION = "train"  #: what added policies are told is asked for
+_NOT_IN_USE = "Q006"
 _UNKNOWN_PROPOSALS = ("G001", "B006")  #: none of this id, or nobody who knows proposals: it may name an exemption
 
 
 class Permission:
     """Judges jobs before they start."""
 
-    def __init__(self, asking: Asking, crew: Crew, policies: Policies, env: str) -> None:
-        self.asking, self.crew, self.policies, self.env = asking, crew, policies, env
+    def __init__(self, asking: Asking, crew: Crew, policies: Policies, env: str, added: Collection[str]) -> None:
+        """`added` are the policies in use that an operator added; the log says which, and it may change."""
+        self.asking, self.crew, self.policies, self.env, self.added = asking, crew, policies, env, added
 
-    async def check(self, spec: JobSpec) -> Recipe:
-        """Return the recipe of a job that may be trained. Refused T002, T003, T004, T006, D002, D004, Q004."""
+    async def check(self, job: str, spec: JobSpec) -> Recipe:
+        """Return the recipe of a job that may be trained. Refused T002 to T006, D002, D004, Q004."""
         recipe = self._recipe(spec)
         datasets = [await self._dataset(digest, recipe) for digest in spec.datasets]
         given: dict[str, Any] = {
@@ -37,13 +45,31 @@ class Permission:
             "steps": spec.steps,
             "datasets": datasets,
         }
-        judged = self.policies.evaluate(PACKAGE, given | await self._proposal(spec.proposal))
+        given |= await self._proposal(spec)
+        judged = self.policies.evaluate(PACKAGE, given)
         refusal = judged.refusal()
         if refusal is not None:
             source = f"policy {judged.policy[:16]}, input {judged.input_digest[:16]}"
             code = "T005" if [row.name for row in judged.rows if not row.holds] == ["proposal"] else "Q004"
             raise Refused(Refusal(code, f"{refusal.detail} ({source})"))
+        await self._added(job, {"action": ACTION, "family": spec.family, "backend": spec.backend} | given)
         return recipe
+
+    async def _added(self, job: str, given: dict[str, Any]) -> None:
+        """Ask every added policy that is in use; the harshest of their effects is final. Refused Q004."""
+        said: dict[str, PolicyEffect] = {}
+        for policy in sorted(self.added):
+            try:
+                request = CheckPolicy(policy, job, canonical(given).decode())
+                said[policy] = await self.asking.ask(request, PolicyEffect)
+            except Refused as no:
+                if no.refusal.code != _NOT_IN_USE:  # it was taken out of use just now
+                    raise
+        own: Effect = "allow"  # what the product's own policy said before
+        effect = final((own, *(each.effect for each in said.values())))
+        if effect != own:
+            whose = [f"{policy} ({_failing(each)})" for policy, each in said.items() if each.effect == effect]
+            raise Refused(Refusal("Q004", f"{effect} by the added policy {', '.join(whose)}"))
 
     def _recipe(self, spec: JobSpec) -> Recipe:
         recipe = recipe_of(spec.family)
@@ -84,12 +110,24 @@ class Permission:
             "approved": list(known.approved),
         }
 
-    async def _proposal(self, proposal: str) -> dict[str, str]:
-        """Return where a proposal stands; what is none is an exemption's name, and policy knows those."""
-        answer = await self.asking.log.request(ProposalStatus(proposal))
+    async def _proposal(self, spec: JobSpec) -> dict[str, str]:
+        """Return where a job's proposal stands; what is none is an exemption's name, and policy knows those.
+
+        Refused T005 where another training was accepted.
+        """
+        answer = await self.asking.log.request(ProposalStatus(spec.proposal))
         if isinstance(answer, Refusal):
             if answer.code not in _UNKNOWN_PROPOSALS:
                 raise Refused(answer)
-            return {"exemption": proposal}
+            return {"exemption": spec.proposal}
         assert isinstance(answer, ProposalStated)
+        beyond = differences(spec, answer.facts) if answer.state == "accepted" else []
+        if beyond:
+            raise Refused(Refusal("T005", f"{spec.proposal} was accepted for another training: {'; '.join(beyond)}"))
         return {"proposal": answer.state}
+
+
+def _failing(said: PolicyEffect) -> str:
+    """Return which rows of an added policy do not hold, and by which input it said so."""
+    rows = [f"{row.name}: {row.reason or 'does not hold'}" for row in said.judgement.rows if not row.holds]
+    return f"{'; '.join(rows) or 'does not allow it'}; input {said.judgement.input_digest[:16]}"

@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Iterable
 
 from shared.constant import constant
-from shared.subjects.policy import Effect
+from shared.subjects.policy import Effect, PolicyState
 
 #: The harshest first: whatever one policy says, none that says less takes it back.
 ORDER: tuple[Effect, ...] = ("deny", "quarantine", "remediate", "allow")
+#: Where a policy is in use: whoever needs its permission asks it.
+ASKED: tuple[PolicyState, ...] = ("simulating", "canary", "active")
 WHOLE = constant(0xFFFF_FFFF, "of four bytes", "ILL-08")
 PPM = 1_000_000
 

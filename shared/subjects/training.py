@@ -134,7 +134,7 @@ class CancelJob(Request, subject="lifecycle.training.cancel.request", reply=Deci
     reason: str
 
 
-class MoveJob(Request, subject="lifecycle.training.move.request", reply=Decided):
+class MoveJob(Request, subject="lifecycle.training.move.request", reply=Decided, by_parts=True):
     """The trainer says what happened to a job; the nerve decides whether that is so."""
 
     job: str
@@ -154,7 +154,7 @@ class WorkerVote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     signature: bytes
 
 
-class RegisterWorkers(Request, subject="lifecycle.training.workers.request", reply=Decided):
+class RegisterWorkers(Request, subject="lifecycle.training.workers.request", reply=Decided, by_parts=True):
     """Register the workers of an attempt before they vote. Refused T001, T003, T007, T011."""
 
     job: str
@@ -162,7 +162,7 @@ class RegisterWorkers(Request, subject="lifecycle.training.workers.request", rep
     workers: dict[str, bytes]  #: Ed25519 public key by worker
 
 
-class CountVotes(Request, subject="lifecycle.training.count.request", reply=Decided):
+class CountVotes(Request, subject="lifecycle.training.count.request", reply=Decided, by_parts=True):
     """Have the votes on a checkpoint counted, by the keys of the workers that the job registered."""
 
     job: str
@@ -170,7 +170,7 @@ class CountVotes(Request, subject="lifecycle.training.count.request", reply=Deci
     votes: list[WorkerVote]
 
 
-class RecordRun(Request, subject="lifecycle.training.record.request", reply=Decided):
+class RecordRun(Request, subject="lifecycle.training.record.request", reply=Decided, by_parts=True):
     """Record a run that ended. Refused T008 where its last checkpoint has no consensus."""
 
     job: str
@@ -182,7 +182,7 @@ class RecordRun(Request, subject="lifecycle.training.record.request", reply=Deci
 
 
 class RecordReproduction(Request, subject="lifecycle.training.reproduction.request", reply=Decided):
-    """Record what came of repeating a run."""
+    """Record what came of repeating a run; the verdict is the word of whoever asks."""
 
     job: str
     record: Digest

@@ -24,6 +24,7 @@ from shared.keys import LocalSigner
 from shared.message import MAX_MESSAGE_BYTES
 from shared.subjects.nervous import AssessRequest, LoadAssessed, MathRequest, MathResponse, VitalsWave
 from shared.subjects.system import DeadLetter, Decided
+from shared.subjects.training import CountVotes, JobStatus, MoveJob, RecordRun, RegisterWorkers
 from shared.world import RealWorld, new_id, now_ms
 
 SITE = "here"
@@ -238,6 +239,32 @@ def test_publishing_outside_ones_permissions_is_typed(tmp_path: Path) -> None:
             await bus.request(AssessRequest(SITE))
         with pytest.raises(NotPermitted, match="math_cell"):
             await bus.subscribe("_INBOX_P.overload.>", lambda _: None)
+
+    play(tmp_path, body)
+
+
+@pytest.mark.spec("X-09", "COL-09", "ILL-04")
+def test_a_run_is_made_not_handed_in(tmp_path: Path) -> None:
+    """What the trainer alone says of a job, the server takes from the trainer, and from no operator."""
+    job = "0" * 32
+    said = (
+        MoveJob(job, "running", "", 1, 0, -1, 0),
+        RegisterWorkers(job, 1, {"one": bytes(32)}),
+        CountVotes(job, 1, []),
+        RecordRun(job, "1" * 64, "2" * 64, "3" * 64, [1], 1),
+    )
+
+    async def body(host: EmbeddedHost, organism: Organism, operator: Bus) -> None:
+        trainer = organism.runners["trainer"].bus
+        for request in said:
+            answer = await trainer.request(request)
+            assert isinstance(answer, Refusal)
+            assert "T001" == answer.code
+            with pytest.raises(NotPermitted, match="operator"):
+                await operator.request(request)
+        answer = await operator.request(JobStatus(job))
+        assert isinstance(answer, Refusal)
+        assert "T001" == answer.code
 
     play(tmp_path, body)
 

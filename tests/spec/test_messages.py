@@ -282,6 +282,14 @@ def test_a_decision_has_a_decisions_subject(subject: str) -> None:
     assert "a decision's subject is" in wrong("Astray", Decision, subject, {"who": str, "a": str})
 
 
+@pytest.mark.spec("X-01", "X-09")
+@pytest.mark.parametrize("base", [Signal, Reply, Decision])
+def test_only_a_request_is_made_by_parts_alone(base: type[Message]) -> None:
+    """What is not asked cannot be reserved for parts."""
+    subject, fields = ("spec.other.event.{who}.x", {"who": str}) if base is Decision else ("spec.other.kept", {})
+    assert "only a request" in wrong("Kept", base, subject, fields, by_parts=True)
+
+
 @pytest.mark.spec("X-01")
 def test_a_request_declares_its_reply() -> None:
     """A request without a reply class is refused."""

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from deploy.recheck import reruns_of
+from nerves.policy import PolicyNerve
 from nerves.training import TrainingNerve
 from nerves.training.job import Job
 from nerves.training.nerve import Nothing
@@ -22,9 +23,10 @@ from shared.keys import LocalSigner
 from shared.message import Request
 from shared.part import Part
 from shared.part.organ import Organ
-from shared.subjects.consensus import ProposalStated, ProposalStatus
+from shared.subjects.consensus import ProposalFacts, ProposalStated, ProposalStatus, TrainingData
 from shared.subjects.datasets import DatasetFacts
 from shared.subjects.energy import PowerWindow, PowerWindowRequest, WindowReason
+from shared.subjects.policy import DraftPolicy, Effect, MovePolicy, PolicyState
 from shared.subjects.system import Decided
 from shared.subjects.training import (
     CancelJob,
@@ -283,6 +285,18 @@ def test_a_step_that_was_agreed_on_is_never_agreed_on_otherwise() -> None:
     assert ONE in voted.void[0]
 
 
+@pytest.mark.spec("COL-09", "COL-08")
+def test_an_earlier_step_is_never_agreed_on_otherwise_and_takes_nothing_back() -> None:
+    """A run that began anew votes on its first steps again: only the same is agreed on, and the furthest stays."""
+    far, _ = decided(running(), *(CountVotes(JOB, step, votes(step, [ONE, ONE])) for step in (10, 20, 50)))
+    other, [voted] = decided(far, CountVotes(JOB, 10, votes(10, [OTHER, OTHER])))
+    assert (False, 50, ONE) == (voted.agreed, other.agreed_step, other.agreed)
+    assert ONE in voted.void[0]
+    again, [same] = decided(other, CountVotes(JOB, 20, votes(20, [ONE, ONE])))
+    assert (True, 50, 20) == (same.agreed, again.agreed_step, again.step)
+    assert "T008" == refused(again, RecordRun(JOB, "r" * 64, "m" * 64, OTHER, [9, 5], 100))
+
+
 @pytest.mark.spec("COL-09")
 def test_workers_register_once_each_with_a_key_of_their_own() -> None:
     """Too few, one key for two, a key that proves nothing, an attempt that is not: refused."""
@@ -460,6 +474,118 @@ def test_what_may_not_be_trained_is_refused_before_anything_starts(
     assert lives.stated.reason.startswith(code)
 
 
+@pytest.mark.spec("ZER-01", "ZER-02")
+@pytest.mark.parametrize(
+    ("spec", "proposed", "said"),
+    [
+        ({}, {}, ""),
+        ({"steps": 20, "hyperparameters": {}}, {}, ""),
+        ({}, {"model_id": "line-2"}, "the family is line, proposed line-2"),
+        ({}, {"backend": "tinygrad"}, "the backend is torch, proposed tinygrad"),
+        ({}, {"steps": 49}, "50 steps, proposed 49"),
+        ({}, {"datasets": [DATASET]}, "was not proposed"),
+        ({}, {"batch": 16}, "batch is 8, proposed 16"),
+        ({}, {"learning_rate_ppm": 1}, "learning_rate_ppm is 100000, proposed 1"),
+        ({}, {"training": None}, "the proposal says of no training"),
+    ],
+)
+def test_an_accepted_proposal_opens_the_training_that_it_proposed(
+    spec: dict[str, Any], proposed: dict[str, Any], said: str
+) -> None:
+    """Less than was proposed may be trained; another family, backend, dataset, batch or more steps may not."""
+    lives = Lives()
+
+    async def life(living: Living) -> None:
+        await lives.train(living, line_spec(await _taught(lives), proposal="train-the-line", **spec))
+
+    def parts(world: World) -> list[Part]:
+        assert isinstance(world, SimWorld)
+        return [*sim_parts(lives.store, lives.known, SimCrew(world), world), Proposals(lives.known, proposed)]
+
+    live_sim(life, parts)
+    assert (["refused"] if said else ["running", "completed"]) == lives.path()
+    if said:
+        assert lives.stated is not None
+        assert lives.stated.reason.startswith("T005")
+        assert said in lives.stated.reason
+
+
+SHORT_ALONE = """package nimmerverse.added.short
+
+import rego.v1
+
+rows := [data.nimmerverse.rows.at_most("steps", object.get(input, "steps", null), 49)]
+
+default allow := false
+
+allow if data.nimmerverse.rows.all_hold(rows)
+"""
+UP: tuple[PolicyState, ...] = ("simulating", "canary", "active")
+
+
+@pytest.mark.spec("ILL-08", "X-06")
+@pytest.mark.parametrize(
+    ("effect", "states", "steps", "said"),
+    [
+        ("deny", UP, 50, "Q004 DENIED: deny by the added policy short (steps: TOO_HIGH"),
+        ("quarantine", UP, 50, "Q004 DENIED: quarantine by the added policy short (steps: TOO_HIGH"),
+        ("remediate", UP, 50, "Q004 DENIED: remediate by the added policy short (steps: TOO_HIGH"),
+        ("deny", UP, 49, ""),
+        ("deny", (), 50, ""),
+        ("deny", UP[:1], 50, ""),
+        ("deny", (*UP, "draft"), 50, ""),
+    ],
+)
+def test_an_added_policy_that_is_active_forbids_a_training(
+    effect: Effect, states: tuple[PolicyState, ...], steps: int, said: str
+) -> None:
+    """Whatever it does not allow does not begin; while it is a draft or only simulated it stands in nobody's way."""
+    lives = Lives()
+
+    async def life(living: Living) -> None:
+        dataset = await _taught(lives)
+        await living.operator.request(DraftPolicy("short", SHORT_ALONE, effect, "me"))
+        for state in states:
+            share = 1_000_000 if state == "canary" else 0
+            moved_on = await living.operator.request(MovePolicy("short", state, share, "to try", "me"))
+            assert isinstance(moved_on, Decided)
+        await living.world.sleep(1.0)
+        await lives.train(living, line_spec(dataset, steps=steps))
+
+    def parts(world: World) -> list[Part]:
+        assert isinstance(world, SimWorld)
+        return [*sim_parts(lives.store, lives.known, SimCrew(world), world), PolicyNerve()]
+
+    live_sim(life, parts)
+    assert (["refused"] if said else ["running", "completed"]) == lives.path()
+    if said:
+        assert lives.stated is not None
+        assert lives.stated.reason.startswith(said)
+
+
+@pytest.mark.spec("ILL-08", "X-06")
+def test_where_no_added_policy_answers_nothing_is_trained() -> None:
+    """The log has an active policy and nobody who judges by it: the job comes to nothing, and says who was missing."""
+    lives = Lives()
+
+    async def life(living: Living) -> None:
+        dataset = await _taught(lives)
+        await living.operator.request(DraftPolicy("short", SHORT_ALONE, "deny", "me"))
+        await living.operator.request(MovePolicy("short", "simulating", 0, "to try", "me"))
+        await living.world.sleep(1.0)
+        await living.organism.runners.pop("policy").stop()
+        await lives.train(living, line_spec(dataset), 600)
+
+    def parts(world: World) -> list[Part]:
+        assert isinstance(world, SimWorld)
+        return [*sim_parts(lives.store, lives.known, SimCrew(world), world), PolicyNerve()]
+
+    live_sim(life, parts)
+    assert ["failed"] == lives.path()
+    assert lives.stated is not None
+    assert "nobody answered CheckPolicy" in lives.stated.reason
+
+
 class Meters(Organ):
     """A site's power as a test wants it: the windows one after the other, the last one stays."""
 
@@ -486,15 +612,22 @@ CLOSED: Window = (False, "OFFPEAK_REQUIRED", 500_000, 0)
 
 
 class Proposals(Organ):
-    """Every proposal is accepted here."""
+    """Every proposal is accepted here: to train the line on the datasets that are known, or something else."""
 
     name: ClassVar[str] = "proposals"
     version: ClassVar[str] = "1.0.0"
     cost_ulf: ClassVar[int] = 1
 
+    def __init__(self, known: dict[str, DatasetFacts], proposed: dict[str, Any] | None = None) -> None:
+        self.known, self.proposed = known, proposed if proposed is not None else {}
+
     async def on_status(self, asked: ProposalStatus) -> list[ProposalStated]:
         """Say that it is accepted."""
-        return [ProposalStated(asked.proposal, None, None, "pass", "pass", "accepted", [])]
+        said: dict[str, Any] = {"model_id": "line", "steps": 50, "datasets": list(self.known), "backend": "torch"}
+        said |= {"learning_rate_ppm": 100_000, "batch": 8}
+        training = TrainingData(**said | self.proposed) if self.proposed != {"training": None} else None
+        about = ("somebody", "the line once more", "", "research", "low", training, "", "", "lines")
+        return [ProposalStated(asked.proposal, ProposalFacts(*about), None, "pass", "pass", "accepted", [])]
 
 
 def _in_power(windows: list[Window]) -> Lives:
@@ -506,7 +639,7 @@ def _in_power(windows: list[Window]) -> Lives:
 
     def parts(world: World) -> list[Part]:
         assert isinstance(world, SimWorld)
-        return [*sim_parts(lives.store, lives.known, SimCrew(world), world), Meters(windows), Proposals()]
+        return [*sim_parts(lives.store, lives.known, SimCrew(world), world), Meters(windows), Proposals(lives.known)]
 
     live_sim(life, parts)
     return lives
@@ -548,7 +681,7 @@ def test_where_nobody_reads_the_meters_a_heavy_job_waits_and_a_light_one_does_no
         assert isinstance(await living.operator.request(CancelJob(job_of(heavy, "me"), "enough")), Decided)
         await lives.train(living, line_spec(dataset))
 
-    live_sim(life, lambda world: [*sim_parts(lives.store, lives.known, SimCrew(world), world), Proposals()])
+    live_sim(life, lambda world: [*sim_parts(lives.store, lives.known, SimCrew(world), world), Proposals(lives.known)])
     assert ["waiting", "cancelled", "running", "completed"] == lives.path()
 
 
