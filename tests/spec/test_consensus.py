@@ -153,7 +153,8 @@ def test_a_vote_after_the_end_is_void(lane: Lane, human: Choice) -> None:
     """Accepted and rejected are final: whatever is cast later is void, and asking first is G004."""
     lane.vote("ai", "pass")
     ended = lane.vote("human", human)
-    for voter, role in ((REVIEWER, "ai"), ("bob", "human")):
+    voters: list[tuple[str, Role]] = [(REVIEWER, "ai"), ("bob", "human")]
+    for voter, role in voters:
         assert "G004" == lane.hear(MayVote(PROPOSAL, voter, role)).code
         for choice in get_args(Choice):
             late = lane.vote(role, choice, voter)
