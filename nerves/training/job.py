@@ -33,6 +33,7 @@ class Job(msgspec.Struct, frozen=True):
     agreed_step: int = 0  #: of the last checkpoint that the workers agreed on; 0 before the first
     agreed: Digest = ""
     agreed_ppm: int = 0
+    voted_ppm: int | None = None  #: of the last checkpoint voted on, agreed on or not
     fruitful: int = 0  #: the attempt in which that was; later ones have come to nothing yet
     record: Digest = ""
     model: Digest = ""
@@ -48,10 +49,17 @@ def evolved(job: Job, decision: Decisions) -> Job:
             return msgspec.structs.replace(job, **moved, attempt=decision.attempt, step=decision.step)
         case WorkersRegistered():
             return msgspec.structs.replace(job, workers=decision.workers)
-        case CheckpointVoted() if decision.agreed:
-            agreed = {"agreed_step": decision.step, "agreed": decision.digest, "agreed_ppm": decision.fraction_ppm}
-            return msgspec.structs.replace(job, **agreed, step=decision.step, fruitful=job.attempt)
+        case CheckpointVoted():
+            return _voted(job, decision)
         case RunRecorded():
             return msgspec.structs.replace(job, record=decision.record, model=decision.model)
         case _:
             return job
+
+
+def _voted(job: Job, decision: CheckpointVoted) -> Job:
+    job = msgspec.structs.replace(job, voted_ppm=decision.fraction_ppm)
+    if not decision.agreed:
+        return job
+    agreed = {"agreed_step": decision.step, "agreed": decision.digest, "agreed_ppm": decision.fraction_ppm}
+    return msgspec.structs.replace(job, **agreed, step=decision.step, fruitful=job.attempt)
