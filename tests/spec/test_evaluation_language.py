@@ -8,13 +8,16 @@ import math
 import msgspec
 import pytest
 
-from organs.evaluator.answers_family import AnswersFamily
+from organs.cognition.quoting import where
+from organs.evaluator.answers_family import AnswersFamily, statements
 from organs.evaluator.bench import EngineBench
 from organs.evaluator.language_family import LanguageFamily, Weighed
 from organs.evaluator.pairs import Pair, read_pairs
 from shared.errors import Refused
 from shared.shares import MICRO
+from shared.subjects.cognition import Quote
 from shared.subjects.evaluation import Metric
+from shared.subjects.memory import Origin
 from tests.gguf_models import write_gemma
 from tests.labelled import DATA
 
@@ -109,6 +112,27 @@ def test_an_answer_says_nothing_but_what_its_passage_holds() -> None:
     assert [(MICRO, 0)] == [tuple(metric.ppm for metric in found.baseline)]
     with pytest.raises(Refused, match="line 1"):
         AnswersFamily().read([b"{}"])
+
+
+@pytest.mark.spec("COL-10", "ILL-16")
+@pytest.mark.parametrize("right", ["", " ", "“”", "..."])
+def test_a_question_has_a_right_answer(right: str) -> None:
+    """What has no word in it would stand in every answer: V003 with the line."""
+    rows = [{"question": "q", "passage": "p", "right": one} for one in ("p", right)]
+    with pytest.raises(Refused, match="line 2") as no:
+        AnswersFamily().read([msgspec.json.encode(row) for row in rows])
+    assert "V003" == no.value.refusal.code
+
+
+@pytest.mark.spec("COL-10", "ILL-16")
+def test_a_dash_hides_no_statement() -> None:
+    """Where a quote stands, as cognition writes it, is no statement; whatever else comes after a dash is one."""
+    document = Origin("file", "a.md", "1. Gates", 1, 9)
+    places = [where(Quote("i", "t", origin, 1)) for origin in (document, Origin("log", "gate", "", 3, 0))]
+    cited = "\n".join(f"“A gate opens.”\n— {place}" for place in places)
+    assert ["“A gate opens.”"] * 2 == statements(cited)
+    assert ["It has a key."] == statements("— It has a key.")
+    assert ["It has a key, bytes and all"] == statements("—It has a key, bytes and all")
 
 
 @pytest.mark.spec("ILL-06", "X-07")
