@@ -11,7 +11,7 @@ import msgspec
 from organs.evaluator.sitting import Family
 from shared.artifacts import CHUNK_BYTES, ArtifactStore, read
 from shared.constant import constant
-from shared.corpus import kept_records
+from shared.corpus import CORPORA, kept_records
 from shared.errors import Damaged, Refusal, Refused
 from shared.message import Request
 from shared.subjects.datasets import DatasetFacts, DatasetStated, DatasetStatus, RegisterDataset, Transformation
@@ -20,7 +20,6 @@ from shared.vault import People
 MAX_SUITE_BYTES = constant(64_000_000, "bytes", "X-12")
 MAX_QUESTIONS = constant(100_000, "questions", "X-12")
 MEDIA_TYPE = "application/x-ndjson"
-CORPORA = ("posts", "trails")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
