@@ -190,7 +190,7 @@ def test_published_pairs_are_measured(gguf: bytes) -> None:
     """crows-pairs and halueval are read as they are published; a model without sense has no more than chance would."""
     for path in (CROWS, HALUEVAL):
         if not path.is_file():
-            pytest.skip(f"{path.name} is not beside the repository")
+            pytest.skip(f"the pairs of texts are not at {path}")
     crows = [line for line in CROWS.read_bytes().splitlines() if line.isascii()][:121]
     halueval = [line for line in HALUEVAL.read_bytes().splitlines() if line.isascii()][:25]
     for lines, name in ((crows, "preference"), (halueval, "hallucination")):
@@ -203,6 +203,6 @@ def test_published_pairs_are_measured(gguf: bytes) -> None:
 def test_every_published_pair_is_read() -> None:
     """Every row of both files is a pair."""
     if not CROWS.is_file():
-        pytest.skip("crows-pairs is not beside the repository")
+        pytest.skip(f"the stereotypes are not at {CROWS}")
     assert {"bias"} == {pair.measure for pair in read_pairs(CROWS.read_bytes().splitlines())}
     assert 500 == len(read_pairs(HALUEVAL.read_bytes().splitlines()))
