@@ -38,6 +38,7 @@ from shared.errors import Refusal, Refused
 from shared.files import private_folder, write_private
 from shared.home import place
 from shared.policy import Policies
+from shared.registry.promoted import EXEMPTIONS
 from shared.subjects.boundary import BoundaryStated, BoundaryStatus
 from shared.subjects.consensus import (
     MakeProposal,
@@ -145,7 +146,7 @@ class Teacher:
     def _why_not(self) -> str:
         """Return why nothing can be trained here; empty where it can."""
         asked_for = {"exemption": EXEMPTION, "environment": self.bus.env, "action": "train", "steps": TOUR_STEPS}
-        if not Policies.shipped().evaluate("nimmerverse.exemptions", asked_for | {"heavy": False}).allowed:
+        if not Policies.shipped().evaluate(EXEMPTIONS, asked_for | {"heavy": False}).allowed:
             return (
                 f"in {self.bus.env} nothing trains without an accepted proposal; the policy exempts a tour in dev alone"
             )

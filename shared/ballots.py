@@ -22,6 +22,7 @@ from shared.subjects.consensus import AiBallot, Ballot, Choice, Role
 BALLOT_TYPE: Final = "application/vnd.nimmerverse.ballot+json"
 CLASSES: Final[dict[Role, type[Ballot]]] = {cls.tokens[-1]: cls for cls in get_args(Ballot)}
 AI: Final[Role] = "ai"
+REVIEWER: Final = "reviewer"  #: the one part that votes in the AI's role; a ballot of any other is void
 #: The roles of people: whatever an AI does not vote in.
 PEOPLES: Final[tuple[Role, ...]] = tuple(role for role in CLASSES if role != AI)
 _STEM: Final = (*AiBallot.tokens[:2], EVENT_TOKEN)
@@ -83,9 +84,9 @@ def roles_granted(env: str, voter: str, patterns: list[str]) -> list[Role]:
     return found if len(found) == len(patterns) else []
 
 
-def ai_ballots(env: str, voter: str) -> str:
-    """Return the subject of a part's own ballots; people's are introduced by name and role, never asked for."""
-    return AiBallot.signing_pattern(env, voter)
+def ai_ballots(env: str) -> str:
+    """Return the subject of the AI's ballots, the reviewer's own; people's are introduced, never asked for."""
+    return AiBallot.signing_pattern(env, REVIEWER)
 
 
 def is_ballot(pattern: str, env: str) -> bool:

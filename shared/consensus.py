@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from shared.ballots import AI, role_of
+from shared.ballots import AI, REVIEWER, role_of
 from shared.constant import constant
 from shared.errors import Refusal
 from shared.subjects.consensus import (
@@ -106,12 +106,14 @@ def _training_objections(facts: ProposalFacts) -> list[str]:
     return found
 
 
-def vote_refused(name: str, proposal: Proposal, role: Role) -> Refusal | None:
+def vote_refused(name: str, proposal: Proposal, voter: str, role: Role) -> Refusal | None:
     """Return why a vote in this role would not count now, in the order in which that is judged; None where it would."""
     if proposal.facts is None:
         return Refusal("G001", f"there is no proposal {name!r}")
     if role not in VOTING:
         return Refusal("G007", f"a proposal is voted on by {' and '.join(VOTING)}, {role} approves promotions")
+    if role == AI and voter != REVIEWER:
+        return Refusal("G007", f"the AI's vote is cast by the part {REVIEWER}, found {voter[:80]!r}")
     if proposal.state in FINAL and not is_advisory(proposal, role):
         return Refusal("G004", f"{name} is {proposal.state} since its last vote")
     if role == HUMAN and proposal.ai == "pending":
@@ -124,7 +126,7 @@ def ballot_refused(proposal: Proposal, ballot: AiBallot | HumanBallot) -> Refusa
     """Return why a ballot that was cast does not count; None where it does."""
     if not ballot.reason.strip():
         return Refusal("G009", "the reason is blank")
-    return vote_refused(ballot.about, proposal, role_of(ballot))
+    return vote_refused(ballot.about, proposal, ballot.voter, role_of(ballot))
 
 
 def is_advisory(proposal: Proposal, role: Role) -> bool:

@@ -36,9 +36,24 @@ class Counts:
         return Counts(selected and wanted, selected and not wanted, not (selected or wanted), wanted and not selected)
 
     @property
+    def selected(self) -> int:
+        """Those that were selected, rightly or not."""
+        return self.true_positive + self.false_positive
+
+    @property
+    def wanted(self) -> int:
+        """Those that should have been."""
+        return self.true_positive + self.false_negative
+
+    @property
+    def unwanted(self) -> int:
+        """Those that should not have been."""
+        return self.false_positive + self.true_negative
+
+    @property
     def examples(self) -> int:
         """All of them."""
-        return self.true_positive + self.false_positive + self.true_negative + self.false_negative
+        return self.wanted + self.unwanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +73,30 @@ Groups = Mapping[str, Counts]
 
 def selection_rate(counts: Counts) -> tuple[int, int]:
     """Return how many were selected, of all."""
-    return counts.true_positive + counts.false_positive, counts.examples
+    return counts.selected, counts.examples
 
 
 def true_positive_rate(counts: Counts) -> tuple[int, int]:
     """Return how many were selected, of those that should have been."""
-    return counts.true_positive, counts.true_positive + counts.false_negative
+    return counts.true_positive, counts.wanted
 
 
 def false_positive_rate(counts: Counts) -> tuple[int, int]:
     """Return how many were selected, of those that should not have been."""
-    return counts.false_positive, counts.false_positive + counts.true_negative
+    return counts.false_positive, counts.unwanted
 
 
 def accuracy_score(counts: Counts) -> tuple[int, int]:
     """Return how many were judged right, of all."""
     return counts.true_positive + counts.true_negative, counts.examples
+
+
+def balanced_accuracy_ppm(counts: Counts) -> int | None:
+    """Return the mean of both rates of right verdicts, in millionths; None where either is of nothing."""
+    if not counts.wanted or not counts.unwanted:
+        return None
+    both = counts.true_positive * counts.unwanted + counts.true_negative * counts.wanted
+    return ppm(both, 2 * counts.wanted * counts.unwanted)
 
 
 def demographic_parity_difference(groups: Groups, fewest: int = 1) -> Gap | None:

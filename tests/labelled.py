@@ -36,7 +36,7 @@ def made_up(count: int = 600) -> list[Post]:
 def real_posts() -> list[Post]:
     """The labelled posts of davidson; the test is left out where they are not."""
     if not POSTS.is_file():
-        pytest.skip("the labelled posts (davidson) are not beside the repository")
+        pytest.skip(f"the labelled posts are not at {POSTS}")
     with POSTS.open(newline="", encoding="utf-8") as file:
         return [(html.unescape(row["tweet"]), row["class"] != "2") for row in csv.DictReader(file)]
 
@@ -44,7 +44,7 @@ def real_posts() -> list[Post]:
 def other_kinds() -> dict[str, list[str]]:
     """Texts of other kinds, which should mostly be kept; the test is left out where they are not."""
     if not DATA.is_dir():
-        pytest.skip("the texts of other kinds are not beside the repository")
+        pytest.skip(f"the texts of other kinds are not at {DATA}")
     return {
         "questions": [text for text, _ in _read("clinc150/clinc150_dev.json")["val"]],
         "commands": (DATA / "tldr" / "commands.txt").read_text().splitlines(),
@@ -68,7 +68,7 @@ def stereotypes() -> list[dict[str, str]]:
     """The rows of crows-pairs; the test is left out where they are not."""
     file = DATA / "crows-pairs" / "crows_dev.csv"
     if not file.is_file():
-        pytest.skip("the stereotypes (crows-pairs) are not beside the repository")
+        pytest.skip(f"the stereotypes are not at {file}")
     with file.open(newline="", encoding="utf-8") as lines:
         return list(csv.DictReader(lines))
 

@@ -17,6 +17,7 @@ from shared.errors import Refusal, Refused, Unreachable
 from shared.keys import LocalSigner
 from shared.message import Decision, Message, Reply, Request, Signal
 from shared.part import Cell, Nerve, Organ, Part, Runner
+from shared.part.metrics import collector
 from shared.part.organ import Log
 from shared.subjects.system import DeadLetter, Decided, Tick
 from shared.world import RealWorld, SimWorld, World
@@ -255,6 +256,17 @@ async def tallying(ground: Ground) -> tuple[Founded, LocalSigner]:
     """A founded log that knows the tally nerve's key."""
     founded = await Founded.on(ground)
     return founded, await founded.introduce("tally", Added.pattern(ENV))
+
+
+def own_metrics(runner: Runner) -> dict[tuple[str, str], float]:
+    """What a part alone tells Prometheus, by metric and by the label beside `part`, if there is one."""
+    own = {metric.name for metric in runner.part.metrics}
+    samples = (sample for family in collector([runner]).collect() for sample in family.samples)
+    return {
+        (sample.name, "".join(value for label, value in sample.labels.items() if label != "part")): sample.value
+        for sample in samples
+        if sample.name in own
+    }
 
 
 class Heard:

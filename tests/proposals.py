@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from nerves.consensus import ConsensusNerve
 from organs.reviewer import ReviewerOrgan
-from shared.ballots import CLASSES, ballot_grants, signed_ballot
+from shared.ballots import AI, CLASSES, REVIEWER, ballot_grants, signed_ballot
 from shared.bus import Bus, Draft
 from shared.bus.ledger import Receipt
 from shared.bus.sim import SimDurable
@@ -77,7 +77,7 @@ def recorded(losses_micro: Sequence[int] = FALLING, **changed: object) -> RunRec
 
 def ballot(role: Role, choice: Choice, voter: str = "", about: str = PROPOSAL, reason: str = "because") -> object:
     """A ballot whose inner signature is none: the nerve believes admission."""
-    return CLASSES[role](voter or ("reviewer" if role == "ai" else "ada"), about, choice, reason, "", b"")
+    return CLASSES[role](voter or (REVIEWER if role == AI else "ada"), about, choice, reason, "", b"")
 
 
 def place(index: int) -> Position:

@@ -1,4 +1,7 @@
-"""The toxicity cell: says how toxic a text is, by the model that it was given."""
+"""The toxicity cell: says how toxic a text is, by the default words.
+
+It hears no log, so it knows of no promotion; a model that was promoted scores where `ingest` takes posts in.
+"""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -18,6 +17,7 @@ from deploy.commands.artifact import pieces_of, the_store
 from deploy.commands.task import finish
 from deploy.host import OPERATOR
 from deploy.terminal import Terminal
+from organs.datasets.known import Known, Ledger
 from shared.bus import Bus
 from shared.config import Loaded
 from shared.constant import constant
@@ -27,9 +27,7 @@ from shared.message import Reply, Request
 from shared.subjects.artifacts import RegisterArtifact
 from shared.subjects.datasets import (
     ApproveDataset,
-    DatasetApproved,
     DatasetFacts,
-    DatasetRegistered,
     DatasetStated,
     DatasetStatus,
     DatasetVerified,
@@ -42,16 +40,6 @@ from shared.version import VERSION
 
 WHOLE_S = constant(3_600.0, "s", "ILL-03")  # how long reading a dataset again may take
 PREFIX = constant(8, "digits", "ILL-03")
-
-
-@dataclass
-class Known:
-    """What the log says of one dataset."""
-
-    registered: DatasetRegistered
-    index: int
-    approved: list[str] = field(default_factory=list[str])
-    verified: DatasetVerified | None = None
 
 
 def register(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -90,7 +78,12 @@ def listed(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             for dataset, known in (await in_log(bus)).items():
                 facts, verified = known.registered.facts, known.verified
                 word = "unverified" if verified is None else "sound" if verified.merkle_valid else "CHANGED"
-                shown = {"dataset": dataset, "facts": msgspec.to_builtins(facts), "index": known.index, "state": word}
+                shown = {
+                    "dataset": dataset,
+                    "facts": msgspec.to_builtins(facts),
+                    "index": known.decided.index,
+                    "state": word,
+                }
                 line = f"{dataset[:16]}  {word:<10} {facts.use:<8} {facts.kind:<7} {facts.records:>9}"
                 terminal.give(shown, f"{line}  {facts.licence:<16} {facts.name}")
         return Exit.OK
@@ -155,20 +148,9 @@ def approve(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 async def in_log(bus: Bus) -> dict[str, Known]:
     """Return every dataset in the log, the oldest first."""
-    found: dict[str, Known] = {}
-    async for verdict in bus.replay():
-        for said, at in decisions_in(verdict, DatasetRegistered, DatasetApproved, DatasetVerified):
-            known = found.get(said.dataset)
-            match said:
-                case DatasetRegistered() if known is None:
-                    found[said.dataset] = Known(said, at.index)
-                case DatasetApproved() if known is not None:
-                    known.approved += said.concerns
-                case DatasetVerified() if known is not None:
-                    known.verified = said
-                case _:
-                    pass
-    return found
+    ledger = Ledger(bus)
+    await ledger.read_on()
+    return ledger.datasets
 
 
 async def find(bus: Bus, named: str) -> str:

@@ -20,6 +20,7 @@ from shared.config import Loaded
 from shared.constant import constant
 from shared.decisions import decisions_in
 from shared.errors import Exit, Refusal, Refused
+from shared.files import storing
 from shared.subjects.artifacts import RegisterArtifact
 from shared.subjects.evaluation import Evaluated, EvaluateModel, EvaluationDone, Recommended
 
@@ -93,7 +94,8 @@ def _shown(found: list[Evaluated], advice: list[Recommended], plot: Path | None,
         lines = [head, *measures.lines(one), *(f"speaks for: {said.recommendation}, {said.reason}" for said in told)]
         terminal.give(shown | {"recommended": msgspec.to_builtins(told)}, "\n".join(lines))
     if plot is not None:
-        plot.write_text(measures.svg(found), encoding="utf-8")
+        with storing(plot):
+            plot.write_text(measures.svg(found), encoding="utf-8")
         terminal.note(f"{plot}: {len(found)} evaluations")
     sound = all(
         not measures.missing(one) and "FAILS" not in {measures.verdict(metric, one.family) for metric in one.metrics}

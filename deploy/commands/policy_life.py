@@ -10,6 +10,7 @@ import msgspec
 from deploy.attach import operator
 from deploy.commands.policy import text_of
 from deploy.commands.task import finish
+from deploy.host import OPERATOR
 from deploy.terminal import Terminal
 from shared.config import Loaded
 from shared.errors import Exit, Refusal, Refused
@@ -26,7 +27,6 @@ from shared.subjects.system import Decided
 
 R = TypeVar("R", bound=Reply)
 
-OPERATOR = "operator"
 PPM = 1_000_000
 
 

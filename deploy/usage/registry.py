@@ -42,7 +42,9 @@ REGISTRY: dict[str, Described | Group] = {
                     option("--version", required=True, metavar="NAME", help="what it is called"),
                     option("--code", default="", metavar="NAME", help="name and version of the code that made it"),
                     option("--high-risk", action="store_true", help="three signers instead of one"),
-                    option("--watermark", default="", metavar="DIGEST", help="of the owner's mark in it"),
+                    option(
+                        "--watermark", default="", metavar="DIGEST", help="of the owner's mark that you claim is in it"
+                    ),
                 ),
             ),
             "manifest": Described(

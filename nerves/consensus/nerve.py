@@ -128,5 +128,5 @@ def _answered(state: Proposal, asked: Asked) -> list[Said] | Refusal:
         case ValidateProposal():
             return [ProposalValidated(asked.proposal, objections(asked.proposal, state.facts))]
         case MayVote():
-            no = vote_refused(asked.proposal, state, asked.role)
+            no = vote_refused(asked.proposal, state, asked.voter, asked.role)
             return no or [VoteAllowed(asked.proposal, is_advisory(state, asked.role))]

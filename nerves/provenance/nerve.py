@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias, cast
 
 import msgspec
 
@@ -16,6 +16,8 @@ from shared.constant import constant
 from shared.errors import Refusal
 from shared.log.batch import MAX_RECORDS
 from shared.part import Garden, Nerve
+from shared.part.metrics import Declared, Readings
+from shared.part.runner import Runner
 from shared.subjects.provenance import (
     BatchSealed,
     BeginCorpus,
@@ -57,6 +59,11 @@ class Nothing(msgspec.Struct, frozen=True):
     """The window: all that it decides from is in the log or in the request."""
 
 
+def _batches(runner: Runner) -> Readings:
+    states = cast("dict[str, Corpus]", runner.mind.states if runner.mind else {})
+    return {(): sum(state.batches for state in tuple(states.values()))}
+
+
 class ProvenanceNerve(Nerve[Corpus, Nothing]):
     """What whoever ingests asks for in; what a corpus is made of out."""
 
@@ -67,6 +74,16 @@ class ProvenanceNerve(Nerve[Corpus, Nothing]):
         "rerun": "of made-up requests few can be decided; tests/spec/test_provenance.py runs its decisions again"
     }
     cost_ulf: ClassVar[int] = constant(100_000, "micro-lifeforce", "COL-01")
+    metrics: ClassVar[tuple[Declared, ...]] = (
+        Declared(
+            "provenance_batches_total",
+            "counter",
+            ("part",),
+            "Batches sealed in the log of every corpus that this part was asked about since it started.",
+            "COL-13",
+            _batches,
+        ),
+    )
 
     def entity(self, message: Heard) -> str | None:
         return message.corpus

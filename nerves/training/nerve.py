@@ -8,7 +8,7 @@ registered workers do not agree on.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias, cast
 
 import msgspec
 
@@ -18,6 +18,8 @@ from shared.constant import constant
 from shared.errors import KeyFault, Refusal
 from shared.keys import check_public
 from shared.part import Garden, Nerve
+from shared.part.metrics import Declared, Readings
+from shared.part.runner import Runner
 from shared.subjects.training import (
     CancelJob,
     CheckpointVoted,
@@ -50,6 +52,12 @@ class Nothing(msgspec.Struct, frozen=True):
     """The window: all that it decides from is in the log or in the request."""
 
 
+def _agreement(runner: Runner) -> Readings:
+    states = cast("dict[str, Job]", runner.mind.states if runner.mind else {})
+    going = ((job, state) for job, state in tuple(states.items()) if state.state not in ENDED)
+    return {(job,): state.voted_ppm / 1e6 for job, state in going if state.voted_ppm is not None}
+
+
 class TrainingNerve(Nerve[Job, Nothing]):
     """What is asked about jobs in; what became of them out. One lane for each job."""
 
@@ -60,6 +68,16 @@ class TrainingNerve(Nerve[Job, Nothing]):
         "rerun": "made-up requests are about no job; tests/spec/test_training.py runs its decisions again"
     }
     cost_ulf: ClassVar[int] = constant(500_000, "micro-lifeforce", "ILL-02")
+    metrics: ClassVar[tuple[Declared, ...]] = (
+        Declared(
+            "checkpoint_consensus_fraction",
+            "gauge",
+            ("part", "job"),
+            "Fraction of a job's workers that agreed on the checkpoint last voted on; no sample once the job ended.",
+            "COL-13",
+            _agreement,
+        ),
+    )
 
     def entity(self, message: Heard) -> str | None:
         return job_of(message.spec, message.by) if isinstance(message, SubmitJob) else message.job

@@ -8,13 +8,12 @@ import msgspec
 
 from shared.artifacts import ArtifactStore, check
 from shared.codec import MAX_REASON_CHARS
-from shared.corpus import Manifest, check_batch, read_manifest
+from shared.corpus import CORPORA, Manifest, check_batch, read_manifest
 from shared.errors import Damaged, Refusal, Refused
 from shared.subjects.anchor import AnchorStatus, StateName
 from shared.subjects.datasets import DatasetFacts, DatasetRegistered
 from shared.vault import People
 
-CORPORA = ("posts", "trails")  #: kinds that are a manifest with batches; any other is one content
 #: The least first, as organs/anchor/state.py has them.
 WORTH: tuple[StateName, ...] = ("none", "pending_local", "pending", "bitcoin_unchecked", "verified")
 #: What says that content is not there, or not what it was: found, and recorded, not refused.

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from shared.policy import Policies
+from shared.policy import TRAINING, Policies
 from shared.subjects.datasets import DatasetFacts
 
-PACKAGE = "nimmerverse.training"
 PROPOSAL = "proposal"  #: the one row that is about a job, and not about its datasets
 APPROVABLE = ("licence", "restrictions", "pii")  #: rows; what a dataset is for, nobody can approve away
 
@@ -42,5 +41,5 @@ def _concerns(
             }
         ],
     }
-    rows = [row for row in policies.evaluate(PACKAGE, given).rows if not row.holds and row.name != PROPOSAL]
+    rows = [row for row in policies.evaluate(TRAINING, given).rows if not row.holds and row.name != PROPOSAL]
     return [concern for row in rows if of is None or row.name in of for concern in row.reason.split(", ")]

@@ -20,6 +20,8 @@ from organs.evaluator.sitting import HALLUCINATION, QUALITY, Measured, no_row, s
 from shared.subjects.evaluation import Metric
 
 _END = re.compile(r"(?<=[.!?])\s+|\n+")
+#: Where a quote stands, a line of its own as cognition writes it.
+_PLACE = re.compile(r"^— (?:.+, bytes \d+ to \d+|the log at \(\d+, \d+\), decided by \S+)$", re.MULTILINE)
 
 
 class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,9 +42,12 @@ class AnswersFamily:
         rows: list[_Row] = []
         for number, line in enumerate(lines, 1):
             try:
-                rows.append(msgspec.json.decode(line, type=_Row))
+                row = msgspec.json.decode(line, type=_Row)
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise no_row(number, error) from None
+            if not _plain(row.right):
+                raise no_row(number, f"`right` is {row.right[:80]!r}, which every answer has in it; say what is right")
+            rows.append(row)
         return AnswersSitting(rows)
 
 
@@ -79,8 +84,9 @@ class AnswersSitting:
 
 
 def statements(answer: str) -> list[str]:
-    """Return an answer's sentences and lines; where a quote stands is no statement."""
-    return [one for one in (part.strip() for part in _END.split(answer)) if _plain(one) and not one.startswith("—")]
+    """Return an answer's sentences and lines; where a quote stands is no statement, what else a dash begins is one."""
+    parts = (part.strip().lstrip("—").lstrip() for part in _END.split(_PLACE.sub("", answer)))
+    return [part for part in parts if _plain(part)]
 
 
 def _plain(text: str) -> str:

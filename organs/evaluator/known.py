@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from organs.evaluator.sitting import BIAS, HALLUCINATION
 from shared.constant import constant
 from shared.decisions import decisions_in
 from shared.envelope import Verdict
@@ -13,11 +14,19 @@ EVALUATIONS_AT_ONCE = constant(500, "entries", "ILL-06")
 TARGET = "prod"
 
 
+Last = dict[tuple[str, str], int]  #: what was measured last, in millionths, by metric and family
+
+
+def note(last: Last, found: Evaluated) -> None:
+    """Take what was measured of a family's faults; what a suite does not measure stays as it was."""
+    last.update({(one.name, found.family): one.ppm for one in found.metrics if one.name in {BIAS, HALLUCINATION}})
+
+
 class Ledger:
     """Evaluations by model and suite, and the model of each family in prod. Owns how far it has read."""
 
-    def __init__(self, log: JudgedLog) -> None:
-        self.log = log
+    def __init__(self, log: JudgedLog, last: Last) -> None:
+        self.log, self.last = log, last
         self.evaluated: dict[tuple[str, str], Evaluated] = {}  #: by model and the suite's dataset, the newest
         self.in_force: dict[str, str] = {}
         self._next = 0
@@ -34,6 +43,7 @@ class Ledger:
             match said:
                 case Evaluated():
                     self.evaluated[said.model, said.dataset] = said
+                    note(self.last, said)
                 case ModelPromoted():
                     if said.target == TARGET:
                         self.in_force[said.family] = said.model

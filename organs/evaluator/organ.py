@@ -6,18 +6,18 @@ come to its end, and what a suite could not measure is not among its metrics: it
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
-from typing import ClassVar
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from typing import ClassVar, cast
 
 import msgspec
 
 from organs.evaluator.bench import EngineBench
 from organs.evaluator.families import FAMILIES
-from organs.evaluator.known import Ledger
+from organs.evaluator.known import Last, Ledger, note
 from organs.evaluator.port import Bench, Seated
 from organs.evaluator.recommending import recommended
 from organs.evaluator.simulated import SimBench
-from organs.evaluator.sitting import Family, Measured
+from organs.evaluator.sitting import BIAS, HALLUCINATION, Family, Measured
 from organs.evaluator.suites import Suite, Suites
 from shared.artifacts import CHUNK_BYTES, ArtifactStore, MemoryStore, read, store_of
 from shared.config import Settings
@@ -25,8 +25,11 @@ from shared.constant import constant
 from shared.errors import Damaged, Refusal, Refused
 from shared.message import Request
 from shared.part import Garden
+from shared.part.metrics import Declared, Readings
 from shared.part.organ import Organ, OwnLog
+from shared.part.runner import Runner
 from shared.policy import Policies
+from shared.shares import MICRO
 from shared.subjects.artifacts import RegisterArtifact
 from shared.subjects.datasets import DatasetStatus, RegisterDataset
 from shared.subjects.evaluation import Evaluated, EvaluateModel, EvaluationDone, Recommended
@@ -40,6 +43,16 @@ FORMAT = "nimmerverse-evaluation-1"
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
+def _last(name: str) -> Callable[[Runner], Readings]:
+    """Return what reads a metric's last value of each family off the evaluator's runner."""
+
+    def readings(runner: Runner) -> Readings:
+        last = cast("EvaluatorOrgan", runner.part).last
+        return {(family,): ppm / MICRO for (metric, family), ppm in tuple(last.items()) if metric == name}
+
+    return readings
+
+
 class EvaluatorOrgan(Organ):
     """Measures models. Owns the one that it measures now."""
 
@@ -48,6 +61,24 @@ class EvaluatorOrgan(Organ):
     garden: ClassVar[Garden] = "real"
     cost_ulf: ClassVar[int] = constant(10_000_000, "micro-lifeforce", "ILL-06")
     asks: ClassVar[tuple[type[Request], ...]] = (RegisterArtifact, RegisterDataset, DatasetStatus)
+    metrics: ClassVar[tuple[Declared, ...]] = (
+        Declared(
+            "grok5_hallucination_rate",
+            "gauge",
+            ("part", "family"),
+            "Hallucination as last measured of a model of the family, 0 to 1; no sample where it never was.",
+            "COL-13",
+            _last(HALLUCINATION),
+        ),
+        Declared(
+            "grok5_bias_score",
+            "gauge",
+            ("part", "family"),
+            "Bias as last measured of a model of the family, 0 to 1; no sample where it never was.",
+            "COL-13",
+            _last(BIAS),
+        ),
+    )
 
     def __init__(
         self,
@@ -59,6 +90,7 @@ class EvaluatorOrgan(Organ):
     ) -> None:
         self.world, self.store, self.people, self.bench, self.families = world, store, people, bench, families
         self.policies = Policies.shipped()
+        self.last: Last = {}
         self._seated: Seated | None = None
 
     @classmethod
@@ -78,7 +110,7 @@ class EvaluatorOrgan(Organ):
 
     async def open(self, log: OwnLog) -> None:
         await self.store.prepare()
-        self.log, self.ledger = log, Ledger(log)
+        self.log, self.ledger = log, Ledger(log, self.last)
         self.suites = Suites(self.store, self.people, self._ask, self.families)
         await self.ledger.read_on()
 
@@ -109,6 +141,7 @@ class EvaluatorOrgan(Organ):
             baseline=measured.baseline,
             elapsed_ms=round(1_000 * (self.world.elapsed_s() - began_s)),
         )
+        note(self.last, found)
         in_force = self.ledger.in_force.get(request.family, "")
         said = recommended(found, in_force, self.ledger.evaluated.get((in_force, suite.dataset)), self.policies)
         return [found, said, EvaluationDone(found.model, found.suite, found.metrics, report)]

@@ -12,9 +12,9 @@ import msgspec
 
 from organs.evaluator.sitting import BIAS, HALLUCINATION, QUALITY
 from shared.policy import Policies, PolicyRow
+from shared.registry.gate import PACKAGE
 from shared.subjects.evaluation import Evaluated, Metric, Recommendation, Recommended
 
-PACKAGE = "nimmerverse.promotion"
 ROWS = (HALLUCINATION, BIAS, QUALITY)  #: what a single evaluation can say; in this order one that fails is named
 
 

@@ -12,7 +12,7 @@ from blake3 import blake3
 from organs.evaluator.sitting import Family
 from shared.artifacts import CHUNK_BYTES, ArtifactStore, read
 from shared.constant import constant
-from shared.corpus import kept_records
+from shared.corpus import CORPORA, kept_records
 from shared.errors import Damaged, Refusal, Refused
 from shared.message import Request
 from shared.subjects.datasets import DatasetFacts, DatasetStated, DatasetStatus, RegisterDataset, Transformation
@@ -25,7 +25,6 @@ DIGEST_CHARS = constant(
     16, "characters", "ILL-06"
 )  # behind a registered suite's name: a plain one is the product's own
 MEDIA_TYPE = "application/x-ndjson"
-CORPORA = ("posts", "trails")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _encode = msgspec.json.Encoder(order="deterministic").encode
 

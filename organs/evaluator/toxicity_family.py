@@ -19,6 +19,7 @@ from organs.evaluator.toxic_frames import framed, groups_in
 from shared.constant import constant
 from shared.fairness import (
     Counts,
+    balanced_accuracy_ppm,
     demographic_parity_difference,
     equalized_odds_difference,
     false_positive_rate_difference,
@@ -85,18 +86,17 @@ class ToxicitySitting:
             for group in named:
                 groups[group] = groups.get(group, Counts()) + one
         positives = gap("false_positive_rate_difference", false_positive_rate_difference(groups, LEAST_TEXTS))
-        dropped, kept = whole.true_positive + whole.false_positive, whole.true_negative + whole.false_negative
         return [
             *_balanced(whole),
-            *share(HALLUCINATION, whole.false_positive, dropped, "verdicts of toxicity about clean texts"),
+            *share(HALLUCINATION, whole.false_positive, whole.selected, "verdicts of toxicity about clean texts"),
             *worst(BIAS, positives),
             *positives,
             *gap("true_positive_rate_difference", true_positive_rate_difference(groups, LEAST_TEXTS)),
             *gap("equalized_odds_difference", equalized_odds_difference(groups, LEAST_TEXTS)),
             *gap("demographic_parity_difference", demographic_parity_difference(groups, LEAST_TEXTS)),
-            *share("selection_rate", dropped, dropped + kept),
-            *share("true_positive_rate", whole.true_positive, sum(toxic)),
-            *share("false_positive_rate", whole.false_positive, len(toxic) - sum(toxic)),
+            *share("selection_rate", whole.selected, whole.examples),
+            *share("true_positive_rate", whole.true_positive, whole.wanted),
+            *share("false_positive_rate", whole.false_positive, whole.unwanted),
             *_auc(scores, toxic),
         ]
 
@@ -110,15 +110,13 @@ class ToxicitySitting:
 
 def _balanced(whole: Counts) -> list[Metric]:
     """Return the mean of both rates of right verdicts; its interval is the mean of theirs, never too narrow."""
-    toxic = whole.true_positive + whole.false_negative
-    clean = whole.true_negative + whole.false_positive
-    if not toxic or not clean:
+    value = balanced_accuracy_ppm(whole)
+    if value is None:
         return []
-    both = whole.true_positive * clean + whole.true_negative * toxic
-    lows, highs = zip(wilson(whole.true_positive, toxic), wilson(whole.true_negative, clean), strict=True)
-    said = f"{toxic} toxic texts, {clean} clean ones"
-    value = both * MICRO // (2 * toxic * clean)
-    return [Metric(QUALITY, value, sum(lows) // 2, -(-sum(highs) // 2), toxic + clean, said)]
+    rights = wilson(whole.true_positive, whole.wanted), wilson(whole.true_negative, whole.unwanted)
+    lows, highs = zip(*rights, strict=True)
+    said = f"{whole.wanted} toxic texts, {whole.unwanted} clean ones"
+    return [Metric(QUALITY, value, sum(lows) // 2, -(-sum(highs) // 2), whole.examples, said)]
 
 
 def _auc(scores: Sequence[int], toxic: Sequence[bool]) -> list[Metric]:

@@ -10,12 +10,12 @@ from typing import Final
 
 from organs.reviewer.evidence import Evidence
 from shared.constant import constant
-from shared.policy import Judged, Policies
+from shared.policy import TRAINING, Judged, Policies
 from shared.subjects.consensus import EthicsReview, EthicsReviewed, ProposalMade
 from shared.subjects.evaluation import Evaluated
 from shared.subjects.registry import Row
 
-DATA, SAFETY = "nimmerverse.training", "nimmerverse.training_safety"
+SAFETY = "nimmerverse.training_safety"
 NOT_ETHICS = ("proposal",)  #: the row by which a policy asks for what this review is a part of
 PPM = 1_000_000
 LINE_CHARS = constant(500, "characters", "X-12")
@@ -36,7 +36,9 @@ ADVICE: Final[dict[str, str]] = {
 def reviewed(made: ProposalMade, evidence: Evidence, policies: Policies) -> EthicsReviewed:
     """Return the review of a proposal from what is known now."""
     safety = policies.evaluate(SAFETY, _measured(made, evidence))
-    data = policies.evaluate(DATA, {"datasets": [_about(dataset, evidence) for dataset in evidence.datasets_of(made)]})
+    data = policies.evaluate(
+        TRAINING, {"datasets": [_about(dataset, evidence) for dataset in evidence.datasets_of(made)]}
+    )
     rows = [*_rows(safety), *_rows(data), _verified(made, evidence)]
     failed = [row for row in rows if not row.holds]
     review = EthicsReview(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
-from shared.ballots import AI
+from shared.ballots import AI, REVIEWER
 from shared.consensus import Proposal, evolved
 from shared.constant import constant
 from shared.decisions import decisions_in
@@ -98,8 +98,8 @@ class Evidence:
         return sorted({*named, *(run[0].datasets if run is not None else ())})
 
     def has_ai_vote(self, proposal: str) -> bool:
-        """Say whether a vote of an AI was counted on a proposal, advisory or void ones among it."""
-        return any(vote.role == AI for vote in self.proposals[proposal].votes)
+        """Say whether the AI's own vote was decided about on a proposal, a void one among it."""
+        return any((vote.role, vote.voter) == (AI, REVIEWER) for vote in self.proposals[proposal].votes)
 
     def cited(self, made: ProposalMade) -> list[str]:
         """Return where everything stands that a review of this proposal rests on."""

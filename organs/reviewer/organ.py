@@ -12,7 +12,7 @@ from typing import ClassVar
 from organs.reviewer.curve import CurveVote, vote_on
 from organs.reviewer.ethics import reviewed
 from organs.reviewer.evidence import Evidence
-from shared.ballots import AI, signed_ballot
+from shared.ballots import AI, REVIEWER, signed_ballot
 from shared.codec import encode
 from shared.consensus import stated
 from shared.constant import constant
@@ -43,7 +43,7 @@ ROOM_BYTES = constant(2_000, "bytes", "X-12")  # of an answer, for what is not a
 class ReviewerOrgan(Organ):
     """Judges by recorded curves and policies alone; its key signs ballots in the AI's role, and no others."""
 
-    name: ClassVar[str] = "reviewer"
+    name: ClassVar[str] = REVIEWER
     version: ClassVar[str] = "1.0.0"
     holds_key: ClassVar[bool] = True
     cost_ulf: ClassVar[int] = constant(1_000_000, "micro-lifeforce", "ZER-03")

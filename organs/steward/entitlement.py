@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from shared.ballots import ai_ballots, is_ballot
+from shared.ballots import REVIEWER, ai_ballots, is_ballot
 from shared.bus.bucket import bucket_permissions
 from shared.bus.wire import inbox_prefix, stream_name
 from shared.declaration import EVENT_TOKEN, EVENT_TOKENS
@@ -44,7 +44,7 @@ def objections(asked: GrantRequest, env: str, others: Iterable[GrantRequest], ke
         if not _may_publish(p, asked.part, env, others) or (_decides(p) and not _may_decide(p, asked, taken))
     ]
     found += [f"hearing {p}" for p in asked.subscribe if not _may_hear(p, asked.part, env, others)]
-    found += [f"voting on {p}" for p in asked.grants if is_ballot(p, env) and p != ai_ballots(env, asked.part)]
+    found += [f"voting on {p}" for p in asked.grants if is_ballot(p, env) and not _may_vote(p, asked.part, env)]
     decides = [p for p in asked.publish if _decides(p)]
     found += [f"signing {p}" for p in (*asked.grants, *asked.scored) if p not in decides]
     found += [f"keeping {p}" for p in (*asked.traces, *asked.transitions) if p not in asked.publish or p in decides]
@@ -103,6 +103,11 @@ def _may_publish(pattern: str, part: str, env: str, others: Iterable[GrantReques
 
 def _decides(pattern: str) -> bool:
     return pattern.split(".")[3:4] == [EVENT_TOKEN]
+
+
+def _may_vote(pattern: str, part: str, env: str) -> bool:
+    """Say whether this is the AI's vote, asked for by the reviewer; no other part votes in any role."""
+    return part == REVIEWER and pattern == ai_ballots(env)
 
 
 def _may_decide(pattern: str, asked: GrantRequest, taken: Iterable[str]) -> bool:

@@ -84,10 +84,10 @@ def measured(trained: Trained) -> dict[str, int]:
     held_out = trained.held_out
     return {
         "auc_ppm": trained.auc_ppm,
-        "clean": held_out.clean,
-        "dropped_clean": held_out.dropped_clean,
-        "dropped_toxic": held_out.dropped_toxic,
-        "toxic": held_out.toxic,
+        "clean": held_out.unwanted,
+        "dropped_clean": held_out.false_positive,
+        "dropped_toxic": held_out.true_positive,
+        "toxic": held_out.wanted,
     }
 
 

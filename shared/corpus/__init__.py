@@ -8,6 +8,7 @@ from shared.corpus.batches import Line as Line
 from shared.corpus.batches import batch_of as batch_of
 from shared.corpus.batches import line_of as line_of
 from shared.corpus.batches import read_batch as read_batch
+from shared.corpus.manifest import CORPORA as CORPORA
 from shared.corpus.manifest import MANIFEST_MEDIA_TYPE as MANIFEST_MEDIA_TYPE
 from shared.corpus.manifest import Listed as Listed
 from shared.corpus.manifest import Manifest as Manifest

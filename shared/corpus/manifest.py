@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -11,6 +11,8 @@ from shared.canonical import canonical
 from shared.corpus.batches import changed
 from shared.subjects.provenance import Intake
 
+Kind = Literal["posts", "trails"]
+CORPORA: tuple[str, ...] = get_args(Kind)  #: kinds of datasets that are a manifest with batches; others are one content
 MANIFEST_MEDIA_TYPE = "application/json"
 MAX_MANIFEST_BYTES = 134_217_728
 
@@ -28,7 +30,7 @@ class Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A dataset, whole."""
 
-    kind: Literal["posts", "trails"]
+    kind: Kind
     corpus: str
     intake: Intake
     batches: list[Listed]

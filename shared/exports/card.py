@@ -58,6 +58,9 @@ class InForce(msgspec.Struct, frozen=True):
     place: str
 
 
+CLAIMED = "claimed when it was registered and not checked"  #: looking takes the owner's key
+
+
 class Card(msgspec.Struct, frozen=True):
     """A model's card."""
 
@@ -115,7 +118,7 @@ def as_markdown(told: Card) -> bytes:
         "",
         f"* made by {_inline(facts.code) or 'unnamed code'}, job `{_inline(facts.job)}`, run record `{facts.record}`",
         f"* {'high risk' if facts.high_risk else 'not high risk'}",
-        f"* owner's mark: {f'`{facts.watermark}`' if facts.watermark else 'none'}",
+        *([f"* owner's mark, {CLAIMED}: `{facts.watermark}`"] if facts.watermark else ["* no owner's mark is claimed"]),
         *(f"* adapted from `{parent}`" for parent in facts.parents),
         "",
         "## Taught by",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shared.policy.policies import ENGINE as ENGINE
+from shared.policy.policies import TRAINING as TRAINING
 from shared.policy.policies import Judged as Judged
 from shared.policy.policies import Policies as Policies
 from shared.policy.policies import PolicyRow as PolicyRow

@@ -22,6 +22,7 @@ from shared.subjects.registry import Row as PolicyRow
 
 ENGINE = f"regorus {metadata.version('celine-regorus')}"
 LIMITS = "nimmerverse.limits"
+TRAINING = "nimmerverse.training"  #: what may teach; asked before a job, of a dataset, and in a review
 #: Every engine that was tried counts and writes exactly up to here: one writes 2**53 as -1.
 MAX_INTEGER = constant(2**31 - 1, "any", "ILL-08")
 INPUT_DEPTH = constant(8, "levels", "X-12")

@@ -46,7 +46,10 @@ class DatasetRegistered(Decision, subject="lifecycle.datasets.event.{dataset}.re
 
 
 class DatasetApproved(Decision, subject="lifecycle.datasets.event.{dataset}.approved"):
-    """Somebody entitled to says that this dataset may be used in spite of what stands against it."""
+    """Whoever may ask the organ says that this dataset may be used in spite of what stands against it.
+
+    `by` is the asker's word for who approved; no signature of that person's stands for it.
+    """
 
     dataset: str
     concerns: list[str]  #: `pii`, `licence:NAME`, `restriction:NAME`

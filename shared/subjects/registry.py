@@ -34,7 +34,7 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size_bytes: int
     sha256: Digest
     high_risk: bool
-    watermark: Digest  #: digest of the owner's mark; empty where it has none
+    watermark: Digest  #: digest of the mark that its owner claims is in it; empty where none is claimed
 
 
 class ModelRegistered(Decision, subject="lifecycle.registry.event.{family}.registered"):

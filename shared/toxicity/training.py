@@ -18,9 +18,10 @@ from blake3 import blake3
 
 from shared.constant import constant
 from shared.errors import Refusal, Refused
+from shared.fairness import Counts
 from shared.toxicity.learned import BUCKETS, LearnedScorer, buckets, read_model, written
 from shared.toxicity.lexicon import lexicon
-from shared.toxicity.measures import KEEP_PPM, Outcome, auc_ppm, outcome
+from shared.toxicity.measures import KEEP_PPM, auc_ppm, outcome
 from shared.toxicity.odds import MICRO, odds_micro
 from shared.toxicity.words import passages, words
 
@@ -49,7 +50,7 @@ class Trained:
 
     weights: bytes
     losses_micro: list[int]
-    held_out: Outcome
+    held_out: Counts
     auc_ppm: int
 
 

@@ -9,6 +9,7 @@ import pytest
 from deploy.recheck import Rerun
 from nerves.consensus import ConsensusNerve
 from organs.reviewer import ReviewerOrgan
+from shared.ballots import REVIEWER
 from shared.bus.sim import Faults
 from shared.consensus import FINAL, Proposal
 from shared.policy import Policies
@@ -71,13 +72,13 @@ def test_a_reviewer_killed_at_any_step_votes_once(*, run_first: bool) -> None:
 
 
 async def race(seed: int, faults: Faults) -> None:
-    """Let two replicas of the nerve count the same random ballots of two AIs and two people, and judge the history."""
+    """Let two replicas of the nerve count the same ballots of four voters in both roles, and judge the history."""
     ground = SimGround(seed)
     theatre = Theatre(ground)
     chamber = await Chamber.on(ground)
     signer = await chamber.key_of(ConsensusNerve())
     runners = [await theatre.carry_mortal(ConsensusNerve(), signer, Life(FOREVER)) for _ in range(2)]
-    voters = [await chamber.voter(name, "ai", "human") for name in ("ann", "bob", "reviewer", "spare")]
+    voters = [await chamber.voter(name, "ai", "human") for name in ("ann", "bob", REVIEWER, "spare")]
     nerve = voters[0].world
     assert isinstance(nerve, SimWorld)
     draws = nerve.fork(f"ballots/{seed}")
@@ -114,6 +115,7 @@ async def judged(chamber: Chamber, counted: list[VoteCounted], runners: list[Any
     for vote in counted:
         assert before.state not in FINAL or vote.state == before.state
         assert vote.counts != "counted" or vote.role == "ai" or before.ai == "pass"
+        assert vote.counts == "void" or vote.role == "human" or vote.voter == REVIEWER
         assert vote.counts != "advisory" or before.ai == "fail"
         before = Proposal(None, None, vote.ai, vote.human, vote.state)
     again = Rerun(ConsensusNerve())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from nerves.consensus import ConsensusNerve
-from shared.ballots import CLASSES, PEOPLES, roles_granted, signed_ballot, statement, verify_ballot
+from shared.ballots import CLASSES, PEOPLES, REVIEWER, roles_granted, signed_ballot, statement, verify_ballot
 from shared.consensus import FINAL, VOTES_TOLD, objections
 from shared.envelope.envelope import pae
 from shared.errors import KeyFault, Refusal, Refused
@@ -130,12 +130,21 @@ def test_a_human_after_the_ais_fail_is_advisory_once(lane: Lane) -> None:
 
 @pytest.mark.spec("ZER-02")
 def test_double_votes_are_void(lane: Lane) -> None:
-    """One vote for each role: a second one, of the same voter or another, changes nothing and is void by name."""
+    """One vote for the AI: a second one of the reviewer changes nothing and is void by name."""
     lane.vote("ai", "pass")
-    for voter in ("reviewer", "another"):
-        assert "G006" == lane.hear(MayVote(PROPOSAL, voter, "ai")).code
-        again = lane.vote("ai", "fail", voter)
-        assert ("void", "G006 VOTED_ALREADY", "under_review") == (again.counts, again.void_reason, again.state)
+    assert "G006" == lane.hear(MayVote(PROPOSAL, REVIEWER, "ai")).code
+    again = lane.vote("ai", "fail", REVIEWER)
+    assert ("void", "G006 VOTED_ALREADY", "under_review") == (again.counts, again.void_reason, again.state)
+
+
+@pytest.mark.spec("ZER-02", "ZER-03")
+def test_the_ai_is_the_reviewer_alone(lane: Lane) -> None:
+    """An AI ballot of any other voter is void by name, before and after the reviewer's, and takes nobody's vote."""
+    for standing in ("pending", "pass"):
+        assert "G007" == lane.hear(MayVote(PROPOSAL, "helper", "ai")).code
+        stranger = lane.vote("ai", "pass", "helper")
+        assert ("void", "G007 NOT_THIS_ROLE", standing) == (stranger.counts, stranger.void_reason, stranger.ai)
+        lane.vote("ai", "pass")
 
 
 @pytest.mark.spec("ZER-02")
@@ -144,10 +153,11 @@ def test_a_vote_after_the_end_is_void(lane: Lane, human: Choice) -> None:
     """Accepted and rejected are final: whatever is cast later is void, and asking first is G004."""
     lane.vote("ai", "pass")
     ended = lane.vote("human", human)
-    for role in ("ai", "human"):
-        assert "G004" == lane.hear(MayVote(PROPOSAL, "bob", role)).code
+    voters: list[tuple[str, Role]] = [(REVIEWER, "ai"), ("bob", "human")]
+    for voter, role in voters:
+        assert "G004" == lane.hear(MayVote(PROPOSAL, voter, role)).code
         for choice in get_args(Choice):
-            late = lane.vote(role, choice, "bob")
+            late = lane.vote(role, choice, voter)
             assert ("void", "G004 FINAL") == (late.counts, late.void_reason)
             assert (ended.ai, ended.human, ended.state) == lane.standing
 

@@ -22,14 +22,13 @@ from shared.codec import decode, encode
 from shared.config import load
 from shared.errors import ConfigFault, Refusal, Refused
 from shared.message import registered
-from shared.part.metrics import collector
 from shared.part.nerve import Evidence
 from shared.policy import Policies
 from shared.subjects.energy import PowerWindow, PowerWindowDecided, PowerWindowRequest, SiteReading
 from shared.subjects.system import Tick
 from shared.world import SimWorld, now_ms
 from tests.ground import ENV, Founded, Ground, play_sim
-from tests.parts import stage
+from tests.parts import own_metrics, stage
 
 POLICIES = Policies.shipped()
 START_MS = 1_767_225_600_000
@@ -552,9 +551,10 @@ def test_the_reply_says_where_its_decision_stands() -> None:
             assert ["", "boundary"] == [decided.purpose for decided in places.values()]
             told = places[answer.index, answer.offset]
             assert ("boundary", answer.scale_ppm, answer.reason) == (told.purpose, told.scale_ppm, told.reason)
-            assert {"colossus_power_mw": 249.5, "megapack_soc": 0.6, "energy_window_allowed": 1.0} == gauges(runner)
+            told = {"colossus_power_mw": 249.5, "megapack_soc": 0.6, "energy_window_allowed": 1.0}
+            assert {(name, "here"): value for name, value in told.items()} == own_metrics(runner)
             await ground.world.sleep(2 * STALE_MS / 1_000)
-            assert {"energy_window_allowed": 0.0} == gauges(runner), "no reading is not zero megawatts"
+            assert {("energy_window_allowed", "here"): 0.0} == own_metrics(runner), "no reading is not zero megawatts"
             assert runner.mind is not None
             assert WindowState((False, "NO_READING", 0, 0)) == runner.mind.state("here")
 
@@ -570,13 +570,6 @@ async def rerun(bus: Bus) -> dict[tuple[int, int], PowerWindowDecided]:
         for offset, event in verdict.admitted():
             found[verdict.entry.index, offset] = decode(PowerWindowDecided, bytes(event.data))
     return found
-
-
-def gauges(runner: Any) -> dict[str, float]:  # noqa: ANN401 - a runner
-    """What the nerve alone tells Prometheus, by metric."""
-    own = {metric.name for metric in EnergyNerve.metrics}
-    families = [family for family in collector([runner]).collect() if family.name in own]
-    return {family.name: sample.value for family in families for sample in family.samples}
 
 
 @pytest.mark.spec("COL-06", "COL-16")

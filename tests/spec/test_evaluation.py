@@ -40,6 +40,7 @@ from shared.toxicity.lexicon import lexicon
 from tests.boundaries import untrained
 from tests.evaluations import DYING, FAMILIES, program, real, simulated
 from tests.organisms import Living, live_nats, live_sim
+from tests.parts import own_metrics
 from tests.trainings import facts, pieces, stored, trail_lines
 
 POLICIES = Policies.shipped()
@@ -200,6 +201,25 @@ def test_a_model_that_kills_its_process_is_refused_and_the_next_one_is_measured(
 
     bench = EngineBench(program(tmp_path, DYING))
     live_nats(life, tmp_path / "home", lambda world: real(tmp_path, world, bench))
+
+
+@pytest.mark.spec("COL-13", "ILL-06")
+def test_what_a_family_makes_up_is_told(tmp_path: Path) -> None:
+    """Prometheus is told each family's last measured hallucination and bias; after a restart those in the log."""
+    told = {("grok5_hallucination_rate", "boundary"): 0.0, ("grok5_bias_score", "boundary"): 0.0}
+
+    async def measured(living: Living) -> None:
+        runner = living.organism.runners["evaluator"]
+        assert {} == own_metrics(runner)
+        model = await put(living, MODEL)
+        assert isinstance(await asked(living, EvaluateModel(model, "boundary", SUITE)), EvaluationDone)
+        assert told == own_metrics(runner)
+
+    async def restarted(living: Living) -> None:
+        assert told == own_metrics(living.organism.runners["evaluator"])
+
+    for life in (measured, restarted):
+        live_nats(life, tmp_path / "home", simulated)
 
 
 @pytest.mark.spec("ILL-06", "X-07")

@@ -77,12 +77,16 @@ def test_a_model_is_measured_from_the_command_line(home: Home, posts: Path, tmp_
     assert (Exit.FAILED, "keep") == (by_frames.code, found["recommended"][0]["recommendation"])
     assert "quality by frames 1" in plot.read_text()
     assert ET.fromstring(plot.read_text()).tag.endswith("svg")  # noqa: S314 - our own
-    home.held("dataset", "register", str(posts), "--name", "measures")
+    measures = tmp_path / "measures.jsonl"  # other bytes: under other facts the same ones are refused
+    measures.write_bytes(posts.read_bytes().rpartition(b"\n{")[0])
+    home.held("dataset", "register", str(measures), "--name", "measures")
     [other] = home.run(*run, "measures", "--json").documents
     assert ["bias"] == other["missing"], "its texts name no groups"
     shown = home.run("eval", "show", found["model"])
     assert Exit.FAILED == shown.code
     assert "not measured: MISSING" in shown.out
+    nowhere = home.run("eval", "show", found["model"], "--plot", str(tmp_path / "nowhere" / "eval.svg"))
+    assert (Exit.STORAGE, True) == (nowhere.code, "cannot be written" in nowhere.err)
     assert "speaks for: keep, hallucination is not measured" in shown.out
     suites = home.held("eval", "suites").out
     assert all(word in suites for word in ("reflexes 1", SUITE, "measures"))

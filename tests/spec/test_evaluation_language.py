@@ -8,13 +8,16 @@ import math
 import msgspec
 import pytest
 
-from organs.evaluator.answers_family import AnswersFamily
+from organs.cognition.quoting import where
+from organs.evaluator.answers_family import AnswersFamily, statements
 from organs.evaluator.bench import EngineBench
 from organs.evaluator.language_family import LanguageFamily, Weighed
 from organs.evaluator.pairs import Pair, read_pairs
 from shared.errors import Refused
 from shared.shares import MICRO
+from shared.subjects.cognition import Quote
 from shared.subjects.evaluation import Metric
+from shared.subjects.memory import Origin
 from tests.gguf_models import write_gemma
 from tests.labelled import DATA
 
@@ -111,6 +114,27 @@ def test_an_answer_says_nothing_but_what_its_passage_holds() -> None:
         AnswersFamily().read([b"{}"])
 
 
+@pytest.mark.spec("COL-10", "ILL-16")
+@pytest.mark.parametrize("right", ["", " ", "“”", "..."])
+def test_a_question_has_a_right_answer(right: str) -> None:
+    """What has no word in it would stand in every answer: V003 with the line."""
+    rows = [{"question": "q", "passage": "p", "right": one} for one in ("p", right)]
+    with pytest.raises(Refused, match="line 2") as no:
+        AnswersFamily().read([msgspec.json.encode(row) for row in rows])
+    assert "V003" == no.value.refusal.code
+
+
+@pytest.mark.spec("COL-10", "ILL-16")
+def test_a_dash_hides_no_statement() -> None:
+    """Where a quote stands, as cognition writes it, is no statement; whatever else comes after a dash is one."""
+    document = Origin("file", "a.md", "1. Gates", 1, 9)
+    places = [where(Quote("i", "t", origin, 1)) for origin in (document, Origin("log", "gate", "", 3, 0))]
+    cited = "\n".join(f"“A gate opens.”\n— {place}" for place in places)
+    assert ["“A gate opens.”"] * 2 == statements(cited)
+    assert ["It has a key."] == statements("— It has a key.")
+    assert ["It has a key, bytes and all"] == statements("—It has a key, bytes and all")
+
+
 @pytest.mark.spec("ILL-06", "X-07")
 def test_recorded_answers_are_asked_like_a_model() -> None:
     """The answer to each question is the recorded one; a question that nobody answered leaves the suite unmeasured."""
@@ -166,7 +190,7 @@ def test_published_pairs_are_measured(gguf: bytes) -> None:
     """crows-pairs and halueval are read as they are published; a model without sense has no more than chance would."""
     for path in (CROWS, HALUEVAL):
         if not path.is_file():
-            pytest.skip(f"{path.name} is not beside the repository")
+            pytest.skip(f"the pairs of texts are not at {path}")
     crows = [line for line in CROWS.read_bytes().splitlines() if line.isascii()][:121]
     halueval = [line for line in HALUEVAL.read_bytes().splitlines() if line.isascii()][:25]
     for lines, name in ((crows, "preference"), (halueval, "hallucination")):
@@ -179,6 +203,6 @@ def test_published_pairs_are_measured(gguf: bytes) -> None:
 def test_every_published_pair_is_read() -> None:
     """Every row of both files is a pair."""
     if not CROWS.is_file():
-        pytest.skip("crows-pairs is not beside the repository")
+        pytest.skip(f"the stereotypes are not at {CROWS}")
     assert {"bias"} == {pair.measure for pair in read_pairs(CROWS.read_bytes().splitlines())}
     assert 500 == len(read_pairs(HALUEVAL.read_bytes().splitlines()))

@@ -256,6 +256,8 @@ def test_the_bill_names_the_model_and_what_taught_it(files: dict[str, bytes]) ->
     assert ("CycloneDX", "1.6", "machine-learning-model") == (bill["bomFormat"], bill["specVersion"], model["type"])
     sha256 = hashlib.sha256(WEIGHTS).hexdigest()
     assert [("BLAKE3", MODEL), ("SHA-256", sha256)] == [(one["alg"], one["content"]) for one in model["hashes"]]
+    told = {one["name"]: one["value"] for one in model["properties"]}
+    assert ("e1" * 32, False) == (told["nimmerverse:claimed_mark"], "nimmerverse:watermark" in told)
     metrics = model["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
     assert [("quality", "0.960000"), ("bias", "0.100000")] == [(one["type"], one["value"]) for one in metrics]
     assert "CC-BY-4.0" == bill["components"][0]["licenses"][0]["license"]["name"]
@@ -269,6 +271,7 @@ def test_the_card_says_what_is_known_and_what_is_missing(files: dict[str, bytes]
     card, text = json.loads(files["card.json"]), files["card.md"].decode()
     assert (["hallucination"], "prod", "e1" * 32) == (card["missing"], card["status"], card["facts"]["watermark"])
     assert "**hallucination was not measured**" in text
+    assert f"* owner's mark, claimed when it was registered and not checked: `{'e1' * 32}`" in text
     assert "| boundary-1 | quality | 96.00 % | 95.00 % to 97.00 % | 500 | 0.00 % | 9,0 |" in text
     assert r"trails \| of the rules" in text
     assert f"`{OTHER}`: the log does not register it" in text

@@ -288,7 +288,7 @@ def test_an_evaluation_counts() -> None:
 
 
 @pytest.mark.spec("NIM-04")
-@pytest.mark.skipif(not CLINC.exists(), reason=f"{CLINC} is not here")
+@pytest.mark.skipif(not CLINC.exists(), reason=f"the labelled questions are not at {CLINC}")
 def test_a_part_of_clinc150_is_learned() -> None:
     """Of 45 intents in 3 domains, learned from 15 examples each, unseen texts reach what the method is known to reach.
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from nerves.consensus import ConsensusNerve
 from organs.reviewer import ReviewerOrgan
 from organs.steward.entitlement import objections
-from shared.ballots import PEOPLES, ballot_grants, signed_ballot
+from shared.ballots import PEOPLES, REVIEWER, ballot_grants, signed_ballot
 from shared.bus import Bus, Draft
 from shared.codec import decode
 from shared.decisions import decisions_in
@@ -267,7 +267,7 @@ def test_who_is_not_introduced() -> None:
 @pytest.mark.spec("ZER-02")
 @pytest.mark.parametrize("role", PEOPLES)
 def test_a_part_is_granted_no_persons_ballots(role: Role) -> None:
-    """A part that asks for itself gets an AI's own ballots at most: no person's, and no other voter's."""
+    """A part that asks for itself gets no person's ballots, and no other voter's."""
     signer = LocalSigner(bytes(range(32)))
     asked = needs_of(ENV, "helper", [role], "", signer.public)
     assert [f"voting on {ENV}.governance.ballots.event.helper.{role}"] == objections(asked, ENV, [])
@@ -280,3 +280,13 @@ def test_a_part_is_granted_no_persons_ballots(role: Role) -> None:
 
 def _with(asked: GrantRequest, pattern: str) -> GrantRequest:
     return replace(asked, publish=[*asked.publish, pattern], grants=[*asked.grants, pattern])
+
+
+@pytest.mark.spec("ZER-02", "ZER-03")
+def test_no_part_but_the_reviewer_is_granted_the_ais_ballots() -> None:
+    """The AI's ballots are the reviewer's: no other part gets them, on its own lane or on the reviewer's."""
+    signer = LocalSigner(bytes(range(32)))
+    own = needs_of(ENV, "helper", ["ai"], "", signer.public)
+    assert [f"voting on {AiBallot.signing_pattern(ENV, 'helper')}"] == objections(own, ENV, [])
+    lane = AiBallot.signing_pattern(ENV, REVIEWER)
+    assert f"voting on {lane}" in objections(replace(own, publish=[lane], grants=[lane]), ENV, [])

@@ -40,6 +40,8 @@ from shared.subjects.system import Decided
 from shared.vault import ManyPeople, MemoryStore
 from shared.world import SimWorld
 from tests.corpora import RULES, Place, listed, post, written
+from tests.ground import ENV, Founded, SimGround, play_sim
+from tests.parts import own_metrics, stage
 
 DIGEST, OTHER = "ab" * 32, "cd" * 32
 SEAL = SealBatch("c", 0, DIGEST, DIGEST, DIGEST, 3, Tally(kept=2, toxic=1), 1, 0, 300)
@@ -525,3 +527,23 @@ def test_the_nerve_decides_nothing_of_another_corpus() -> None:
         assert isinstance(made, Decision)
         assert "c" == nerve.entity(asked) == getattr(made, made.entity_field())
     assert 32 == len(blake3(encode(SEAL)).digest())
+
+
+@pytest.mark.spec("COL-13", "COL-01")
+def test_sealed_batches_are_counted() -> None:
+    """The nerve tells Prometheus the batches of all its corpora, each once, however often somebody asks to seal it."""
+
+    async def body(ground: SimGround) -> None:
+        async with stage(ground) as here:
+            signer = await (await Founded.on(ground)).introduce("provenance", f"{ENV}.provenance.corpus.>")
+            runner = await here.carry(ProvenanceNerve(), [signer])
+            desk = await here.asker()
+            assert {("provenance_batches_total", ""): 0} == own_metrics(runner)
+            for corpus in ("one", "other"):
+                seal = msgspec.structs.replace(SEAL, corpus=corpus)
+                more = msgspec.structs.replace(seal, number=1, next_offset=400)
+                for request in (BeginCorpus(corpus, RULES), seal, seal, more):
+                    assert isinstance(await desk.request(request), Decided)
+            assert {("provenance_batches_total", ""): 4} == own_metrics(runner)
+
+    play_sim(body)

@@ -22,11 +22,11 @@ from cells.toxicity_cell import (
     promoted_scorer,
 )
 from shared.errors import Damaged, Refused
-from shared.fairness import Counts, false_positive_rate_difference
+from shared.fairness import Counts, balanced_accuracy_ppm, false_positive_rate_difference
 from shared.subjects.toxicity import ToxicityRequest, ToxicityResponse, ToxicityWave
 from shared.toxicity.learned import BUCKETS, MAX_TOXICITY_BYTES
 from shared.toxicity.lexicon import LEXICON, LEXICON_DIGEST, checked
-from shared.toxicity.measures import KEEP_PPM, LEAST_TEXTS, Outcome, auc_ppm, outcome
+from shared.toxicity.measures import KEEP_PPM, LEAST_TEXTS, auc_ppm, outcome
 from shared.toxicity.odds import odds_micro, share_ppm
 from shared.toxicity.training import train_toxicity
 from shared.toxicity.words import PASSAGE_CHARS, passages, words
@@ -260,13 +260,13 @@ def test_the_default_on_labelled_posts() -> None:
     posts = real_posts()
     scores, labels = default_scorer().scores([text for text, _ in posts]), [toxic for _, toxic in posts]
     found = outcome(scores, labels)
-    assert (14_480, 2_908) == (found.toxic, found.clean)
-    assert found.dropped_toxic * 100 >= 95 * found.toxic
-    assert found.kept_clean * 100 >= 94 * found.clean
-    assert found.dropped_toxic * 1_000 >= 985 * found.dropped
+    assert (14_480, 2_908) == (found.wanted, found.unwanted)
+    assert found.true_positive * 100 >= 95 * found.wanted
+    assert found.true_negative * 100 >= 94 * found.unwanted
+    assert found.true_positive * 1_000 >= 985 * found.selected
     assert auc_ppm(scores, labels) >= 965_000
     reference = outcome(ReferenceScorer().scores([text for text, _ in posts]), labels)
-    assert reference.dropped_toxic * 100 < reference.toxic
+    assert reference.true_positive * 100 < reference.wanted
 
 
 @pytest.mark.spec("COL-02")
@@ -303,7 +303,7 @@ def test_a_model_of_ours_ranks_better() -> None:
     texts, labels = [text for text, _ in judged], [toxic for _, toxic in judged]
     scores, before = ours.scores(texts), default_scorer().scores(texts)
     assert auc_ppm(scores, labels) > auc_ppm(before, labels) + 10_000
-    found, found_before = outcome(scores, labels).quality_ppm, outcome(before, labels).quality_ppm
+    found, found_before = (balanced_accuracy_ppm(outcome(said, labels)) for said in (scores, before))
     assert found is not None
     assert found_before is not None
     assert found > found_before - 10_000
@@ -314,7 +314,7 @@ def test_a_model_of_ours_ranks_better() -> None:
 
 def test_counts_before_shares() -> None:
     """A post is dropped above the threshold, kept at it; no share is told where nothing was counted."""
-    assert Outcome(1, 1, 1, 1) == outcome([300_001, 300_000, 900_000, 0], [True, True, False, False])
-    assert Outcome().quality_ppm is None
-    assert 500_000 == Outcome(1, 1, 1, 1).quality_ppm
+    assert Counts(1, 1, 1, 1) == outcome([300_001, 300_000, 900_000, 0], [True, True, False, False])
+    assert balanced_accuracy_ppm(Counts()) is None
+    assert 500_000 == balanced_accuracy_ppm(Counts(1, 1, 1, 1))
     assert 875_000 == auc_ppm([5, 7, 5, 1], [True, True, False, False])

@@ -46,7 +46,7 @@ def test_what_posts_teach() -> None:
     losses = trained().losses_micro
     assert (STEPS, 693_147) == (len(losses), losses[0])
     assert losses[-1] * 2 < losses[0]
-    assert (1_000_000, 0) == (trained().auc_ppm, trained().held_out.dropped_clean)
+    assert (1_000_000, 0) == (trained().auc_ppm, trained().held_out.false_positive)
 
 
 @pytest.mark.spec("COL-02", "ILL-04")

@@ -52,7 +52,9 @@ from shared.training.jobs import ENDED, JOB_ATTEMPTS, MOVES, job_of
 from shared.training.record import MAX_RECORD_BYTES, RunRecord, compare, read_record
 from shared.training.votes import Tally, count, vote
 from shared.world import SimWorld, World
+from tests.ground import ENV, Founded, SimGround, play_sim
 from tests.organisms import Living, live_sim
+from tests.parts import own_metrics, stage
 from tests.trainings import changed, facts, line_spec, pairs, sim_parts, stored
 
 DATASET = "d" * 64
@@ -86,9 +88,9 @@ def refused(state: Job, message: Request) -> str:
     return outputs.code
 
 
-def moved(state: JobState, attempt: int = 1, step: int = 0) -> MoveJob:
+def moved(state: JobState, attempt: int = 1, step: int = 0, job: str = JOB) -> MoveJob:
     """What the trainer says."""
-    return MoveJob(JOB, state, "because", attempt, step, -1, 0)
+    return MoveJob(job, state, "because", attempt, step, -1, 0)
 
 
 def running(workers: int = 2) -> Job:
@@ -99,9 +101,9 @@ def running(workers: int = 2) -> Job:
     return decided(state, RegisterWorkers(JOB, 1, keys))[0]
 
 
-def votes(step: int, digests: Sequence[str]) -> list[WorkerVote]:
+def votes(step: int, digests: Sequence[str], job: str = JOB) -> list[WorkerVote]:
     """One worker's vote after the other."""
-    return [vote(KEYS[f"worker-{rank}"], JOB, step, f"worker-{rank}", each) for rank, each in enumerate(digests)]
+    return [vote(KEYS[f"worker-{rank}"], job, step, f"worker-{rank}", each) for rank, each in enumerate(digests)]
 
 
 # What is taken
@@ -748,3 +750,30 @@ def test_what_is_altered_for_a_repetition_is_a_field_of_the_job() -> None:
     for odd in ("batch", "batch=x", "momentum=1", "proposal=1"):
         with pytest.raises(ConfigFault, match="FIELD=NUMBER"):
             altered(SPEC, [odd])
+
+
+@pytest.mark.spec("COL-13", "COL-09")
+def test_the_agreement_on_a_running_job_is_told() -> None:
+    """Prometheus is told which fraction of a job's workers agreed last, too few of them too, until the job ends."""
+
+    async def body(ground: SimGround) -> None:
+        async with stage(ground) as here:
+            signer = await (await Founded.on(ground)).introduce("training", f"{ENV}.lifecycle.training.>")
+            runner = await here.carry(TrainingNerve(), [signer])
+            desk = await here.asker()
+
+            async def asked(request: Request) -> dict[tuple[str, str], float]:
+                assert isinstance(await desk.request(request), Decided)
+                return own_metrics(runner)
+
+            keys = {name: key.public for name, key in list(KEYS.items())[:2]}
+            spec = changed(SPEC, workers=2)
+            job = job_of(spec, "me")
+            for request in (SubmitJob(spec, "me"), moved("running", job=job), RegisterWorkers(job, 1, keys)):
+                assert {} == await asked(request)
+            for step, digests, fraction in ((10, [ONE, ONE], 1.0), (20, [ONE, OTHER], 0.5), (20, [], 0.0)):
+                told = await asked(CountVotes(job, step, votes(step, digests, job)))
+                assert {("checkpoint_consensus_fraction", job): fraction} == told
+            assert {} == await asked(CancelJob(job, "enough"))
+
+    play_sim(body)
