@@ -34,11 +34,8 @@ class Job(msgspec.Struct, frozen=True):
     agreed_step: int = 0  #: of the furthest checkpoint that the workers agreed on; 0 before the first
     agreed: Digest = ""
     agreed_ppm: int = 0
-<<<<<<< HEAD
     agreed_of: int = 0  #: workers who could vote on it
-=======
     voted_ppm: int | None = None  #: of the last checkpoint voted on, agreed on or not
->>>>>>> mend-words
     fruitful: int = 0  #: the attempt in which that was; later ones have come to nothing yet
     record: Digest = ""
     model: Digest = ""
@@ -54,20 +51,15 @@ def evolved(job: Job, decision: Decisions) -> Job:
             return msgspec.structs.replace(job, **moved, attempt=decision.attempt, step=decision.step)
         case WorkersRegistered():
             return msgspec.structs.replace(job, workers=decision.workers)
-<<<<<<< HEAD
-        case CheckpointVoted() if decision.agreed:
-            return _agreed(job, decision)
-=======
         case CheckpointVoted():
-            return _voted(job, decision)
->>>>>>> mend-words
+            voted = msgspec.structs.replace(job, voted_ppm=decision.fraction_ppm)
+            return _agreed(voted, decision) if decision.agreed else voted
         case RunRecorded():
             return msgspec.structs.replace(job, record=decision.record, model=decision.model)
         case _:
             return job
 
 
-<<<<<<< HEAD
 def _agreed(job: Job, decision: CheckpointVoted) -> Job:
     """Return a job after an agreement; one on an earlier step again, by a run that began anew, takes nothing back."""
     about = {"digests": job.digests | {decision.step: decision.digest}, "step": decision.step, "fruitful": job.attempt}
@@ -75,11 +67,3 @@ def _agreed(job: Job, decision: CheckpointVoted) -> Job:
         about |= {"agreed_step": decision.step, "agreed": decision.digest, "agreed_ppm": decision.fraction_ppm}
         about["agreed_of"] = decision.registered  # workers who could vote on it
     return msgspec.structs.replace(job, **about)
-=======
-def _voted(job: Job, decision: CheckpointVoted) -> Job:
-    job = msgspec.structs.replace(job, voted_ppm=decision.fraction_ppm)
-    if not decision.agreed:
-        return job
-    agreed = {"agreed_step": decision.step, "agreed": decision.digest, "agreed_ppm": decision.fraction_ppm}
-    return msgspec.structs.replace(job, **agreed, step=decision.step, fruitful=job.attempt)
->>>>>>> mend-words

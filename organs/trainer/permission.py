@@ -14,7 +14,7 @@ from organs.trainer.port import Crew
 from organs.trainer.proposed import differences
 from organs.trainer.recipes import Recipe, recipe_of
 from shared.errors import Refusal, Refused
-from shared.policy import Policies
+from shared.policy import TRAINING, Policies
 from shared.policy.effects import final
 from shared.policy.policies import canonical
 from shared.subjects.consensus import ProposalStated, ProposalStatus
@@ -22,7 +22,6 @@ from shared.subjects.datasets import DatasetStated, DatasetStatus
 from shared.subjects.policy import CheckPolicy, Effect, PolicyEffect
 from shared.subjects.training import JobSpec
 
-PACKAGE = "nimmerverse.training"
 ACTION = "train"  #: what added policies are told is asked for
 _NOT_IN_USE = "Q006"
 _UNKNOWN_PROPOSALS = ("G001", "B006")  #: none of this id, or nobody who knows proposals: it may name an exemption
@@ -46,7 +45,7 @@ class Permission:
             "datasets": datasets,
         }
         given |= await self._proposal(spec)
-        judged = self.policies.evaluate(PACKAGE, given)
+        judged = self.policies.evaluate(TRAINING, given)
         refusal = judged.refusal()
         if refusal is not None:
             source = f"policy {judged.policy[:16]}, input {judged.input_digest[:16]}"

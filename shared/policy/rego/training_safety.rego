@@ -1,4 +1,4 @@
-# What a training run has to show, and when it pauses (COL-12).
+# What a training run has to show, and whether it should pause, for whoever asks (COL-12).
 # Input: hallucination_ppm, bias_ppm, consensus_ppm. Values: should_pause; what is not measured is reason to pause.
 package nimmerverse.training_safety
 
