@@ -145,7 +145,8 @@ class Run:
             raise _Again(f"the checkpoint of step {step} that all agree on is not what lies there: {no}") from None
         digest, path = await self.crew.aside(keep, self.place / "agreed", raw)
         await self.court.keep(step, raw)
-        self.checkpoints.append((step, digest))
+        if not self.checkpoints or self.checkpoints[-1][0] < step:  # workers that died after it vote on it again
+            self.checkpoints.append((step, digest))
         self.begun, self.fruitful = Begun(path, digest, step), self.attempt
         await self.crew.aside(discard, self.place / "agreed", digest)
 

@@ -112,6 +112,29 @@ def test_a_worker_killed_at_any_checkpoint_changes_no_bit(tmp_path: Path) -> Non
 
 
 @pytest.mark.spec("ILL-02", "COL-08", "ILL-04")
+def test_a_checkpoint_that_is_agreed_on_again_stands_once(tmp_path: Path) -> None:
+    """Workers that died after their last vote are followed by others that vote on it again: the record has it once."""
+
+    async def main() -> None:
+        store = _store(tmp_path)
+        await store.prepare()
+        spec, folder = line_spec(await stored(store, pairs()), steps=20), tmp_path / "run"
+        private_folder(folder)
+        data = await Materials(store, None).fetch(spec, folder / "data")
+        run = Run("job", spec, folder / "data", folder, ProcessCrew(Backends(folder), WORLD), OwnCourt("job"), WORLD)
+        outcome = await run.carry_out()
+        assert outcome is not None
+        assert run.begun is not None
+        votes = dict.fromkeys(("worker-0", "worker-1"), run.begun.digest)
+        again = CheckpointVoted("job", 20, run.begun.digest, 2, 2, 1_000_000, True, votes, [])  # noqa: FBT003 - agreed
+        await run.agree(20, again, dict.fromkeys(votes, str(run.begun.path)))
+        assert outcome.checkpoints == tuple(run.checkpoints)
+        assert record_of(run, outcome, data).checkpoints == outcome.checkpoints
+
+    asyncio.run(main())
+
+
+@pytest.mark.spec("ILL-02", "COL-08", "ILL-04")
 @pytest.mark.slow
 def test_a_killed_worker_of_a_boundary_model_changes_no_bit(tmp_path: Path) -> None:
     """The real network, killed with -9 at its second checkpoint: weights and model are the same."""
