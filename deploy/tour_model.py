@@ -33,7 +33,7 @@ from shared.boundary.training.trails import made_up, written
 from shared.bus import Bus, Draft
 from shared.config import Loaded
 from shared.constant import constant
-from shared.corpus import check_proved, prove
+from shared.corpus import check_proved
 from shared.errors import Refusal, Refused
 from shared.files import private_folder, write_private
 from shared.home import place
@@ -56,6 +56,7 @@ from shared.subjects.system import Decided, Granted
 from shared.subjects.training import JobSpec, JobStated, JobStatus, SubmitJob
 from shared.training.jobs import ENDED, job_of
 from shared.vault import people_of
+from shared.vault.records import prove
 from shared.world import RealWorld, World, new_id
 
 EXEMPTION = "dev_tour"

@@ -15,9 +15,10 @@ from organs.provenance.lines import Bytes
 from organs.provenance.post import Source
 from organs.provenance.readers import FileSource, JsonLines
 from shared.artifacts import ArtifactStore, MemoryStore
-from shared.corpus import Listed, Manifest, Record, read_manifest, records
+from shared.corpus import Listed, Manifest, read_manifest
 from shared.subjects.provenance import Intake
 from shared.vault import People
+from shared.vault.records import Record, records
 from shared.vault.store import MemoryStore as MemoryVault
 from shared.world import RealWorld, SimWorld
 

@@ -34,7 +34,6 @@ from shared.artifacts import ArtifactStore, read, store_of
 from shared.bus import Bus
 from shared.config import Loaded
 from shared.constant import constant
-from shared.corpus import prove as prove_post
 from shared.decisions import decisions_in
 from shared.errors import ConfigFault, Exit, Refusal, Refused
 from shared.files import storing, write_private
@@ -45,6 +44,7 @@ from shared.registry.promoted import Promoted
 from shared.subjects.provenance import BatchSealed, CorpusStated, CorpusStatus, Intake, Reader, Tally
 from shared.subjects.registry import ModelPromoted
 from shared.vault import People, people_of, vault_exists
+from shared.vault.records import prove as prove_post
 from shared.world import RealWorld, World, now_ms
 
 PPM = 1_000_000

@@ -20,7 +20,7 @@ from shared.artifacts import ArtifactStore, store_of
 from shared.audit import Options
 from shared.audit import verify as verify_log
 from shared.config import Loaded
-from shared.corpus import Line, prove
+from shared.corpus import Line
 from shared.errors import ConfigFault, Exit, Refusal, Refused
 from shared.policy import Policies
 from shared.registry.family import TARGETS
@@ -29,6 +29,7 @@ from shared.registry.lineage import Lineage, Node, Taught
 from shared.registry.rejudging import rejudged
 from shared.subjects.system import Decided
 from shared.vault import people_of, vault_exists
+from shared.vault.records import prove
 from shared.world import RealWorld
 
 _DIGEST, _PSEUDONYM = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{32}")

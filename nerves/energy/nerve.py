@@ -10,7 +10,7 @@ import msgspec
 from shared.constant import constant
 from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import Refusal
-from shared.part import Nerve
+from shared.part import Garden, Nerve
 from shared.part.metrics import Declared, Readings
 from shared.part.runner import Runner
 from shared.policy import Judged, Policies
@@ -56,6 +56,7 @@ class EnergyNerve(Nerve[WindowState, EnergyWindow]):
 
     name: ClassVar[str] = "energy"
     version: ClassVar[str] = "1.0.0"
+    garden: ClassVar[Garden] = "real"
     cost_ulf: ClassVar[int] = constant(500_000, "micro-lifeforce", "COL-06")
     metrics: ClassVar[tuple[Declared, ...]] = (
         Declared(

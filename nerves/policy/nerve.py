@@ -12,7 +12,7 @@ import msgspec
 from nerves.policy.life import Life, checked, drafted, falls, may_draft, may_move, moved
 from shared.constant import constant
 from shared.errors import Refusal, Refused
-from shared.part import Nerve
+from shared.part import Garden, Nerve
 from shared.policy import Judged, Policies
 from shared.policy.effects import ASKED, sampled
 from shared.subjects.policy import (
@@ -45,6 +45,7 @@ class PolicyNerve(Nerve[Life, NoWindow]):
 
     name: ClassVar[str] = "policy"
     version: ClassVar[str] = "1.0.0"
+    garden: ClassVar[Garden] = "real"
     cost_ulf: ClassVar[int] = constant(500_000, "micro-lifeforce", "ILL-08")
     unchecked: ClassVar[Mapping[str, str]] = {
         "rerun": "made-up texts are no Rego; tests/spec/test_policy_life.py decides everything again"

@@ -8,11 +8,12 @@ import msgspec
 
 from shared.artifacts import ArtifactStore, check
 from shared.codec import MAX_REASON_CHARS
-from shared.corpus import CORPORA, Manifest, check_batch, read_manifest
+from shared.corpus import CORPORA, Manifest, read_manifest
 from shared.errors import Damaged, Refusal, Refused
 from shared.subjects.anchor import AnchorStatus, StateName
 from shared.subjects.datasets import DatasetFacts, DatasetRegistered
 from shared.vault import People
+from shared.vault.records import check_batch
 
 #: The least first, as organs/anchor/state.py has them.
 WORTH: tuple[StateName, ...] = ("none", "pending_local", "pending", "bitcoin_unchecked", "verified")

@@ -12,11 +12,12 @@ from blake3 import blake3
 from organs.evaluator.sitting import Family
 from shared.artifacts import CHUNK_BYTES, ArtifactStore, read
 from shared.constant import constant
-from shared.corpus import CORPORA, kept_records
+from shared.corpus import CORPORA
 from shared.errors import Damaged, Refusal, Refused
 from shared.message import Request
 from shared.subjects.datasets import DatasetFacts, DatasetStated, DatasetStatus, RegisterDataset, Transformation
 from shared.vault import People
+from shared.vault.records import kept_records
 
 MAX_SUITE_BYTES = constant(64_000_000, "bytes", "X-12")
 MAX_QUESTIONS = constant(100_000, "questions", "X-12")

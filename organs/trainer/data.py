@@ -14,11 +14,11 @@ from organs.trainer.recipes import BASE
 from organs.trainer.records import SUFFIX
 from shared.artifacts import ArtifactStore, read
 from shared.checkpoints import check
-from shared.corpus import Record, records
 from shared.errors import Refusal, Refused
 from shared.files import open_private, private_folder, storing, write_private
 from shared.subjects.training import Digest, JobSpec
 from shared.vault import People
+from shared.vault.records import Record, records
 
 MAX_BASE_BYTES = 4_000_000_000
 _encode = msgspec.json.Encoder(order="deterministic").encode

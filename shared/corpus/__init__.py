@@ -1,4 +1,4 @@
-"""Corpora as they lie in the artifact store: the records of a batch, the manifest of a dataset, readers and proofs."""
+"""Corpora as they lie in the artifact store: the records of a batch, the manifest of a dataset, and proofs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,3 @@ from shared.corpus.manifest import Manifest as Manifest
 from shared.corpus.manifest import read_manifest as read_manifest
 from shared.corpus.proving import Proved as Proved
 from shared.corpus.proving import check_proved as check_proved
-from shared.corpus.proving import prove as prove
-from shared.corpus.reading import Checked as Checked
-from shared.corpus.reading import Record as Record
-from shared.corpus.reading import check_batch as check_batch
-from shared.corpus.reading import kept_records as kept_records
-from shared.corpus.reading import records as records

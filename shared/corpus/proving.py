@@ -6,13 +6,9 @@ from typing import Literal
 
 import msgspec
 
-from shared.artifacts import ArtifactStore
-from shared.corpus.batches import Line, batch_of, read_batch
-from shared.corpus.manifest import read_manifest
-from shared.errors import BadProof, Refusal, Refused
+from shared.errors import BadProof
 from shared.log.batch import SALT_BYTES, InclusionProof, record_leaf, verify_inclusion
 from shared.subjects.provenance import Fate
-from shared.vault import Erased, People
 
 
 class Proved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,37 +30,6 @@ class Proved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     erased: str  #: where the log says that its person was erased; empty where nobody was
 
 
-async def prove(store: ArtifactStore, dataset: str, post: str, people: People | None) -> Proved:
-    """Return the proof of the first post with this id. Refused C008 where there is none; S002, D005; Damaged."""
-    manifest = await read_manifest(store, dataset)
-    for listed in manifest.batches:
-        lines = await read_batch(store, listed.records)
-        index = next((place for place, line in enumerate(lines) if line.id == post), None)
-        if index is None:
-            continue
-        batch, line = batch_of(lines), lines[index]
-        salt, erased = await _salt(line, people)
-        proved = Proved(
-            format="nimmerverse-inclusion-1",
-            dataset=dataset,
-            corpus=manifest.corpus,
-            post=post,
-            fate=line.fate,
-            batch=listed.number,
-            root=listed.root,
-            size=len(lines),
-            index=index,
-            leaf=line.leaf,
-            path=[sibling.hex() for sibling in batch.prove(index).path],
-            salt=salt,
-            record="" if erased else bytes(line.record).decode(),
-            erased=erased,
-        )
-        check_proved(proved)
-        return proved
-    raise Refused(Refusal("C008", f"{post[:80]!r} is in none of {len(manifest.batches)} batches of {dataset[:16]}…"))
-
-
 def check_proved(proved: Proved) -> None:
     """Hold that a proof proves what it says; BadProof. The root must be compared with the one in the signed log."""
     try:
@@ -79,15 +44,3 @@ def check_proved(proved: Proved) -> None:
         return
     if len(salt) != SALT_BYTES or record_leaf(salt, proved.record.encode()) != leaf:
         raise BadProof("the record that is shown is not what the leaf stands for")
-
-
-async def _salt(line: Line, people: People | None) -> tuple[str, str]:
-    """Return a line's salt in hexadecimal digits, or what the vault says of its person's erasure."""
-    if line.person is None:
-        return line.salt or "", ""
-    if people is None:
-        raise Refused(Refusal("P002", f"{line.person[:4]}… is not known here"))
-    try:
-        return (await people.salt(bytes.fromhex(line.person), line.id.encode())).hex(), ""
-    except Erased as gone:
-        return "", gone.refusal.detail

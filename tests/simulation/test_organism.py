@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,6 +31,8 @@ from tests.commands import NIMMERVERSE, ROOT
 
 SEEDS = range(40)
 EVERYTHING = Trouble(drop=0.1, duplicate=0.1, delay=1.0, lose_ack=0.1, lose_append=0.1, crash=10.0, cut=4.0, skew=5.0)
+#: Whoever crashes is drawn from all parts, so that those who are asked crash often only where there are many crashes.
+OFTEN = replace(EVERYTHING, crash=15.0)
 #: Appends hardly ever arrive: what was decided and never stored must have left no trace.
 LOSING = Trouble(lose_append=0.97, delay=0.1)
 DOUBLING = Trouble(duplicate=0.3, lose_ack=0.3, delay=1.0)
@@ -103,7 +106,7 @@ def test_the_invariants_hold(seed: int) -> None:
 @pytest.mark.spec("X-08")
 def test_the_faults_really_happen() -> None:
     """Over the seeds parts crash, questions stay unanswered, and decisions are still made and promised."""
-    outcomes = [run(seed, 1.0, EVERYTHING) for seed in SEEDS[:10]]
+    outcomes = [run(seed, 1.0, OFTEN) for seed in SEEDS[:10]]
     calm = [run(seed, 1.0) for seed in SEEDS[:10]]
     assert sum(o.crashes for o in outcomes) > 5 * len(outcomes)
     assert sum(o.answered for o in outcomes) < sum(o.asked for o in outcomes) * 0.8

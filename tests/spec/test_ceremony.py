@@ -343,4 +343,4 @@ def test_the_whole_ceremony_by_hand(tmp_path: Path) -> None:
     agree("introduce", "math_cell")
     with home.up("--part", "cells.math_cell"):  # with the key that was staged for it
         assert "42" in home.held("ask", "6*7").out
-    refused(home.run("up"), Exit.KEY, "propose introduce notary battery_cell overload")
+    refused(home.run("up"), Exit.KEY, "propose introduce notary battery_cell toxicity_cell overload")

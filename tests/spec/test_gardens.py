@@ -14,6 +14,7 @@ PARTS = [find_part(name) for name in (*BUILT_IN, *ON_REQUEST)]
 #: Who moves a body, keeps the log or gives an answer acts; who feels, compares and weighs explores.
 VIRTUAL = {
     *("math_cell", "sensor_cell", "battery_cell", "distance_cell", "light_cell", "motor_cell"),
+    *("energy_cell", "toxicity_cell"),
     *("overload", "meaning", "vision", "ears", "gate", "thalamus"),
 }
 

@@ -15,7 +15,7 @@ import pytest
 from deploy.attach import operator
 from shared.artifacts import FolderStore
 from shared.config import load
-from shared.corpus import Proved, check_proved, kept_records
+from shared.corpus import Proved, check_proved
 from shared.decisions import decisions_in
 from shared.errors import Exit
 from shared.home import Keys
@@ -24,6 +24,7 @@ from shared.message import Decision
 from shared.subjects.anchor import AnchorAdvanced
 from shared.subjects.provenance import BatchSealed, CorpusBegun, CorpusFinished
 from shared.vault import open_vault, people_of
+from shared.vault.records import kept_records
 from shared.world import RealWorld
 from tests.commands import NIMMERVERSE, ROOT, Home
 from tests.corpora import post, written

@@ -10,16 +10,7 @@ from blake3 import blake3
 from msgspec.structs import replace
 
 from shared.artifacts import MemoryStore
-from shared.corpus import (
-    BATCH_MEDIA_TYPE,
-    MANIFEST_MEDIA_TYPE,
-    Listed,
-    Manifest,
-    batch_of,
-    check_proved,
-    line_of,
-    prove,
-)
+from shared.corpus import BATCH_MEDIA_TYPE, MANIFEST_MEDIA_TYPE, Listed, Manifest, batch_of, check_proved, line_of
 from shared.corpus.batches import Content, write_batch
 from shared.log.entry import Position
 from shared.registry.holding import holding, teaching
@@ -28,6 +19,7 @@ from shared.subjects.datasets import DatasetFacts, DatasetRegistered, Transforma
 from shared.subjects.provenance import BatchSealed, CorpusFinished, Fate, Intake, Tally
 from shared.subjects.registry import ModelPromoted, ModelRegistered
 from shared.subjects.training import JobSpec, JobSubmitted
+from shared.vault.records import prove
 from tests.promotions import FAMILY, MODEL, SECOND, Lane, facts, run
 
 INTAKE = Intake("jsonl", "posts", "CC0-1.0", [], "en", 300_000, "", "0" * 64)

@@ -170,7 +170,7 @@ def test_pages_are_read_one_after_another(
     tmp_path: Path, indent: int | None, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On one line or on many, in blocks of any size: who wrote a post stands at the page's end, a long post in full."""
-    monkeypatch.setattr(lines, "BLOCK_BYTES", block)
+    monkeypatch.setattr(lines, "READ_BLOCK_BYTES", block)
     first = page([{"id": "1", "text": 'a "quoted" } brace \\', "author_id": "7", "lang": "en"}], {"7": "ada"})
     second = page([{"id": "2", "text": "short…", "note_tweet": {"text": "the whole of it"}, "author_id": "8"}])
     third = {"data": {"id": "3", "text": "of a stream"}, "matching_rules": [{"id": "9"}]}

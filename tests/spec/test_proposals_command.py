@@ -125,7 +125,12 @@ def test_votes_that_are_refused_before_they_are_cast(alive: Home) -> None:
     assert ([], "pending") == (told["votes"], told["state"])
     assert "G008" in told["ai_waits"]
     assert Exit.CONFIG == vote(alive, "waiting-1", "pass", "--role", "cto", voter="bob").code
-    assert 0 == vote(alive, MANIFEST, "pass", "--role", "cto", "--evidence", MANIFEST, voter="bob").code
+    assert (
+        0
+        == vote(
+            alive, MANIFEST, "pass", "--family", "boundary", "--role", "cto", "--evidence", MANIFEST, voter="bob"
+        ).code
+    )
 
 
 @pytest.mark.spec("ILL-07")
@@ -137,8 +142,8 @@ def test_a_voters_own_keyring(alive: Home, tmp_path: Path) -> None:
     folder = ("--keyring", str(ring), "--key", "own", "--passphrase-file", str(secret))
     [made] = alive.held("keys", "owner", *folder, "--owner", "eve", "--json").documents
     alive.held("people", "add", "eve", "--role", "signer", "--public", made["public"])
-    assert Exit.KEY == vote(alive, MANIFEST, "pass", "--role", "signer", voter="eve").code
-    assert 0 == vote(alive, MANIFEST, "pass", "--role", "signer", *folder, voter="eve").code
+    assert Exit.KEY == vote(alive, MANIFEST, "pass", "--family", "boundary", "--role", "signer", voter="eve").code
+    assert 0 == vote(alive, MANIFEST, "pass", "--family", "boundary", "--role", "signer", *folder, voter="eve").code
     listed = {row["person"]: row for row in alive.held("people", "list", "--json").documents}
     assert (made["key_id"], ["signer"]) == (listed["eve"]["key_id"], listed["eve"]["roles"])
 
@@ -150,9 +155,9 @@ def test_another_key_takes_a_removed_ones_place(alive: Home) -> None:
     other = LocalSigner(bytes(32)).public.hex()
     assert "with another key" in alive.run("people", "add", "kim", "--role", "human", "--public", other).err
     alive.held("people", "remove", "kim", "--reason", "left the team")
-    assert Exit.REFUSED == vote(alive, MANIFEST, "pass", "--role", "signer", voter="kim").code
+    assert Exit.REFUSED == vote(alive, MANIFEST, "pass", "--family", "boundary", "--role", "signer", voter="kim").code
     alive.held("people", "add", "kim", "--role", "signer")
-    assert 0 == vote(alive, MANIFEST, "pass", "--role", "signer", voter="kim").code
+    assert 0 == vote(alive, MANIFEST, "pass", "--family", "boundary", "--role", "signer", voter="kim").code
     rows = [row for row in alive.held("people", "list", "--json").documents if row["person"] == "kim"]
     assert [["human"], ["signer"]] == [row["roles"] for row in rows]
     assert 2 == len({row["key_id"] for row in rows})

@@ -20,7 +20,7 @@ from organs.provenance.ingest import Ingest
 from organs.provenance.language import detected, language_of
 from organs.provenance.python_text import PythonText
 from shared.codec import encode
-from shared.corpus import Line, check_proved, kept_records, prove, read_batch
+from shared.corpus import Line, check_proved, read_batch
 from shared.errors import BadProof, Refusal, Refused
 from shared.log.batch import InclusionProof, record_leaf, verify_inclusion
 from shared.message import Decision, registered
@@ -38,6 +38,7 @@ from shared.subjects.provenance import (
 )
 from shared.subjects.system import Decided
 from shared.vault import ManyPeople, MemoryStore
+from shared.vault.records import kept_records, prove
 from shared.world import SimWorld
 from tests.corpora import RULES, Place, listed, post, written
 from tests.ground import ENV, Founded, SimGround, play_sim

@@ -81,7 +81,7 @@ def test_every_post_comes_once_through_whatever_breaks(tmp_path: Path) -> None:
 @pytest.mark.spec("COL-03")
 def test_a_stopped_stream_is_sealed_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was heard is a batch of its own, the corpus is not finished, and the next run asks for what it missed."""
-    monkeypatch.setattr(stream, "FLUSH_S", 0.2)
+    monkeypatch.setattr(stream, "STREAM_FLUSH_S", 0.2)
 
     async def body() -> None:
         place = Place(tmp_path)
@@ -117,8 +117,8 @@ def test_what_was_heard_is_given_at_a_stop() -> None:
 @pytest.mark.spec("COL-03")
 def test_a_partial_batch_is_given_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no more posts come, what came is given; and where too many do, the link waits."""
-    monkeypatch.setattr(stream, "FLUSH_S", 0.2)
-    monkeypatch.setattr(stream, "WAITING", 4)
+    monkeypatch.setattr(stream, "STREAM_FLUSH_S", 0.2)
+    monkeypatch.setattr(stream, "POSTS_WAITING", 4)
 
     async def body() -> None:
         async with streaming(Connection([said(n) for n in range(20)], stays=True)) as server:

@@ -25,6 +25,7 @@ from tests.commands import EVENT_S, NIMMERVERSE, ROOT, Done, Home, all_gone, fam
 #: What a tour does between posts and a promoted model, at first and where it was promoted before.
 MODELS = ["ingest", "train", "block", "vote", "promote", "load", "trace"]
 AGAIN = ["ingest", "load", "trace"]
+TOUR_S = 600.0  #: it trains
 STEPS = [
     "start",
     "greet",
@@ -51,7 +52,7 @@ def toured(home: Home, *words: str) -> tuple[Done, dict[str, Any]]:
     """Take the tour to its end; return how it ended and what its report says."""
     report = home.folder.with_name("report.json")
     report.unlink(missing_ok=True)
-    done = home.run("tour", "--json", str(report), *words)
+    done = home.run("tour", "--json", str(report), *words, wait_s=TOUR_S)
     return done, json.loads(report.read_text())
 
 

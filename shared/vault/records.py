@@ -1,4 +1,7 @@
-"""Reading a dataset: what was kept, batch by batch in bounded memory, each batch proved before it is believed."""
+"""Reading a dataset that may hold people's records, each batch proved before it is believed; and proving one post.
+
+It lies with the vault, because it opens what people's keys sealed; what a dataset is without keys, shared/corpus says.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,13 @@ from dataclasses import dataclass
 from shared.artifacts import ArtifactStore
 from shared.corpus.batches import Content, Line, batch_of, changed, read_batch
 from shared.corpus.manifest import Listed, read_manifest
+from shared.corpus.proving import Proved, check_proved
+from shared.errors import Refusal, Refused
 from shared.log.batch import SALT_BYTES, record_leaf
 from shared.subjects.provenance import Fate
-from shared.vault import Erased, ManyPeople, People, Unknown
+from shared.vault.many import ManyPeople
+from shared.vault.people import People
+from shared.vault.port import Erased, Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +110,46 @@ def _opened(line: Line, content: Content, many: ManyPeople) -> tuple[str | None,
 def _check_leaf(line: Line, salt: bytes) -> None:
     if len(salt) != SALT_BYTES or record_leaf(salt, bytes(line.record)).hex() != line.leaf:
         raise changed(f"the record of {line.id[:80]!r} is not what its leaf stands for")
+
+
+async def prove(store: ArtifactStore, dataset: str, post: str, people: People | None) -> Proved:
+    """Return the proof of the first post with this id. Refused C008 where there is none; S002, D005; Damaged."""
+    manifest = await read_manifest(store, dataset)
+    for listed in manifest.batches:
+        lines = await read_batch(store, listed.records)
+        index = next((place for place, line in enumerate(lines) if line.id == post), None)
+        if index is None:
+            continue
+        batch, line = batch_of(lines), lines[index]
+        salt, erased = await _salt(line, people)
+        proved = Proved(
+            format="nimmerverse-inclusion-1",
+            dataset=dataset,
+            corpus=manifest.corpus,
+            post=post,
+            fate=line.fate,
+            batch=listed.number,
+            root=listed.root,
+            size=len(lines),
+            index=index,
+            leaf=line.leaf,
+            path=[sibling.hex() for sibling in batch.prove(index).path],
+            salt=salt,
+            record="" if erased else bytes(line.record).decode(),
+            erased=erased,
+        )
+        check_proved(proved)
+        return proved
+    raise Refused(Refusal("C008", f"{post[:80]!r} is in none of {len(manifest.batches)} batches of {dataset[:16]}…"))
+
+
+async def _salt(line: Line, people: People | None) -> tuple[str, str]:
+    """Return a line's salt in hexadecimal digits, or what the vault says of its person's erasure."""
+    if line.person is None:
+        return line.salt or "", ""
+    if people is None:
+        raise Refused(Refusal("P002", f"{line.person[:4]}… is not known here"))
+    try:
+        return (await people.salt(bytes.fromhex(line.person), line.id.encode())).hex(), ""
+    except Erased as gone:
+        return "", gone.refusal.detail
