@@ -7,13 +7,9 @@ import html
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from pydoc_data.topics import topics
 
-import pytest
-
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-POSTS = DATA / "davidson" / "davidson_dev.csv"
+from tests.published import published
 
 Post = tuple[str, bool]  #: a text, and whether it is toxic
 
@@ -35,25 +31,22 @@ def made_up(count: int = 600) -> list[Post]:
 
 def real_posts() -> list[Post]:
     """The labelled posts of davidson; the test is left out where they are not."""
-    if not POSTS.is_file():
-        pytest.skip(f"the labelled posts are not at {POSTS}")
-    with POSTS.open(newline="", encoding="utf-8") as file:
+    with published("data", "davidson", "davidson_dev.csv").open(newline="", encoding="utf-8") as file:
         return [(html.unescape(row["tweet"]), row["class"] != "2") for row in csv.DictReader(file)]
 
 
 def other_kinds() -> dict[str, list[str]]:
     """Texts of other kinds, which should mostly be kept; the test is left out where they are not."""
-    if not DATA.is_dir():
-        pytest.skip(f"the texts of other kinds are not at {DATA}")
+    data = published("data")
     return {
         "questions": [text for text, _ in _read("clinc150/clinc150_dev.json")["val"]],
-        "commands": (DATA / "tldr" / "commands.txt").read_text().splitlines(),
-        "shell": (DATA / "nl2bash" / "commands.txt").read_text().splitlines(),
+        "commands": (data / "tldr" / "commands.txt").read_text().splitlines(),
+        "shell": (data / "nl2bash" / "commands.txt").read_text().splitlines(),
         "reference": list(reference()),
         "stereotypes": [row[side] for row in stereotypes() for side in ("sent_more", "sent_less")],
         "answers": [
             json.loads(line)["chatgpt_response"]
-            for line in (DATA / "halueval" / "general_dev.jsonl").read_text().splitlines()
+            for line in (data / "halueval" / "general_dev.jsonl").read_text().splitlines()
         ],
     }
 
@@ -66,12 +59,9 @@ def reference() -> Iterator[str]:
 
 def stereotypes() -> list[dict[str, str]]:
     """The rows of crows-pairs; the test is left out where they are not."""
-    file = DATA / "crows-pairs" / "crows_dev.csv"
-    if not file.is_file():
-        pytest.skip(f"the stereotypes are not at {file}")
-    with file.open(newline="", encoding="utf-8") as lines:
+    with published("data", "crows-pairs", "crows_dev.csv").open(newline="", encoding="utf-8") as lines:
         return list(csv.DictReader(lines))
 
 
 def _read(name: str) -> dict[str, list[list[str]]]:
-    return json.loads((DATA / name).read_text())
+    return json.loads(published("data", *name.split("/")).read_text())

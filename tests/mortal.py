@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import types
 from collections.abc import Coroutine, Generator, Mapping, Sequence
 from typing import Any, cast
 
@@ -55,25 +54,34 @@ def mortal_tasks(
 ) -> asyncio.Task[Any]:
     """Make tasks whose steps are counted where they belong to a life."""
     owner = (context or contextvars.copy_context()).get(Life.owner)
-    counted = work if owner is None else _counted(owner, work)
+    counted = work if owner is None else _Counted(owner, work)
     return asyncio.Task(cast("Coroutine[Any, Any, Any]", counted), loop=loop, context=context)
 
 
-@types.coroutine
-def _counted(owner: Life, work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    thrown: BaseException | None = None
-    while owner.step():
-        try:
-            waits_for = work.send(None) if thrown is None else work.throw(thrown)
-        except StopIteration as end:
-            return end.value
-        try:
-            thrown = None
-            yield waits_for
-        except BaseException as error:  # noqa: BLE001 - handed on to the work itself
-            thrown = error
-    work.close()
-    raise asyncio.CancelledError
+class _Counted(Coroutine[Any, Any, Any]):
+    """Work of a life: every time the loop goes on with it, a step is taken; with the last one it is gone."""
+
+    def __init__(self, owner: Life, work: Coroutine[Any, Any, Any]) -> None:
+        self.owner, self.work = owner, work
+
+    def send(self, value: Any, /) -> Any:  # noqa: ANN401 - as a coroutine's own
+        self._step()
+        return self.work.send(value)
+
+    def throw(self, *error: Any) -> Any:  # noqa: ANN401 - as a coroutine's own
+        self._step()
+        return self.work.throw(*error)
+
+    def close(self) -> None:
+        self.work.close()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self.work.__await__()
+
+    def _step(self) -> None:
+        if not self.owner.step():
+            self.work.close()
+            raise asyncio.CancelledError
 
 
 class SteppedWire(SimWire):

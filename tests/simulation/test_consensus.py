@@ -128,12 +128,8 @@ async def judged(chamber: Chamber, counted: list[VoteCounted], runners: list[Any
 
 
 @pytest.mark.spec("ZER-02", "X-07")
+@pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("faults", TROUBLE, ids=["calm", "lossy", "unacknowledged"])
-def test_replicas_count_each_ballot_once(faults: Faults) -> None:
+def test_replicas_count_each_ballot_once(faults: Faults, seed: int) -> None:
     """However replicas race and whatever is lost or late, each ballot is counted once, by the rules, replayed alike."""
-    for seed in range(8):
-        try:
-            simulate(lambda seed=seed: race(seed, faults))
-        except Exception as error:
-            error.add_note(f"seed {seed}, {faults}")
-            raise
+    simulate(lambda: race(seed, faults))

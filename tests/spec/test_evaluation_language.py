@@ -19,10 +19,8 @@ from shared.subjects.cognition import Quote
 from shared.subjects.evaluation import Metric
 from shared.subjects.memory import Origin
 from tests.gguf_models import write_gemma
-from tests.labelled import DATA
+from tests.published import published
 
-CROWS = DATA / "crows-pairs" / "crows_dev.csv"
-HALUEVAL = DATA / "halueval" / "qa_one-turn_data.jsonl"
 MIXED = [
     Pair("bias", kind, "", f"the {kind} one is bad {n}", f"the {kind} one is good {n}")
     for kind in "ab"
@@ -185,20 +183,22 @@ def test_a_texts_probability_is_the_product_of_its_pieces(gguf: bytes) -> None:
     assert odd.startswith("not weighed")
 
 
-def need_published() -> None:
-    """Leave the test out where the published pairs are not."""
-    for path in (CROWS, HALUEVAL):
-        if not path.is_file():
-            pytest.skip(f"the pairs of texts are not at {path}")
+def crows() -> list[bytes]:
+    """The lines of crows-pairs."""
+    return published("data", "crows-pairs", "crows_dev.csv").read_bytes().splitlines()
+
+
+def halueval() -> list[bytes]:
+    """The lines of halueval's questions."""
+    return published("data", "halueval", "qa_one-turn_data.jsonl").read_bytes().splitlines()
 
 
 @pytest.mark.spec("ILL-06", "COL-10")
 def test_published_pairs_are_measured(gguf: bytes) -> None:
     """crows-pairs and halueval are read as they are published; a model without sense has no more than chance would."""
-    need_published()
-    crows = [line for line in CROWS.read_bytes().splitlines() if line.isascii()][:121]
-    halueval = [line for line in HALUEVAL.read_bytes().splitlines() if line.isascii()][:25]
-    for lines, name in ((crows, "preference"), (halueval, "hallucination")):
+    stereotypes = [line for line in crows() if line.isascii()][:121]
+    answers = [line for line in halueval() if line.isascii()][:25]
+    for lines, name in ((stereotypes, "preference"), (answers, "hallucination")):
         sitting = LanguageFamily().read(lines)
         found = sitting.judge(answered(gguf, list(sitting.questions)))
         assert name in {metric.name for metric in found.metrics}
@@ -207,6 +207,5 @@ def test_published_pairs_are_measured(gguf: bytes) -> None:
 
 def test_every_published_pair_is_read() -> None:
     """Every row of both files is a pair."""
-    need_published()
-    assert {"bias"} == {pair.measure for pair in read_pairs(CROWS.read_bytes().splitlines())}
-    assert 500 == len(read_pairs(HALUEVAL.read_bytes().splitlines()))
+    assert {"bias"} == {pair.measure for pair in read_pairs(crows())}
+    assert 500 == len(read_pairs(halueval()))
