@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
@@ -27,11 +28,10 @@ class EngineBench:
             return model
 
         seated = EngineSeated(Engine(self.program, {"family": family}, given))
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(seated.close)
             await seated.begin()
-        except BaseException:
-            await seated.close()
-            raise
+            undo.pop_all()
         return seated
 
 

@@ -85,10 +85,9 @@ class LiveStream:
         self._given = count  #: posts given so far, in all runs
         self._heard_s: float | None = None  #: when the link last said anything
         self._resumed = resumed
-        self._queue: asyncio.Queue[Post | Exception] = asyncio.Queue(POSTS_WAITING)
+        self._queue: asyncio.Queue[Post] = asyncio.Queue(POSTS_WAITING)
         self._stopping = asyncio.Event()
-        self._failed: Exception | None = None  #: raised once what came before it is given
-        self._task = asyncio.get_running_loop().create_task(self._listen())
+        self._task = asyncio.get_running_loop().create_task(self._listen())  #: ends where trying again helps nothing
 
     def stop(self) -> None:
         """Take nothing more: what was heard is given as a last, partial batch."""
@@ -102,30 +101,27 @@ class LiveStream:
         most = min(most, self._most - self._given) if self._most is not None else most
         posts: list[Post] = []
         until_s = self._world.elapsed_s() + STREAM_FLUSH_S
-        while len(posts) < most and self._failed is None:
+        while len(posts) < most:
             waited = self._queue.empty()
             found = await self._next(until_s - self._world.elapsed_s()) if waited else self._queue.get_nowait()
             if found is None:
                 break
-            if isinstance(found, Exception):
-                self._failed = found
-            else:
-                posts.append(found)
-        if self._failed is not None and not posts:
-            raise self._failed
+            posts.append(found)
+        if self._task.done() and not posts:
+            self._task.result()
         self._given += len(posts)
         whole = self._most is not None and self._given >= self._most
         stopped = self._stopping.is_set() and not whole
         return Read(posts, self._given, ended=whole or stopped, stopped=stopped)
 
-    async def _next(self, wait_s: float) -> Post | Exception | None:
-        """Return what comes next; None where nothing does in time, or nothing is wanted any more."""
+    async def _next(self, wait_s: float) -> Post | None:
+        """Return what comes next; None where nothing does in time, or nothing is wanted or can be had any more."""
         getting = asyncio.ensure_future(self._queue.get())
         stopping = asyncio.ensure_future(self._stopping.wait())
         sleeping = asyncio.ensure_future(self._world.sleep(max(wait_s, 0)))
         waiting: set[asyncio.Future[object]] = {getting, stopping, sleeping}  # pyright: ignore[reportAssignmentType] - each result is looked at by its own name
         try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*waiting, self._task}, return_when=asyncio.FIRST_COMPLETED)
             return getting.result() if getting.done() else None
         finally:
             for one in waiting:
@@ -134,15 +130,12 @@ class LiveStream:
     # The link
 
     async def _listen(self) -> None:
-        """Connect, again and again; what cannot be mended by trying again is handed to whoever takes."""
+        """Connect, again and again; what cannot be mended by trying again ends it, and is raised to whoever takes."""
         waits = _Waits()
-        try:
-            while True:
-                wait_s = await self._once(waits)
-                if wait_s:
-                    await self._world.sleep(wait_s)
-        except Exception as error:  # noqa: BLE001 - whoever takes posts is told, and decides
-            await self._queue.put(error)
+        while True:
+            wait_s = await self._once(waits)
+            if wait_s:
+                await self._world.sleep(wait_s)
 
     async def _once(self, waits: _Waits) -> float:
         """Hear one connection to its end; return how long to wait before the next."""

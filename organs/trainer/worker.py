@@ -11,8 +11,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 from typing import BinaryIO
 
 from blake3 import blake3
@@ -150,6 +153,7 @@ def main() -> None:
     worker = Worker(begin, said, RealWorld("worker"))
     signal.signal(signal.SIGTERM, worker.stop)
     threading.Thread(target=_listen, args=(worker, told), daemon=True).start()
+    sys.excepthook = _last_word(worker)
     with contextlib.suppress(Stopped):
         _run(worker)
     said.flush()
@@ -157,7 +161,7 @@ def main() -> None:
 
 
 def _run(worker: Worker) -> None:
-    """Run, and tell what it ends of: the one place where any error is caught, for it is the process's last word."""
+    """Run, and tell which no or which trouble it ends of."""
     try:
         worker.run()
     except Stopped:
@@ -168,8 +172,16 @@ def _run(worker: Worker) -> None:
         worker.say(Failed("T002", f"{error}; what trains this is not installed: pip install 'nimmerverse[train]'"))
     except Fault as fault:
         worker.say(Failed("", str(fault)))
-    except Exception as error:  # noqa: BLE001 - whatever a recipe raises ends its worker, and is told
-        worker.say(Failed("", f"{type(error).__name__}: {error}"))
+
+
+def _last_word(worker: Worker) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
+    """Return the hook that tells the trainer what this process ends of, whatever a recipe raised."""
+
+    def tell(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
+        worker.say(Failed("", f"{kind.__name__}: {error}"))
+        os._exit(1)  # the thread that listens would hold the process
+
+    return tell
 
 
 def _listen(worker: Worker, lines: BinaryIO) -> None:
