@@ -125,7 +125,7 @@ def test_a_checkpoint_that_is_agreed_on_again_stands_once(tmp_path: Path) -> Non
         outcome = await run.carry_out()
         assert outcome is not None
         assert run.begun is not None
-        votes = dict.fromkeys(("worker-0", "worker-1"), run.begun.digest)
+        votes: dict[str, str] = {"worker-0": run.begun.digest, "worker-1": run.begun.digest}
         again = CheckpointVoted("job", 20, run.begun.digest, 2, 2, 1_000_000, True, votes, [])  # noqa: FBT003 - agreed
         await run.agree(20, again, dict.fromkeys(votes, str(run.begun.path)))
         assert outcome.checkpoints == tuple(run.checkpoints)
