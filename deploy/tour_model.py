@@ -14,13 +14,13 @@ from pathlib import Path
 
 from cells.toxicity_cell.scorer import NoScorer, Scorer, default_scorer
 from deploy.asking import asked
-from deploy.commands.ingest import check_rules, sealed
+from deploy.commands.ingest import check_rules, ports_of
 from deploy.families import Known
 from deploy.host import OPERATOR, EmbeddedHost
 from deploy.people import voice
 from deploy.promoting import NOTED_S, decision_at, gather, noted, registration
 from deploy.tour_audit import StepFailed, hold
-from organs.provenance.ingest import Ended, Ingest, Plan, Ports
+from organs.provenance.ingest import Ended, Ingest, Plan
 from organs.provenance.lines import Bytes
 from organs.provenance.post import Source
 from organs.provenance.python_text import LICENCE, PythonText, name
@@ -134,8 +134,7 @@ class Teacher:
         check_rules(intake)
         plan = Plan(corpus, intake, source, "train", folder_of(self.loaded.settings, corpus))
         people = people_of(self.loaded.settings, self.world)
-        ports = Ports(self.bus, partial(sealed, self.bus), self.store, people, scorer, self.world)
-        ended = await Ingest(plan, ports, lambda _: None).run()
+        ended = await Ingest(plan, ports_of(self.bus, self.store, people, scorer), lambda _: None).run()
         hold(ended.finished and ended.registered is None, f"{corpus} is no dataset yet: {ended.registered}")
         return ended
 

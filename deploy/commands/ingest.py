@@ -72,13 +72,17 @@ def ingest(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             intake = _intake(args, reader, scorer)
             check_rules(intake)
             plan = Plan(corpus, intake, source, args.use, folder_of(loaded.settings, corpus))
-            people = people_of(loaded.settings, world)
-            ports = Ports(bus, partial(sealed, bus), store, people, scorer, world)
-            with _shown(terminal, corpus) as told:
-                ended = await Ingest(plan, ports, told).run()
-        return _tell(ended, terminal)
+            ports = ports_of(bus, store, people_of(loaded.settings, world), scorer)
+            return await carry_out(plan, ports, terminal)
 
     return finish(main())
+
+
+async def carry_out(plan: Plan, ports: Ports, terminal: Terminal) -> Exit:
+    """Take in what a plan says, a person watching, and tell how it ended."""
+    with _shown(terminal, plan.corpus) as told:
+        ended = await Ingest(plan, ports, told).run()
+    return _tell(ended, terminal)
 
 
 def prove(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -207,7 +211,12 @@ async def scorer_in_force(bus: Bus, store: ArtifactStore, corpus: str) -> Scorer
     return promoted_scorer(await read(store, standing.model, MAX_SCORER_BYTES), standing.model, standing.model)
 
 
-async def sealed(bus: Bus, corpus: str) -> list[BatchSealed]:
+def ports_of(bus: Bus, store: ArtifactStore, people: People, scorer: Scorer) -> Ports:
+    """Return what an ingest acts through on a bus."""
+    return Ports(bus, partial(_sealed, bus), store, people, scorer, bus.world)
+
+
+async def _sealed(bus: Bus, corpus: str) -> list[BatchSealed]:
     """Return the batches of a corpus that the log holds, in order."""
     lane = BatchSealed.pattern(bus.env).replace("*", encode_token(corpus)).rpartition(".")[0]
     found = [one for verdict in await bus.follow(lane) for one, _ in decisions_in(verdict, BatchSealed)]

@@ -70,6 +70,11 @@ PROVENANCE: dict[str, Described | Group] = {
                     option("--reason", required=True, metavar="TEXT", help="why it may teach in spite of that"),
                 ),
             ),
+            "sanitise": Described(
+                "deploy.commands.sanitise:sanitise",
+                "derive a dataset of posts without authors, addresses, numbers and handles; goes on where it stood",
+                (_NAMED, option("--corpus", metavar="NAME", help="what it is called (default: its name-sanitised)")),
+            ),
             "prove": Described(
                 f"{_INGEST}:prove",
                 "write the proof that a post stands in a dataset",

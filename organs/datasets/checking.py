@@ -50,6 +50,8 @@ async def check_facts(store: ArtifactStore, dataset: str, facts: DatasetFacts) -
             if one != other
         ]
         raise Refused(Refusal("D006", f"it is said of {dataset[:16]}…: {'; '.join(wrong)}"[:MAX_REASON_CHARS]))
+    if intake.reader == "dataset" and intake.source not in facts.sources:
+        raise Refused(Refusal("D006", f"{dataset[:16]}… was derived from {intake.source[:64]}, which is not named"))
 
 
 async def look_again(

@@ -72,6 +72,9 @@ class Plan:
     open: Callable[[int], Awaitable[Source]]  #: the source from a byte on
     use: DatasetUse
     folder: Path  #: of what is remembered between two runs
+    code: str = f"ingest {VERSION}"  #: name and version of what makes the dataset
+    sources: tuple[str, ...] = ()  #: digests of the datasets that it is derived from
+    earlier: tuple[Transformation, ...] = ()  #: what made those
 
 
 @dataclass(frozen=True)
@@ -247,8 +250,8 @@ class Ingest:
             use=self.plan.use,
             kind="trails" if intake.reader == "trails" else "posts",
             corpus=stated.corpus,
-            sources=[],
-            transformations=[Transformation(f"ingest {VERSION}", digest_of(intake))],
+            sources=[*self.plan.sources],
+            transformations=[*self.plan.earlier, Transformation(self.plan.code, digest_of(intake))],
             licence=intake.licence,
             restrictions=intake.restrictions,
             pii=pii,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from blake3 import blake3
 
 from cells.toxicity_cell.scorer import Scorer
 from organs.provenance.language import language_of
+from organs.provenance.naming import names_somebody
 from organs.provenance.post import Post
 from organs.provenance.seen import PRINT_BYTES, Mark, Seen
 from shared.corpus.batches import Content, encode_line, line_of
@@ -18,11 +17,6 @@ from shared.errors import Refusal, Refused
 from shared.log.batch import Batch
 from shared.subjects.provenance import Fate, Intake, Tally
 from shared.vault import Erased, ManyPeople
-
-#: What in a text leads to a person: a number to call, an address of mail, and in what is posted a handle.
-_NUMBER: Final = re.compile(r"\+[1-9][\d ()-]{7,}\d|\b\(?\d{3}\)?[-. ]\d{3}[-. ]\d{4}\b")
-_MAIL: Final = re.compile(r"\w@\w[\w-]*\.\w")
-_HANDLE: Final = re.compile(r"(?:^|\W)@\w{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +66,8 @@ class Maker:
             counts[line.fate] += 1
         lines.append(b"")
         personal = sum(draft.person is not None for draft in drafts)
-        posted = self.intake.reader in ("jsonl", "x")
-        exposed = sum(draft.person is None and _names_somebody(draft.post.text, posted=posted) for draft in drafts)
+        posted = self.intake.reader in ("jsonl", "x", "dataset")
+        exposed = sum(draft.person is None and names_somebody(draft.post.text, posted=posted) for draft in drafts)
         root = Batch.of(leaves).root.hex()
         return Made(b"\n".join(lines), root, len(drafts), Tally(**counts), personal, exposed, marks)
 
@@ -154,9 +148,3 @@ def _content(draft: _Draft) -> Content:
 def _print(draft: _Draft) -> bytes:
     kept = draft.post.text.encode() if draft.sealed is None else b"".join(draft.sealed)
     return blake3(kept).digest()[:PRINT_BYTES]
-
-
-def _names_somebody(text: str, *, posted: bool) -> bool:
-    if "@" in text and (_MAIL.search(text) or (posted and _HANDLE.search(text))):
-        return True
-    return _NUMBER.search(text) is not None

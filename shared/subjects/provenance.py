@@ -11,7 +11,7 @@ from shared.subjects.system import Decided
 
 #: What became of a post: it is kept, or dropped for the reason that is named.
 Fate = Literal["kept", "toxic", "language", "empty", "duplicate"]
-Reader = Literal["jsonl", "x", "text", "trails"]
+Reader = Literal["jsonl", "x", "text", "trails", "dataset"]
 
 
 class Tally(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,7 +28,7 @@ class Intake(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """By which rules a corpus is taken in; they hold for all of it."""
 
     reader: Reader
-    source: str  #: what it was read from, as whoever ingests calls it; never a path
+    source: str  #: what it was read from, as whoever ingests calls it; never a path; of `dataset`, the dataset's digest
     licence: str  #: SPDX identifier, or `unknown`
     restrictions: list[str]  #: for instance `non-commercial`, `no-training`
     language: str  #: ISO 639-1 of what is kept; empty where any is

@@ -15,7 +15,7 @@ from organs.anchor import AnchorOrgan
 from organs.datasets import DatasetsOrgan
 from shared.artifacts import ArtifactStore, FolderStore, MemoryStore
 from shared.codec import decode
-from shared.corpus import Manifest, batch_of, line_of, read_manifest
+from shared.corpus import MANIFEST_MEDIA_TYPE, Manifest, batch_of, line_of, read_manifest
 from shared.corpus.batches import Content, encode_line
 from shared.errors import Refusal
 from shared.message import Request, lookup
@@ -139,6 +139,23 @@ def test_nothing_is_registered_that_is_not_what_is_said(live: Live) -> None:
         ):
             assert code == refused(await asked(living, asked_for))
         assert [] == await events(living, DatasetRegistered)
+
+    live(life)
+
+
+@pytest.mark.spec("ILL-03")
+def test_a_derivative_names_what_it_was_derived_from(live: Live) -> None:
+    """Where a manifest says that it was read from another dataset, whoever registers it says so too."""
+
+    async def life(living: Living) -> None:
+        store = organ_in(living).store
+        source = await stored(store, TEXTS[:50])
+        manifest = await read_manifest(store, source)
+        intake = msgspec.structs.replace(manifest.intake, reader="dataset", source=source)
+        raw = msgspec.structs.replace(manifest, intake=intake).bytes()
+        derived = (await store.put(pieces(raw), MANIFEST_MEDIA_TYPE)).blake3
+        assert "D006" == refused(await asked(living, await registering(store, derived)))
+        assert isinstance(await asked(living, await registering(store, derived, sources=[source])), Decided)
 
     live(life)
 

@@ -17,9 +17,17 @@ from shared.keys.sealed import CHEAP
 from shared.toxicity.training import Training
 from shared.world import RealWorld
 from tests.commands import Home
+from tests.corpora import post, written
 from tests.labelled import made_up
 
-PARTS = ("organs.artifacts", "organs.anchor", "organs.datasets", "organs.evaluator")
+PARTS = (
+    "nerves.provenance",
+    "organs.vault",
+    "organs.artifacts",
+    "organs.anchor",
+    "organs.datasets",
+    "organs.evaluator",
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +67,25 @@ def test_a_file_becomes_a_dataset_and_is_read_again(home: Home, posts: Path) -> 
     assert (Exit.REFUSED, "D001") == (changed.code, changed.documents[0]["kind"])
     nowhere = home.run("dataset", "verify", "nobody", "--json")
     assert (Exit.REFUSED, "D002") == (nowhere.code, nowhere.documents[0]["kind"])
+
+
+@pytest.mark.spec("ILL-03", "X-11")
+def test_a_dataset_with_people_is_sanitised(home: Home, tmp_path: Path) -> None:
+    """What may not teach, because people are in it, has a derivative that may; it stands for what it came from."""
+    said = [post(n, "ask @somebody about what it is to be", author="Ada" if n % 2 else None) for n in range(40)]
+    home.held("ingest", str(written(tmp_path / "letters.jsonl", said)), "--licence", "CC0-1.0")
+    assert "may not teach: pii" in home.run("dataset", "status", "letters").out
+    [told], [again] = (home.held("dataset", "sanitise", "letters", "--json").documents for _ in range(2))
+    assert (40, 0, 0, told) == (told["posts"], told["personal"], told["exposed"], again)
+    status = home.held("dataset", "status", "letters-sanitised", "--json").documents[0]
+    [source] = status["facts"]["sources"]
+    assert (status["dataset"], [], "none") == (told["dataset"], status["blocked"], status["facts"]["pii"])
+    assert home.run("dataset", "status", source, "--json").documents[0]["facts"]["name"] == "letters"
+    made_by = [one["code"].split()[0] for one in status["facts"]["transformations"]]
+    assert ["ingest", "sanitise"] == made_by
+    assert "40 records are as they were" in home.held("dataset", "verify", "letters-sanitised").out
+    wrong = home.run("dataset", "sanitise", "nothing", "--json")
+    assert (Exit.REFUSED, "D002") == (wrong.code, wrong.documents[0]["kind"])
 
 
 @pytest.mark.spec("ILL-06", "COL-10", "ILL-19")
