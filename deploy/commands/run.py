@@ -131,6 +131,13 @@ def bench(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         taken = finish(bench_ingest.measure_ingest(RealWorld(loaded.settings.env), args.events))
         terminal.give(asdict(taken), bench_ingest.table(taken))
         return Exit.OK
+    if args.area == "train":
+        from deploy import bench_train
+
+        terminal.note("training the tour's network with 1, 2, 4 and 8 workers …")
+        trained = finish(bench_train.measure_train(RealWorld(loaded.settings.env), min(args.events, bench_train.STEPS)))
+        terminal.give([asdict(figure) for figure in trained], bench_train.table(trained))
+        return Exit.OK
     from deploy.bench import bench, table
 
     terminal.note("measuring on a server of its own with `sync: always` …")

@@ -8,7 +8,7 @@ from deploy.usage.described import Described, option
 from deploy.usage.values import above_zero, count, natural, whole
 
 _RUN = "deploy.commands.run"
-_AREAS = ("bus", "log", "gates", "attention", "ingest")
+_AREAS = ("bus", "log", "gates", "attention", "ingest", "train")
 _PART = option("name", help="cells.math_cell, ./my_cell.py, or ./my_cells.py:OneOfThem")
 
 RUN: dict[str, Described] = {
@@ -69,7 +69,7 @@ RUN: dict[str, Described] = {
     ),
     "bench": Described(
         f"{_RUN}:bench",
-        "measure ours beside what it is made of, in one run: the bus, the log, gates, attention's tiers, or ingest",
+        "measure ours beside what it is made of, in one run: the bus, log, gates, attention, ingest, or training",
         (
             option("area", nargs="?", choices=_AREAS, default="bus", help="what to measure (default: bus)"),
             option("--events", type=count, default=5_000, metavar="N", help="events of one measurement"),
