@@ -9,7 +9,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
@@ -109,12 +109,18 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def _from_module(name: str) -> ModuleType:
-    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        if point.name == name:
-            return _usable(name, partial(importlib.import_module, point.module))
+    points = _entry_points()
+    if name in points:
+        return _usable(name, partial(importlib.import_module, points[name]))
     if not all(token.isidentifier() for token in name.split(".")):
         raise _no_part(name)
     return _usable(name, partial(importlib.import_module, name))
+
+
+@cache
+def _entry_points() -> dict[str, str]:
+    """Return the module behind each entry point; looking through all that is installed takes long enough to do once."""
+    return {point.name: point.module for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
 
 
 def _usable(where: str, imported: Callable[[], T]) -> T:

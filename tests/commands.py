@@ -1,4 +1,7 @@
-"""The command line as a person uses it: each command a process of its own, on a data folder of its own."""
+"""The command line as a person uses it: each command a process of its own, on a data folder of its own.
+
+Ours is forked from a process that has imported it already (see forked.py); with any other program it is started anew.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ from typing import IO, Any
 import nats
 import psutil
 from nats.aio.client import Client
+
+from tests.forked import Forked
 
 ROOT = Path(__file__).resolve().parents[1]
 NIMMERVERSE = (sys.executable, "-m", "deploy")
@@ -53,7 +58,7 @@ class Done:
 class Living:
     """A command that goes on until it is stopped; its lines are heard as they come."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str] | Forked) -> None:
         self.process = process
         self.lines: list[str] = []
         self.errors: list[str] = []
@@ -145,17 +150,13 @@ class Home:
 
     def run(self, *words: str, wait_s: float = EVENT_S) -> Done:
         """Run a command to its end."""
-        done = subprocess.run(
-            [*self.program, *words],
-            cwd=self.cwd,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=wait_s,
-            check=False,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+        living = Living(self._begun(words))
+        try:
+            return living.end(wait_s)
+        except subprocess.TimeoutExpired:
+            living.process.kill()
+            living.end()
+            raise
 
     def held(self, *words: str, wait_s: float = EVENT_S) -> Done:
         """Run a command that must end with 0."""
@@ -166,15 +167,7 @@ class Home:
     @contextmanager
     def living(self, *words: str) -> Iterator[Living]:
         """Start a command that stays; it is stopped at the end, whatever happens."""
-        process = subprocess.Popen(
-            [*self.program, *words],
-            cwd=self.cwd,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process = self._begun(words)
         living = Living(process)
         try:
             yield living
@@ -189,6 +182,19 @@ class Home:
                 for left in psutil.wait_procs(everybody, timeout=5)[1]:
                     left.kill()
             living.end()
+
+    def _begun(self, words: Sequence[str]) -> subprocess.Popen[str] | Forked:
+        if self.program == NIMMERVERSE:
+            return Forked(words, self.environ, self.cwd)
+        return subprocess.Popen(
+            [*self.program, *words],
+            cwd=self.cwd,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     @contextmanager
     def up(self, *words: str) -> Iterator[Living]:

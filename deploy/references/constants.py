@@ -49,7 +49,7 @@ def written(value: Value) -> str:
 
 def constants(root: Path = ROOT) -> list[Constant]:
     """Return every constant under a root, ordered by name and file."""
-    found = [c for file, tree in modules(root) for c in _in_module(tree, file)]
+    found = [c for file, tree in modules(root, "constant(") for c in _in_module(tree, file)]
     return sorted(found, key=lambda c: (c.name.lower(), c.name, c.file, str(c.value)))
 
 

@@ -11,11 +11,13 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOTS = ("shared", "cells", "nerves", "organs", "deploy")
 
 
-def modules(root: Path = ROOT) -> Iterator[tuple[str, ast.Module]]:
-    """Yield every module as (path from the root, its tree), in path order."""
+def modules(root: Path = ROOT, word: str = "") -> Iterator[tuple[str, ast.Module]]:
+    """Yield every module that holds a word as (path from the root, its tree), in path order."""
     paths = sorted(path.relative_to(root).as_posix() for top in ROOTS for path in (root / top).rglob("*.py"))
     for path in paths:
-        yield path, _parsed((root / path).read_text(encoding="utf-8"), path)
+        source = (root / path).read_text(encoding="utf-8")
+        if word in source:
+            yield path, _parsed(source, path)
 
 
 @cache

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from blake3 import blake3
 
@@ -67,9 +68,12 @@ class Batch:
         """Return the proof that the leaf at `index` is in this batch; Refused B002 where there is none."""
         if not 0 <= index < len(self.leaves):
             raise Refused(Refusal("B002", f"there is no leaf {index} in a batch of {len(self.leaves)}"))
-        nodes = tree.nodes_of([tree.leaf_hash(leaf, blake3_hash) for leaf in self.leaves], blake3_hash)
-        path = tree.inclusion_proof(nodes, index, len(self.leaves), blake3_hash)
+        path = tree.inclusion_proof(self._nodes, index, len(self.leaves), blake3_hash)
         return InclusionProof(index, len(self.leaves), tuple(path))
+
+    @cached_property
+    def _nodes(self) -> tree.Node:
+        return tree.nodes_of([tree.leaf_hash(leaf, blake3_hash) for leaf in self.leaves], blake3_hash)
 
 
 def verify_inclusion(root: bytes, size: int, index: int, leaf: bytes, proof: InclusionProof) -> None:

@@ -117,10 +117,10 @@ def weathered(folder: Path, appends: int, kills: int) -> Storm:
     return storm
 
 
-@pytest.mark.slow
 @pytest.mark.spec("X-05", "X-07")
-def test_kills_of_projector_database_and_rebuild(tmp_path: Path) -> None:
-    """Through nine kill -9 of the projector, PostgreSQL and rebuilds, spread over 3,000 appends: every event is in the
-    views once, and every table equals the one that is built from the log.
+@pytest.mark.parametrize(("appends", "kills"), [(1_000, 3), pytest.param(3_000, 9, marks=pytest.mark.slow)])
+def test_kills_of_projector_database_and_rebuild(tmp_path: Path, appends: int, kills: int) -> None:
+    """Through kill -9 of the projector, PostgreSQL and rebuilds, spread over the appends: every event is in the views
+    once, and every table equals the one that is built from the log.
     """
-    weathered(tmp_path / "home", 3_000, 9)
+    weathered(tmp_path / "home", appends, kills)

@@ -37,14 +37,15 @@ def batch_of(size: int) -> Batch:
 
 
 @pytest.mark.spec("COL-04")
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 8, 9, 31, 100, 255, 256, 257, 999, 1_000])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 8, 9, 31, 100, 255, 256, 257, 1_000])
 def test_every_leaf_has_its_proof(size: int) -> None:
     """The proof of every leaf leads to the root, which is that of the log's own tree over the same leaves."""
     batch = batch_of(size)
     assert root_of(batch.leaves) == batch.root
     for index, leaf in enumerate(batch.leaves):
-        verify_inclusion(batch.root, size, index, leaf, batch.prove(index))
-        assert len(batch.prove(index).path) <= (size - 1).bit_length()
+        proof = batch.prove(index)
+        verify_inclusion(batch.root, size, index, leaf, proof)
+        assert len(proof.path) <= (size - 1).bit_length()
 
 
 @pytest.mark.spec("COL-04")

@@ -133,7 +133,6 @@ def test_calls_have_rows() -> None:
     live_sim(life, lambda world: [BoundaryOrgan(world, MemoryShelf(TASK))])
 
 
-@pytest.mark.slow
 @pytest.mark.spec("NIM-14", "NIM-18", "X-02")
 def test_an_organism_learns_from_its_own_log(tmp_path: Path) -> None:
     """On real servers: asked, corrected, exported, trained from the log, installed, and the model speaks.

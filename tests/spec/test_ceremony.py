@@ -295,7 +295,6 @@ def refused(done: Done, code: Exit, sentence: str) -> None:
     assert re.search(sentence, said), said
 
 
-@pytest.mark.slow
 def test_the_whole_ceremony_by_hand(tmp_path: Path) -> None:
     """Three owners with three keyrings; the start names the ceremony, 1 is refused, 2 of 3 begin a log that runs."""
     home = Home.at(tmp_path / "home").without_records()

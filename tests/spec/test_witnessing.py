@@ -323,7 +323,6 @@ def test_an_organism_is_cosigned_and_its_fork_is_seen_simulated() -> None:
     live_sim(partial(_cosigned_and_forked, trial), trial.make)
 
 
-@pytest.mark.slow
 @pytest.mark.spec("X-04")
 def test_an_organism_is_cosigned_and_its_fork_is_seen(tmp_path: Path) -> None:
     """The same on a real server."""
@@ -334,7 +333,6 @@ def test_an_organism_is_cosigned_and_its_fork_is_seen(tmp_path: Path) -> None:
 # The command
 
 
-@pytest.mark.slow
 @pytest.mark.spec("X-04", "X-10")
 def test_the_command_beside_an_organism(tmp_path: Path) -> None:
     """`audit witness` on a home of its own cosigns what `up` signs; killed and started again it goes on."""
