@@ -5,6 +5,7 @@ Nothing passes by default: what a package leaves undefined is a denial (Q001), a
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from functools import cache, cached_property
@@ -19,6 +20,9 @@ from shared.constant import constant
 from shared.errors import Refusal, Refused
 from shared.subjects.registry import Judgement
 from shared.subjects.registry import Row as PolicyRow
+
+# Where RUST_BACKTRACE is set, to walk the engine's stack takes a hundred times as long as to refuse a policy.
+os.environ.setdefault("RUST_LIB_BACKTRACE", "0")
 
 ENGINE = f"regorus {metadata.version('celine-regorus')}"
 LIMITS = "nimmerverse.limits"
