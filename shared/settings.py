@@ -105,7 +105,8 @@ Digest = Annotated[
 ]
 NoteKeys = Annotated[str | None, Expected("verifier keys separated by commas, or the path of a file with one a line")]
 SecondSignature = Annotated[Literal["none", "ml-dsa-44"], Expected("none or ml-dsa-44")]
-MeterWanted = Annotated[Literal["none", "declared", "file", "csv"] | None, Expected("none, declared, file or csv")]
+Metering = Literal["none", "declared", "file", "csv"]
+MeterWanted = Annotated[Metering | None, Expected("none, declared, file or csv")]
 Zone = Annotated[
     Annotated[str, AfterValidator(_zone)] | None, Expected("a zone of this machine's tz database: Europe/Berlin")
 ]
@@ -260,6 +261,16 @@ class Settings(BaseModel):
     def keys_on_token(self) -> tuple[str, ...]:
         """The names of the keys that live on the PKCS#11 token, not in the keyring."""
         return tuple(self.pkcs11_keys.split(",")) if self.pkcs11_keys else ()
+
+    @property
+    def meter(self) -> Metering:
+        """The kind of meter in force: where nobody named one, the operator's word in dev, and none elsewhere."""
+        return self.energy_meter or ("declared" if self.env == "dev" else "none")
+
+    @property
+    def metered(self) -> bool:
+        """Whether readings of the site's power are to be expected: where they are, none is no power."""
+        return self.meter != "none"
 
     @property
     def passphrase_path(self) -> Path:

@@ -29,6 +29,7 @@ ENERGY: Given = {
 }
 SAFETY: Given = {"hallucination_ppm": 0, "bias_ppm": 0, "consensus_ppm": 1_000_000}
 EXEMPTION: Given = {"exemption": "dev_tour", "environment": "dev", "action": "train", "steps": 500, "heavy": False}
+LIGHT: Given = {"heavy": False, "steps": 2_000, "workers": 4}
 TRAINING: Given = {
     "environment": "prod",
     "heavy": True,
@@ -80,12 +81,16 @@ ALLOWED: dict[str, Given] = {
     "nimmerverse.energy": ENERGY,
     "nimmerverse.training_safety": SAFETY,
     "nimmerverse.exemptions": EXEMPTION,
+    "nimmerverse.light": LIGHT,
     "nimmerverse.training": TRAINING,
     "nimmerverse.promotion": PROMOTION,
 }
 
 #: Whole numbers at which something changes, and their neighbours.
-TURNS = (0, 1, 120, 360, 900, 1_439, 10_000, 150_000, 225_000, 250_000, 300_000, 400_000, 800_000, 900_000, 990_000)
+TURNS = (
+    *(0, 1, 4, 120, 360, 900, 1_439, 2_000, 10_000),
+    *(150_000, 225_000, 250_000, 300_000, 400_000, 800_000, 900_000, 990_000),
+)
 EDGES = (*(turn + step for turn in TURNS for step in (-1, 0, 1)), 1_000_000, 1_209_600, 2**31 - 1, -(2**31) + 1)
 OTHER_TEXTS = ("prod", "staging", "dev", "pilot", "CC-BY-NC-4.0")
 #: What stands where it should not.
@@ -155,7 +160,7 @@ class SecondEngine:
         return json.loads(str(self.interpreter.query_bundle_entrypoint(self.bundle, place)))["expressions"][0]
 
 
-WITHOUT_VALUES = {"nimmerverse/data_quality", "nimmerverse/exemptions", "nimmerverse/training"}
+WITHOUT_VALUES = {f"nimmerverse/{name}" for name in ("data_quality", "exemptions", "light", "training")}
 
 
 def disagreements(count: int, seed: int) -> tuple[list[str], int]:

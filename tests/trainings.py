@@ -115,14 +115,18 @@ def facts(kind: str = "pairs", **changed: Any) -> DatasetFacts:  # noqa: ANN401 
     return DatasetFacts(**fields | changed)
 
 
-def trainer(world: World, store: ArtifactStore, crew: Crew, folder: Path | None = None) -> TrainerOrgan:
-    """A trainer on a store that a test fills."""
-    return TrainerOrgan(world, SITE, folder, store=store, crew=crew, materials=Materials(store, None))
+def trainer(
+    world: World, store: ArtifactStore, crew: Crew, folder: Path | None = None, *, metered: bool = False
+) -> TrainerOrgan:
+    """A trainer on a store that a test fills, at a site without a meter unless told otherwise."""
+    return TrainerOrgan(world, SITE, folder, metered=metered, store=store, crew=crew, materials=Materials(store, None))
 
 
-def sim_parts(store: MemoryStore, known: dict[str, DatasetFacts], crew: SimCrew, world: World) -> list[Part]:
+def sim_parts(
+    store: MemoryStore, known: dict[str, DatasetFacts], crew: SimCrew, world: World, *, metered: bool = False
+) -> list[Part]:
     """The parts that training takes, simulated."""
-    return [TrainingNerve(), ArtifactsOrgan(store), DatasetsPart(known), trainer(world, store, crew)]
+    return [TrainingNerve(), ArtifactsOrgan(store), DatasetsPart(known), trainer(world, store, crew, metered=metered)]
 
 
 def real_parts(folder: Path, known: dict[str, DatasetFacts], world: World) -> list[Part]:

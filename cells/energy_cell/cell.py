@@ -88,7 +88,7 @@ def local_minute(at_ms: int, zone: tzinfo) -> int:
 
 def meter_of(settings: Settings) -> Meter:
     """Return the meter that the settings name; ConfigFault where its file is not named."""
-    match settings.energy_meter or ("declared" if settings.env == "dev" else "none"):
+    match settings.meter:
         case "declared":
             return DeclaredMeter(settings.energy_declared_kw)
         case "file" | "csv" as kind:

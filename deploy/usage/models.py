@@ -202,7 +202,7 @@ MODELS: dict[str, Described | Group] = {
                     option("--backend", default="torch", help="what computes: torch, tinygrad, hivemind"),
                     option("--base", type=fingerprint, metavar="DIGEST", help="the weights to go on from"),
                     option("--seed", type=natural, default=1, help="what chance is drawn from (default: 1)"),
-                    option("--heavy", action="store_true", help="wait for the site's power window"),
+                    option("--heavy", action="store_true", help="wait for off-peak power; a large job has to"),
                     option("--reason", default="submitted by hand", help="why it is trained, as the log will say"),
                     option("--wait", action="store_true", help="follow the job to its end"),
                     _PLOT,

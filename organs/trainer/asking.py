@@ -22,6 +22,7 @@ JOB_PATIENCE_S = constant(300.0, "s", "ILL-02")  #: how long somebody who does n
 JOB_AGAIN_S = constant(5.0, "s", "ILL-02")
 NOWHERE: tuple[int, int] = (-1, 0)  #: of a power window that nothing rests on
 _NOBODY = "B006"
+_BAD_MOVE = "T011"
 
 R = TypeVar("R", bound=Reply)
 
@@ -48,6 +49,14 @@ class Asking:
             if self.world.elapsed_s() >= until_s:
                 raise Unreachable(f"nobody answered {type(request).__name__} for {JOB_PATIENCE_S:g} s")
             await self.world.sleep(JOB_AGAIN_S)
+
+    async def tell(self, moved: MoveJob) -> None:
+        """Say where a job is; one that got somewhere else meanwhile stays there."""
+        try:
+            await self.ask(moved, Decided)
+        except Refused as no:
+            if no.refusal.code != _BAD_MOVE:
+                raise
 
 
 class LogCourt:

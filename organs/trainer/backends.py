@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,9 +34,11 @@ class Backends:
         if backend == HERE:
             found = importlib.util.find_spec("torch") is not None
             return "" if found else "torch is not installed here: pip install 'nimmerverse[train]'"
-        if self.python(backend).exists():
+        python = self.python(backend)
+        if shutil.which(python):
             return ""
-        return f"{backend} is not installed here: `nimmerverse train backend {backend}` installs it"
+        found = f"{python} may not be run" if python.exists() else f"there is no {python}"
+        return f"{backend} is not installed here ({found}): `nimmerverse train backend {backend}` installs it"
 
     def python(self, backend: str) -> Path:
         """Return the interpreter of a backend's environment."""

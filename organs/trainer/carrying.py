@@ -12,7 +12,7 @@ from organs.trainer.data import Materials
 from organs.trainer.known import Known
 from organs.trainer.permission import Permission
 from organs.trainer.port import Begun, Crew
-from organs.trainer.power import Power, pace_of
+from organs.trainer.power import Power, Share
 from organs.trainer.run import Outcome, Run, RunFailed
 from shared.artifacts import ArtifactStore, read
 from shared.canonical import canonical
@@ -51,8 +51,8 @@ class Carrying:
     def __init__(self, bench: Bench, known: Known) -> None:
         self.bench, self.known = bench, known
         self.place = bench.place / known.job
+        self.share = Share(bench.power, known.job, heavy=known.spec.heavy)
         self.run: Run | None = None
-        self.stopping = False
 
     async def go(self) -> None:
         """Carry the job out; whatever comes of it stands in the log."""
@@ -63,12 +63,8 @@ class Carrying:
                 await self._over(str(no), refused=self.run is None and not self.known.attempt)
         except (RunFailed, Fault) as failure:
             await self._over(str(failure), refused=False)
-
-    async def stop(self) -> None:
-        """Have the workers stop at their next checkpoint; another trainer goes on from there."""
-        self.stopping = True
-        if self.run is not None:
-            await self.run.stop()
+        finally:
+            self.share.give()
 
     def forget(self) -> None:
         """Remove the job's folder: what counts is in the artifact store."""
@@ -77,6 +73,10 @@ class Carrying:
     async def _go(self) -> None:
         bench, known = self.bench, self.known
         await bench.permission.check(known.job, known.spec)
+        attempt = known.attempt - (known.state == "preempted")
+        window = await self.share.begin(known.attempt, max(known.checkpoints, default=0))
+        if self.share.waited:  # what was permitted then may not be so now
+            await bench.permission.check(known.job, known.spec)
         private_folder(self.place)
         data = await bench.materials.fetch(known.spec, self.place / "data")
         court = LogCourt(bench.asking, bench.store, known.job)
@@ -85,21 +85,18 @@ class Carrying:
             known.job, known.spec, self.place / "data", self.place, bench.crew, court, bench.world, begun
         )
         run.checkpoints = [(s, d) for s, d in sorted(known.checkpoints.items()) if begun and s <= begun.step]
-        run.attempt, run.fruitful = known.attempt - (known.state == "preempted"), known.fruitful
-        outcome = await self._in_power(run, court, why)
+        run.attempt, run.fruitful = attempt, known.fruitful
+        court.window = (window.index, window.offset)
+        await run.pace(self.share.pace(window))
+        outcome = await self._in_power(run, f"{why} at {run.live.pace_ppm / PPM:.0%}")
         if outcome is not None:
             await self._record(outcome, data, court)
             self.forget()
 
-    async def _in_power(self, run: Run, court: LogCourt, why: str) -> Outcome | None:
-        """Run, where the job is heavy only while there is power."""
-        if not run.spec.heavy:
-            return await run.carry_out(why)
-        window = await self.bench.power.begin(run.job, run.attempt, run.begun.step if run.begun else 0)
-        court.window = (window.index, window.offset)
-        await run.pace(pace_of(window))
-        following = asyncio.get_running_loop().create_task(self.bench.power.follow(run.job, run))
-        running = asyncio.get_running_loop().create_task(run.carry_out(f"{why} at {window.scale_ppm / PPM:.0%}"))
+    async def _in_power(self, run: Run, why: str) -> Outcome | None:
+        """Run, and only while there is power."""
+        following = asyncio.get_running_loop().create_task(self.share.follow(run))
+        running = asyncio.get_running_loop().create_task(run.carry_out(why))
         try:
             await asyncio.wait((following, running), return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
@@ -145,8 +142,8 @@ class Carrying:
         )
         losses = [loss for _, loss in left.curve]
         if self.run.live.pace_ppm == 0:  # it was told to hold still when it was done already
-            await self.bench.asking.ask(
-                MoveJob(self.known.job, "running", "done", self.run.attempt, spec.steps, *NOWHERE), Decided
+            await self.bench.asking.tell(
+                MoveJob(self.known.job, "running", "done", self.run.attempt, spec.steps, *NOWHERE)
             )
         await self.bench.asking.ask(
             RecordRun(self.known.job, digest, model, weights, losses, outcome.samples_per_s), Decided

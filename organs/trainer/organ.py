@@ -52,7 +52,6 @@ from shared.subjects.training import (
 from shared.vault import people_of
 from shared.world import SimWorld, World
 
-JOBS_AT_ONCE = constant(1, "jobs", "COL-07")  # the others wait: each has workers of its own
 LEAVE_S = constant(3.0, "s", "ILL-02")  # for workers to reach a checkpoint when the trainer is told to stop
 
 
@@ -76,16 +75,23 @@ class TrainerOrgan(Organ):
     )
 
     def __init__(  # noqa: PLR0913 - its ports
-        self, world: World, site: str, folder: Path | None, *, store: ArtifactStore, crew: Crew, materials: Materials
+        self,
+        world: World,
+        site: str,
+        folder: Path | None,
+        *,
+        metered: bool,
+        store: ArtifactStore,
+        crew: Crew,
+        materials: Materials,
     ) -> None:
-        """`folder` is where jobs have theirs; None has one made for this life alone."""
-        self.world, self.site, self.folder = world, site, folder
+        """`folder` is where jobs have theirs; None has one made for this life alone. `metered`: see Power."""
+        self.world, self.site, self.folder, self.metered = world, site, folder, metered
         self.store, self.crew, self.materials = store, crew, materials
         self.known: dict[str, Known] = {}
         self.added = set[str]()  #: the added policies that are in use
         self._carrying: dict[str, Carrying] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._seats = asyncio.Semaphore(JOBS_AT_ONCE)
         self._own: weakref.finalize[..., TrainerOrgan] | None = None  #: removes a folder made for this life
 
     @classmethod
@@ -93,16 +99,29 @@ class TrainerOrgan(Organ):
         home, store = place(settings), store_of(settings, world)
         crew = ProcessCrew(Backends(settings.home / "backends"), world)
         materials = Materials(store, people_of(settings, world))
-        return cls(world, settings.site, home / "training" / "jobs", store=store, crew=crew, materials=materials)
+        return cls(
+            *(world, settings.site, home / "training" / "jobs"),
+            metered=settings.metered,
+            store=store,
+            crew=crew,
+            materials=materials,
+        )
 
     @classmethod
     def simulate(cls, world: SimWorld) -> TrainerOrgan:
         store = MemoryStore()
-        return cls(world, "here", None, store=store, crew=SimCrew(world), materials=Materials(store, None))
+        materials = Materials(store, None)
+        return cls(world, "here", None, metered=False, store=store, crew=SimCrew(world), materials=materials)
 
     def again(self, world: SimWorld) -> TrainerOrgan:
         folder = None if self._own is not None else self.folder  # what was made for one life ends with it
-        return TrainerOrgan(world, self.site, folder, store=self.store, crew=self.crew, materials=self.materials)
+        return TrainerOrgan(
+            *(world, self.site, folder),
+            metered=self.metered,
+            store=self.store,
+            crew=self.crew,
+            materials=self.materials,
+        )
 
     def workers(self) -> Collection[int]:
         teams = [carrying.run.team for carrying in self._carrying.values() if carrying.run is not None]
@@ -115,7 +134,7 @@ class TrainerOrgan(Organ):
             self.folder = Path(tempfile.mkdtemp())
             self._own = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         asking = Asking(log, self.world)
-        self.power = Power(asking, self.site)
+        self.power = Power(asking, self.site, metered=self.metered)
         permission = Permission(asking, self.crew, Policies.shipped(), log.env, self.added)
         ports = (asking, self.store, self.crew, self.materials, permission, self.power)
         self.bench = Bench(*ports, self.world, self.folder)
@@ -128,11 +147,15 @@ class TrainerOrgan(Organ):
 
     async def close(self) -> None:
         """Ask the workers to stop at a checkpoint, wait a moment, and end whatever is left of them."""
-        for carrying in self._carrying.values():
-            await carrying.stop()
-        running = [self._tasks[job] for job, each in self._carrying.items() if each.run is not None and each.run.team]
-        if running:
-            await asyncio.wait(running, timeout=LEAVE_S)
+        runs = {job: each.run for job, each in self._carrying.items() if each.run is not None and each.run.team}
+        stopping = [self._tasks[job] for job in runs]
+        for task in self._tasks.values():
+            if task not in stopping:
+                task.cancel()  # before it takes the seat of one that stops
+        for run in runs.values():
+            await run.stop()
+        if stopping:
+            await asyncio.wait(stopping, timeout=LEAVE_S)
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -162,9 +185,9 @@ class TrainerOrgan(Organ):
         moved_policy(self.added, moved)
 
     async def on_window(self, decided: PowerWindowDecided) -> None:
-        """Look again at the power of running jobs, where the window changed by itself."""
+        """Look again at the power of every job, where the window changed by itself."""
         if decided.site == self.site and not decided.purpose:
-            self.power.turned.set()
+            self.power.turn()
 
     async def on_tick(self, tick: Tick) -> list[JobProgressed]:
         """Say how far the jobs are."""
@@ -188,16 +211,15 @@ class TrainerOrgan(Organ):
         task.add_done_callback(lambda _: self._tasks.pop(known.job, None))
 
     async def _carry(self, known: Known) -> None:
-        """Carry one job out, in its turn."""
-        async with self._seats:
-            self._carrying[known.job] = carrying = Carrying(self.bench, known)
-            try:
-                await carrying.go()
-            except asyncio.CancelledError:
-                if known.ended:
-                    carrying.forget()
-                raise
-            except (Fault, Refused) as trouble:  # the log itself cannot be told; the next start finds the job as it was
-                record(self.name, "job_left", job=known.job, detail=str(trouble))
-            finally:
-                del self._carrying[known.job]
+        """Carry one job out."""
+        self._carrying[known.job] = carrying = Carrying(self.bench, known)
+        try:
+            await carrying.go()
+        except asyncio.CancelledError:
+            if known.ended:
+                carrying.forget()
+            raise
+        except (Fault, Refused) as trouble:  # the log itself cannot be told; the next start finds the job as it was
+            record(self.name, "job_left", job=known.job, detail=str(trouble))
+        finally:
+            del self._carrying[known.job]

@@ -14,7 +14,7 @@ from organs.trainer.port import Crew
 from organs.trainer.proposed import differences
 from organs.trainer.recipes import Recipe, recipe_of
 from shared.errors import Refusal, Refused
-from shared.policy import TRAINING, Policies
+from shared.policy import TRAINING, Judged, Policies
 from shared.policy.effects import final
 from shared.policy.policies import canonical
 from shared.subjects.consensus import ProposalStated, ProposalStatus
@@ -22,6 +22,7 @@ from shared.subjects.datasets import DatasetStated, DatasetStatus
 from shared.subjects.policy import CheckPolicy, Effect, PolicyEffect
 from shared.subjects.training import JobSpec
 
+LIGHT = "nimmerverse.light"
 ACTION = "train"  #: what added policies are told is asked for
 _NOT_IN_USE = "Q006"
 _UNKNOWN_PROPOSALS = ("G001", "B006")  #: none of this id, or nobody who knows proposals: it may name an exemption
@@ -37,6 +38,7 @@ class Permission:
     async def check(self, job: str, spec: JobSpec) -> Recipe:
         """Return the recipe of a job that may be trained. Refused T002 to T006, D002, D004, Q004."""
         recipe = self._recipe(spec)
+        self._light(spec)
         datasets = [await self._dataset(digest, recipe) for digest in spec.datasets]
         given: dict[str, Any] = {
             "environment": self.env,
@@ -48,9 +50,8 @@ class Permission:
         judged = self.policies.evaluate(TRAINING, given)
         refusal = judged.refusal()
         if refusal is not None:
-            source = f"policy {judged.policy[:16]}, input {judged.input_digest[:16]}"
             code = "T005" if [row.name for row in judged.rows if not row.holds] == ["proposal"] else "Q004"
-            raise Refused(Refusal(code, f"{refusal.detail} ({source})"))
+            raise Refused(Refusal(code, f"{refusal.detail} ({_source(judged)})"))
         await self._added(job, {"action": ACTION, "family": spec.family, "backend": spec.backend} | given)
         return recipe
 
@@ -69,6 +70,14 @@ class Permission:
         if effect != own:
             whose = [f"{policy} ({_failing(each)})" for policy, each in said.items() if each.effect == effect]
             raise Refused(Refusal("Q004", f"{effect} by the added policy {', '.join(whose)}"))
+
+    def _light(self, spec: JobSpec) -> None:
+        """Hold a job that says that it is light to what policy calls so. Refused Q004."""
+        judged = self.policies.evaluate(LIGHT, {"heavy": spec.heavy, "steps": spec.steps, "workers": spec.workers})
+        refusal = judged.refusal()
+        if refusal is not None:
+            what_to_do = "submit it as heavy (--heavy), and it waits for the site's power"
+            raise Refused(Refusal("Q004", f"{refusal.detail}; {what_to_do} ({_source(judged)})"))
 
     def _recipe(self, spec: JobSpec) -> Recipe:
         recipe = recipe_of(spec.family)
@@ -124,6 +133,10 @@ class Permission:
         if beyond:
             raise Refused(Refusal("T005", f"{spec.proposal} was accepted for another training: {'; '.join(beyond)}"))
         return {"proposal": answer.state}
+
+
+def _source(judged: Judged) -> str:
+    return f"policy {judged.policy[:16]}, input {judged.input_digest[:16]}"
 
 
 def _failing(said: PolicyEffect) -> str:

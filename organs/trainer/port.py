@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
 from organs.trainer.frames import Said
+from shared.errors import Fault
 from shared.subjects.training import JobSpec
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class CrewFailed(Fault):
+    """Worker processes could not be started: no memory, too many open files, a program that may not be run."""
+
+    retry = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,5 +98,8 @@ class Crew(Protocol):
         ...
 
     async def start(self, attempt: Attempt) -> Team:
-        """Start a team; each worker has a folder of its own, empty. Raises StorageFault, CrewFailed."""
+        """Start a team, all of it or nothing; each worker has a folder of its own, empty.
+
+        Raises StorageFault, CrewFailed.
+        """
         ...

@@ -15,7 +15,7 @@ import msgspec
 
 from organs.trainer.backends import Backends
 from organs.trainer.frames import Agreed, Begin, Failed, Paced, Stop, line, read_said
-from organs.trainer.port import Attempt, Ended, P, T, Word
+from organs.trainer.port import Attempt, CrewFailed, Ended, P, T, Word
 from shared.constant import constant
 from shared.engine.process import LAST_WORDS_BYTES
 from shared.files import private_folder
@@ -43,11 +43,18 @@ class ProcessCrew:
 
     async def start(self, attempt: Attempt) -> ProcessTeam:
         team = ProcessTeam()
-        port = _free_port()
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(team.end)
-            for rank in range(attempt.spec.workers):
-                await self._join(team, attempt, rank, port)
+            try:
+                port = _free_port()
+                for rank in range(attempt.spec.workers):
+                    await self._join(team, attempt, rank, port)
+            except OSError as no:
+                begun, program = len(team.keys), self.backends.command(attempt.spec.backend)[0]
+                raise CrewFailed(
+                    f"{begun} of {attempt.spec.workers} workers began, then the system refused the next ({no}): have "
+                    f"{program} run by hand, close other programs, or raise the limits of this one (ulimit -n, -u)"
+                ) from no
             undo.pop_all()
         return team
 

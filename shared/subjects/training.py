@@ -28,7 +28,7 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int
     steps: int
     workers: int
-    heavy: bool  #: waits for the energy window
+    heavy: bool  #: begins off-peak or from a full battery alone; beyond what policy calls light it has to be
     reason: str  #: why it is trained, or trained again
     proposal: str  #: the accepted proposal, or the name of an exemption that policy knows
 

@@ -37,7 +37,7 @@ MOVES: dict[JobState, frozenset[JobState]] = {
     "pending": frozenset({"waiting", "running", "refused", "failed"}),
     "waiting": frozenset({"waiting", "running", "refused", "failed"}),
     "running": frozenset({"running", "waiting", "paused", "preempted", "failed"}),
-    "paused": frozenset({"running", "waiting", "failed"}),
+    "paused": frozenset({"running", "waiting", "preempted", "failed"}),
     "preempted": frozenset({"running", "waiting", "failed"}),
 }
 

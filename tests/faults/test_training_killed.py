@@ -238,7 +238,7 @@ def test_a_trainer_killed_again_and_again_leaves_the_same_record(tmp_path: Path,
     """Kill -9 of the trainer while its workers vote: they end with it, the next trainer reads the log and goes on from
     what was agreed on, and the recorded run is the one that nobody disturbed.
     """
-    home = Home.at(tmp_path / "home").without_records().set(beat_ms="500")
+    home = Home.at(tmp_path / "home").without_records().set(beat_ms="500", energy_meter="none")
     loaded = load(home.environ, {}, "here")
     Keys(loaded.settings, WORLD, CHEAP)
 

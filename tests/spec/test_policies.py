@@ -24,6 +24,7 @@ from tests.policies import (
     DATASET,
     ENERGY,
     EXEMPTION,
+    LIGHT,
     OTHER,
     PROMOTION,
     QUALITY,
@@ -393,6 +394,9 @@ def test_what_a_run_has_to_show(changes: Given, reasons: dict[str, str], pause: 
     assert (reasons, pause) == (failing(found), found.values["should_pause"])
 
 
+IN_DEV: Given = {"heavy": False, "environment": "dev"}
+
+
 def dataset(**changes: object) -> list[dict[str, object]]:
     """One dataset of a job."""
     return [{**TRAINING["datasets"][0], **changes}]
@@ -424,14 +428,45 @@ def dataset(**changes: object) -> list[dict[str, object]]:
         ({"proposal": MISSING, "exemption": "pilot"}, {"proposal": "NOT_EXEMPT"}),
         ({"proposal": MISSING, "exemption": "pilot", "heavy": False, "steps": 1_000}, {}),
         ({"proposal": MISSING, "exemption": "pilot", "heavy": False, "steps": 1_001}, {"proposal": "NOT_EXEMPT"}),
-        ({"proposal": MISSING, "exemption": "dev_tour", "heavy": False}, {"proposal": "NOT_EXEMPT"}),
-        ({"proposal": MISSING, "exemption": "dev_tour", "heavy": False, "environment": "dev"}, {}),
+        ({"proposal": MISSING, "exemption": "dev_tour", "heavy": False, "steps": 2_000}, {"proposal": "NOT_EXEMPT"}),
+        ({"proposal": MISSING, "exemption": "dev_tour", **IN_DEV, "steps": 2_000}, {}),
+        ({"proposal": MISSING, "exemption": "dev_tour", **IN_DEV, "steps": 2_001}, {"proposal": "NOT_EXEMPT"}),
         ({"proposal": MISSING, "exemption": "mine", "heavy": False}, {"proposal": "NOT_EXEMPT"}),
     ],
 )
 def test_what_a_training_job_has_to_show(changes: Given, reasons: dict[str, str]) -> None:
     """Licence, restriction and personal data each need an approval by that name; a proposal, or a named exemption."""
     assert reasons == failing(judged("training", TRAINING, **changes))
+
+
+@pytest.mark.spec("COL-06", "COL-07", "X-06")
+@pytest.mark.parametrize(
+    ("changes", "reasons"),
+    [
+        ({}, {}),
+        ({"steps": 2_001}, {"steps": "TOO_HIGH"}),
+        ({"workers": 5}, {"workers": "TOO_HIGH"}),
+        ({"steps": 10_000, "workers": 64}, {"steps": "TOO_HIGH", "workers": "TOO_HIGH"}),
+        ({"steps": 10_000, "workers": 64, "heavy": True}, {}),
+        ({"steps": 2_001, "heavy": MISSING}, {"steps": "TOO_HIGH"}),
+        ({"steps": 2_001, "heavy": "true"}, {"steps": "TOO_HIGH"}),
+        ({"steps": MISSING}, {"steps": "MISSING_STEPS"}),
+        ({"workers": None}, {"workers": "MISSING_WORKERS"}),
+    ],
+)
+def test_what_a_light_job_is_its_submitter_does_not_decide(changes: Given, reasons: dict[str, str]) -> None:
+    """Up to 2,000 steps and four workers a job is light; one beyond either has to say that it is heavy."""
+    assert reasons == failing(judged("light", LIGHT, **changes))
+
+
+@pytest.mark.spec("COL-07", "ZER-05")
+@pytest.mark.parametrize(("exemption", "largest"), [("dev_tour", 2_000), ("pilot", 1_000)])
+def test_what_is_exempt_is_light(exemption: str, largest: int) -> None:
+    """The largest run that trains without a proposal may not be heavy, and need not be."""
+    sizes = (1, 800, 1_000, 1_001, 2_000, 2_001, 10_000)
+    exempt = [steps for steps in sizes if judged("exemptions", EXEMPTION, exemption=exemption, steps=steps).allowed]
+    assert largest == exempt[-1]
+    assert all(judged("light", LIGHT, steps=steps).allowed for steps in exempt)
 
 
 @pytest.mark.spec("ILL-08", "X-06")
@@ -452,7 +487,8 @@ def test_a_job_without_datasets_shows_nothing(datasets: object) -> None:
         ({"action": "prod"}, {"action"}),
         ({"action": "staging"}, {"action"}),
         ({"heavy": True}, {"heavy"}),
-        ({"steps": 10_001}, {"steps"}),
+        ({"steps": 2_000}, set[str]()),
+        ({"steps": 2_001}, {"steps"}),
         ({"exemption": "unheard_of"}, {*EXEMPTION} - {"heavy"}),
         ({"exemption": MISSING}, {*EXEMPTION} - {"heavy"}),
         ({"exemption": "pilot", "environment": "prod", "steps": 1_000}, set[str]()),

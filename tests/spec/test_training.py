@@ -13,17 +13,21 @@ from nerves.policy import PolicyNerve
 from nerves.training import TrainingNerve
 from nerves.training.job import Job
 from nerves.training.nerve import Nothing
-from organs.trainer.memory import SimCrew
+from organs.trainer.memory import SimCrew, SimTeam
+from organs.trainer.port import Attempt, CrewFailed
+from organs.trainer.power import RECHECK_S
 from organs.trainer.repeating import altered
 from shared.artifacts import MemoryStore, read
+from shared.bus import Delivery
 from shared.canonical import canonical
+from shared.codec import decode
 from shared.decisions import decisions_in
 from shared.errors import ConfigFault, Refusal, Refused
 from shared.keys import LocalSigner
 from shared.message import Request
 from shared.part import Part
 from shared.part.organ import Organ
-from shared.subjects.consensus import ProposalFacts, ProposalStated, ProposalStatus, TrainingData
+from shared.subjects.consensus import ProposalFacts, ProposalState, ProposalStated, ProposalStatus, TrainingData
 from shared.subjects.datasets import DatasetFacts
 from shared.subjects.energy import PowerWindow, PowerWindowRequest, WindowReason
 from shared.subjects.policy import DraftPolicy, Effect, MovePolicy, PolicyState
@@ -33,6 +37,7 @@ from shared.subjects.training import (
     CheckpointVoted,
     CountVotes,
     JobMoved,
+    JobProgressed,
     JobSpec,
     JobState,
     JobStated,
@@ -210,6 +215,13 @@ def test_an_attempt_that_is_not_the_next_and_a_step_beyond_the_job_are_refused()
         assert "T011" == refused(state, odd)
 
 
+@pytest.mark.spec("ILL-02", "COL-07")
+def test_workers_that_hold_still_may_stop_too() -> None:
+    """Workers are told to stop while their job is paused: it is preempted, and another trainer goes on with it."""
+    state = Job(spec=SPEC, state="paused", attempt=1)
+    assert "preempted" == decided(state, moved("preempted", 1, 10))[0].state
+
+
 @pytest.mark.spec("ILL-02")
 def test_a_job_is_cancelled_until_it_ends() -> None:
     """Whoever cancels ends a job in any state but the last ones; nobody cancels what is not there."""
@@ -368,12 +380,29 @@ class Lives:
         self.said: list[Any] = []
         self.record: RunRecord | None = None
         self.rerun: list[bool] = []
+        self.paces: list[int] = []
 
     async def train(self, living: Living, spec: JobSpec, wait_s: float = 400.0) -> None:
         """Submit a job and wait until it has ended."""
+        await self.submit(living, spec)
+        await self.ended(living, job_of(spec, "me"), wait_s)
+
+    async def submit(self, living: Living, spec: JobSpec) -> None:
+        """Submit a job."""
         answer = await living.operator.request(SubmitJob(spec, "me"))
         assert isinstance(answer, Decided), answer
-        await self.ended(living, job_of(spec, "me"), wait_s)
+
+    async def stands(self, living: Living, spec: JobSpec) -> JobStated:
+        """Where a job stands."""
+        stated = await living.operator.request(JobStatus(job_of(spec, "me")))
+        assert isinstance(stated, JobStated), stated
+        return stated
+
+    async def reached(self, living: Living, spec: JobSpec, state: JobState) -> None:
+        """Wait until a job is in a state."""
+        while (stated := await self.stands(living, spec)).state != state:
+            assert stated.state not in ENDED, stated
+            await living.world.sleep(1.0)
 
     async def ended(self, living: Living, job: str, wait_s: float = 400.0) -> None:
         """Wait until a job has ended, and read what the log says of it."""
@@ -392,6 +421,12 @@ class Lives:
         async for verdict in living.operator.replay():
             self.said += [decision for decision, _ in decisions_in(verdict, *classes)]
             self.rerun += [same for rerun in reruns for _, same in rerun.take(verdict)]
+
+    def hear(self, delivery: Delivery) -> None:
+        """Take note of the pace at which a job goes."""
+        pace = decode(JobProgressed, delivery.data).pace_ppm
+        if [pace] != self.paces[-1:]:
+            self.paces.append(pace)
 
     def path(self) -> list[str]:
         """The states that the job went through."""
@@ -458,6 +493,8 @@ def test_workers_that_always_die_end_the_job() -> None:
         ("T003", {"hyperparameters": {"momentum": 1}}, {}),
         ("T005", {"proposal": "nobody-made-this"}, {}),
         ("T005", {"steps": 2_000}, {}),
+        ("Q004", {"steps": 2_001}, {}),
+        ("Q004", {"workers": 5}, {}),
         ("T006", {}, {"kind": "trails"}),
         ("Q004", {}, {"licence": "unknown"}),
         ("Q004", {}, {"use": "evaluate"}),
@@ -474,6 +511,29 @@ def test_what_may_not_be_trained_is_refused_before_anything_starts(
     assert ["refused"] == lives.path()
     assert lives.stated is not None
     assert lives.stated.reason.startswith(code)
+
+
+class Powerless(SimCrew):
+    """Whatever it is asked to start, the system refuses."""
+
+    async def start(self, attempt: Attempt) -> SimTeam:
+        """Fail as the real crew does."""
+        raise CrewFailed(f"0 of {attempt.spec.workers} workers began: no memory")
+
+
+@pytest.mark.spec("ILL-02", "X-06")
+def test_a_job_whose_workers_do_not_start_has_failed_and_says_of_what() -> None:
+    """It is not pending for ever, and no other job waits for it."""
+    lives = Lives()
+
+    async def life(living: Living) -> None:
+        dataset = await _taught(lives)
+        for seed in (1, 2):
+            await lives.train(living, line_spec(dataset, seed=seed))
+            assert lives.stated is not None
+            assert ("failed", "0 of 2 workers began: no memory") == (lives.stated.state, lives.stated.reason)
+
+    live_sim(life, lambda world: sim_parts(lives.store, lives.known, Powerless(world), world))
 
 
 @pytest.mark.spec("ZER-01", "ZER-02")
@@ -614,7 +674,7 @@ CLOSED: Window = (False, "OFFPEAK_REQUIRED", 500_000, 0)
 
 
 class Proposals(Organ):
-    """Every proposal is accepted here: to train the line on the datasets that are known, or something else."""
+    """Every proposal stands as `state` says: to train the line on the datasets that are known, or something else."""
 
     name: ClassVar[str] = "proposals"
     version: ClassVar[str] = "1.0.0"
@@ -622,6 +682,7 @@ class Proposals(Organ):
 
     def __init__(self, known: dict[str, DatasetFacts], proposed: dict[str, Any] | None = None) -> None:
         self.known, self.proposed = known, proposed if proposed is not None else {}
+        self.state: ProposalState = "accepted"
 
     async def on_status(self, asked: ProposalStatus) -> list[ProposalStated]:
         """Say that it is accepted."""
@@ -629,15 +690,16 @@ class Proposals(Organ):
         said |= {"learning_rate_ppm": 100_000, "batch": 8}
         training = TrainingData(**said | self.proposed) if self.proposed != {"training": None} else None
         about = ("somebody", "the line once more", "", "research", "low", training, "", "", "lines")
-        return [ProposalStated(asked.proposal, ProposalFacts(*about), None, "pass", "pass", "accepted", [])]
+        return [ProposalStated(asked.proposal, ProposalFacts(*about), None, "pass", "pass", self.state, [])]
 
 
-def _in_power(windows: list[Window]) -> Lives:
+def _in_power(windows: list[Window], *, heavy: bool = True) -> Lives:
     lives = Lives()
 
     async def life(living: Living) -> None:
+        await living.operator.subscribe(JobProgressed.pattern(ENV), lives.hear)
         dataset = await _taught(lives)
-        await lives.train(living, line_spec(dataset, heavy=True, proposal="train-the-line"), 6_000)
+        await lives.train(living, line_spec(dataset, heavy=heavy, proposal="train-the-line"), 6_000)
 
     def parts(world: World) -> list[Part]:
         assert isinstance(world, SimWorld)
@@ -669,22 +731,158 @@ def test_a_running_heavy_job_is_throttled_held_and_let_go_and_its_outcome_is_the
 
 @pytest.mark.spec("COL-07")
 def test_where_nobody_reads_the_meters_a_heavy_job_waits_and_a_light_one_does_not() -> None:
-    """No answer about power is no power: the heavy job waits with NO_READING until somebody cancels it."""
+    """No answer about power is no power for the heavy job, which waits with NO_READING; a light one passes it by."""
     lives = Lives()
 
     async def life(living: Living) -> None:
         dataset = await _taught(lives)
         heavy = line_spec(dataset, heavy=True, proposal="train-the-line")
-        assert isinstance(await living.operator.request(SubmitJob(heavy, "me")), Decided)
+        await lives.submit(living, heavy)
         await living.world.sleep(60.0)
-        stated = await living.operator.request(JobStatus(job_of(heavy, "me")))
-        assert isinstance(stated, JobStated)
+        stated = await lives.stands(living, heavy)
         assert ("waiting", "power: NO_READING") == (stated.state, stated.reason)
-        assert isinstance(await living.operator.request(CancelJob(job_of(heavy, "me"), "enough")), Decided)
         await lives.train(living, line_spec(dataset))
+        assert "waiting" == (await lives.stands(living, heavy)).state
 
     live_sim(life, lambda world: [*sim_parts(lives.store, lives.known, SimCrew(world), world), Proposals(lives.known)])
-    assert ["waiting", "cancelled", "running", "completed"] == lives.path()
+    assert ["waiting", "running", "completed"] == lives.path()
+
+
+@pytest.mark.spec("COL-06", "COL-07")
+def test_a_light_job_asks_as_well_and_a_short_grid_keeps_it_from_beginning() -> None:
+    """No job begins over 250 MW, whether or not it says that it is heavy; the decision that lets it stands with it."""
+    lives = _in_power([LARGE, LARGE, OPEN], heavy=False)
+    moves = [said for said in lives.said if isinstance(said, JobMoved)]
+    assert [("waiting", "power: GRID_CONSTRAINT"), ("running", "begins at 100%")] == [
+        (said.state, said.reason) for said in moves[:-1]
+    ]
+    assert [3, 3, -1] == [said.window_index for said in moves]
+
+
+@pytest.mark.spec("COL-06", "COL-07")
+def test_a_short_grid_throttles_a_running_light_job() -> None:
+    """Over 250 MW it goes on with half of the time."""
+    lives = _in_power([SLOW, LARGE], heavy=False)
+    assert (["running", "completed"], [20_000, 500_000]) == (lives.path(), lives.paces)
+
+
+@pytest.mark.spec("COL-06", "X-06")
+def test_at_a_site_with_a_meter_a_light_job_waits_for_a_reading() -> None:
+    """Where readings are expected, none is no power, for whichever job."""
+    lives = Lives()
+
+    async def life(living: Living) -> None:
+        spec = line_spec(await _taught(lives))
+        await lives.submit(living, spec)
+        await living.world.sleep(2 * RECHECK_S)
+        stated = await lives.stands(living, spec)
+        assert ("waiting", "power: NO_READING") == (stated.state, stated.reason)
+
+    live_sim(life, lambda world: sim_parts(lives.store, lives.known, SimCrew(world), world, metered=True))
+
+
+@pytest.mark.spec("COL-06", "COL-07")
+@pytest.mark.parametrize(("heavy", "path"), [(False, ["refused"]), (True, ["running", "completed"])])
+def test_a_large_job_says_that_it_is_heavy_or_is_refused(heavy: bool, path: list[str]) -> None:  # noqa: FBT001
+    """What was accepted with more steps than a light job has does not begin as one; the refusal says what to do."""
+    lives = Lives()
+
+    async def life(living: Living) -> None:
+        spec = line_spec(await _taught(lives), steps=2_001, heavy=heavy, proposal="train-the-line")
+        await lives.train(living, spec)
+
+    def parts(world: World) -> list[Part]:
+        assert isinstance(world, SimWorld)
+        there = [Meters([OPEN]), Proposals(lives.known, {"steps": 10_000})]
+        return [*sim_parts(lives.store, lives.known, SimCrew(world), world), *there]
+
+    live_sim(life, parts)
+    assert path == lives.path()
+    assert lives.stated is not None
+    if not heavy:
+        said = "Q004 DENIED: nimmerverse.light: steps: TOO_HIGH (found 2001, <= 2000); submit it as heavy (--heavy)"
+        assert lives.stated.reason.startswith(said)
+
+
+@pytest.mark.spec("COL-07", "ZER-05")
+def test_what_waited_for_power_begins_only_if_it_still_may() -> None:
+    """A proposal that was rejected while its job waited opens nothing any more."""
+    lives, meters = Lives(), Meters([CLOSED])
+    proposals = Proposals(lives.known)
+
+    async def life(living: Living) -> None:
+        spec = line_spec(await _taught(lives), heavy=True, proposal="train-the-line")
+        await lives.submit(living, spec)
+        await lives.reached(living, spec, "waiting")
+        proposals.state, meters.windows = "rejected", [OPEN]
+        await lives.ended(living, job_of(spec, "me"))
+
+    def parts(world: World) -> list[Part]:
+        assert isinstance(world, SimWorld)
+        return [*sim_parts(lives.store, lives.known, SimCrew(world), world), meters, proposals]
+
+    live_sim(life, parts)
+    assert ["waiting", "refused"] == lives.path()
+
+
+@pytest.mark.spec("COL-07")
+def test_a_job_that_holds_still_has_no_seat_and_takes_it_again_before_it_goes_on() -> None:
+    """While a job is paused another one runs; when power is back the first goes on only after the other is done."""
+    lives, meters = Lives(), Meters([SLOW])
+
+    async def life(living: Living) -> None:
+        dataset = await _taught(lives)
+        first, second = (line_spec(dataset, heavy=True, proposal="train-the-line", seed=seed) for seed in (1, 2))
+        await lives.submit(living, first)
+        await lives.reached(living, first, "running")
+        meters.windows = [CLOSED]
+        await lives.reached(living, first, "paused")
+        meters.windows = [SLOW]
+        await lives.submit(living, second)
+        await lives.reached(living, second, "running")
+        await living.world.sleep(2 * RECHECK_S)
+        assert "paused" == (await lives.stands(living, first)).state
+        meters.windows = [OPEN]
+        await lives.ended(living, job_of(first, "me"), 6_000)
+        jobs = [job_of(each, "me") for each in (first, second)]
+        moves = [(jobs.index(said.job), said.state) for said in lives.said if isinstance(said, JobMoved)]
+        assert [
+            *((0, "running"), (0, "paused"), (1, "running")),
+            *((1, "completed"), (0, "running"), (0, "completed")),
+        ] == moves
+
+    def parts(world: World) -> list[Part]:
+        assert isinstance(world, SimWorld)
+        return [*sim_parts(lives.store, lives.known, SimCrew(world), world), meters, Proposals(lives.known)]
+
+    live_sim(life, parts)
+
+
+@pytest.mark.spec("COL-07", "ILL-02")
+def test_a_trainer_that_leaves_while_a_job_holds_still_has_it_gone_on_with() -> None:
+    """Its workers do not reach a checkpoint in time; the next trainer waits for power, and goes on from the last."""
+    lives, meters = Lives(), Meters([SLOW])
+
+    async def life(living: Living) -> None:
+        spec = line_spec(await _taught(lives), heavy=True, proposal="train-the-line")
+        await lives.submit(living, spec)
+        await lives.reached(living, spec, "running")
+        meters.windows = [CLOSED]
+        await lives.reached(living, spec, "paused")
+        part = living.organism.runners["trainer"].part
+        await living.organism.runners.pop("trainer").stop()
+        assert isinstance(living.world, SimWorld)
+        living.organism.runners["trainer"] = await living.organism.run(part.again(living.world.fork("next")))
+        await lives.reached(living, spec, "waiting")
+        meters.windows = [OPEN]
+        await lives.ended(living, job_of(spec, "me"))
+
+    def parts(world: World) -> list[Part]:
+        assert isinstance(world, SimWorld)
+        return [*sim_parts(lives.store, lives.known, SimCrew(world), world), meters, Proposals(lives.known)]
+
+    live_sim(life, parts)
+    assert ["running", "paused", "waiting", "running", "completed"] == lives.path()
 
 
 # Records

@@ -7,12 +7,14 @@ import math
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from organs.trainer import curve_torch
 from organs.trainer.backends import Backends
 from organs.trainer.data import Materials
 from organs.trainer.points import batch_at
+from organs.trainer.port import Attempt, CrewFailed
 from organs.trainer.processes import ProcessCrew
 from organs.trainer.recipes import RECIPES, recipe_of
 from organs.trainer.repeating import Repeating
@@ -43,6 +45,48 @@ def test_a_backend_that_is_not_installed_says_how_to_install_it(tmp_path: Path, 
             await Repeating(spec, crew, Materials(store, None), tmp_path / "run", WORLD).go()
 
     asyncio.run(main())
+
+
+@pytest.mark.spec("ZER-08", "X-06")
+def test_an_interpreter_that_may_not_be_run_is_not_installed(tmp_path: Path) -> None:
+    """What an installation that was cut short left, or a copy without its modes, is no backend, and is named."""
+    backends = Backends(tmp_path)
+    python = backends.python("tinygrad")
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\n")
+    python.chmod(0o600)
+    assert f"tinygrad is not installed here ({python} may not be run)" in backends.missing("tinygrad")
+    python.chmod(0o700)
+    assert "" == backends.missing("tinygrad")
+
+
+class Breaking(Backends):
+    """The worker's program is gone after so many starts, as where memory or files run out in between."""
+
+    def __init__(self, folder: Path, starts: int) -> None:
+        super().__init__(folder)
+        self.starts = starts
+
+    def command(self, backend: str) -> list[str]:
+        """The real one, until it is gone."""
+        self.starts -= 1
+        return super().command(backend) if self.starts >= 0 else [str(self.folder)]
+
+
+@pytest.mark.spec("ILL-02", "X-06")
+@pytest.mark.parametrize("begun", [0, 1])
+def test_workers_that_the_system_does_not_start_are_a_fault_by_name(tmp_path: Path, begun: int) -> None:
+    """CrewFailed says how many began and what the system said of the next; of those that began none is left."""
+    crew = ProcessCrew(Breaking(tmp_path, begun), WORLD)
+    attempt = Attempt("job", 1, line_spec("d" * 64), tmp_path / "data", tmp_path / "run", None, 1_000_000)
+
+    async def main() -> None:
+        with pytest.raises(CrewFailed, match=rf"{begun} of 2 workers began.*Permission denied"):
+            await crew.start(attempt)
+
+    before = {child.pid for child in psutil.Process().children()}
+    asyncio.run(main())
+    assert before == {child.pid for child in psutil.Process().children()}
 
 
 @pytest.mark.spec("ZER-08")

@@ -4,10 +4,12 @@ package nimmerverse.exemptions
 
 import rego.v1
 
+import data.nimmerverse.limits
+
 # `actions` is what it is for; `steps` is the largest run; `heavy` whether a run may be one that needs the window.
 known := {
 	"dev_install": {"environments": ["dev"], "actions": ["install"], "steps": 0, "heavy": false},
-	"dev_tour": {"environments": ["dev"], "actions": ["train"], "steps": 10000, "heavy": false},
+	"dev_tour": {"environments": ["dev"], "actions": ["train"], "steps": limits.light_steps, "heavy": false},
 	"pilot": {"environments": [], "actions": ["train"], "steps": 1000, "heavy": false},
 }
 

@@ -13,6 +13,11 @@ soc_low_ppm := 400000
 
 soc_full_ppm := 800000
 
+# COL-07: a job beyond either is heavy, whatever else it says
+light_steps := 2000
+
+light_workers := 4
+
 # COL-10, COL-12
 bias_ppm := 250000
 
