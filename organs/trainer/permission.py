@@ -1,26 +1,25 @@
 """Whether a job may be trained at all: its recipe, its datasets, its proposal, judged by policy before it starts.
 
-Whoever does not answer has not said yes. A refusal carries the policy's digest and that of its input, so that anyone
-can evaluate it again.
+Whoever does not answer has not said yes. The nerve `training` asks the policy, and the log keeps what it was told with
+its judgement, so that anyone can evaluate it again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 from organs.trainer.asking import Asking
 from organs.trainer.port import Crew
 from organs.trainer.proposed import differences
 from organs.trainer.recipes import Recipe, recipe_of
 from shared.errors import Refusal, Refused
-from shared.policy import TRAINING, Policies
 from shared.policy.effects import final
 from shared.policy.policies import canonical
 from shared.subjects.consensus import ProposalStated, ProposalStatus
 from shared.subjects.datasets import DatasetStated, DatasetStatus
 from shared.subjects.policy import CheckPolicy, Effect, PolicyEffect
-from shared.subjects.training import JobSpec
+from shared.subjects.training import JobJudged, JobSpec, JudgeJob, Learned
+from shared.training.permission import given, learned, refusal
 
 ACTION = "train"  #: what added policies are told is asked for
 _NOT_IN_USE = "Q006"
@@ -30,36 +29,28 @@ _UNKNOWN_PROPOSALS = ("G001", "B006")  #: none of this id, or nobody who knows p
 class Permission:
     """Judges jobs before they start."""
 
-    def __init__(self, asking: Asking, crew: Crew, policies: Policies, env: str, added: Collection[str]) -> None:
+    def __init__(self, asking: Asking, crew: Crew, env: str, added: Collection[str]) -> None:
         """`added` are the policies in use that an operator added; the log says which, and it may change."""
-        self.asking, self.crew, self.policies, self.env, self.added = asking, crew, policies, env, added
+        self.asking, self.crew, self.env, self.added = asking, crew, env, added
 
     async def check(self, job: str, spec: JobSpec) -> Recipe:
         """Return the recipe of a job that may be trained. Refused T002 to T006, D002, D004, Q004."""
         recipe = self._recipe(spec)
         datasets = [await self._dataset(digest, recipe) for digest in spec.datasets]
-        given: dict[str, Any] = {
-            "environment": self.env,
-            "heavy": spec.heavy,
-            "steps": spec.steps,
-            "datasets": datasets,
-        }
-        given |= await self._proposal(spec)
-        judged = self.policies.evaluate(TRAINING, given)
-        refusal = judged.refusal()
-        if refusal is not None:
-            source = f"policy {judged.policy[:16]}, input {judged.input_digest[:16]}"
-            code = "T005" if [row.name for row in judged.rows if not row.holds] == ["proposal"] else "Q004"
-            raise Refused(Refusal(code, f"{refusal.detail} ({source})"))
-        await self._added(job, {"action": ACTION, "family": spec.family, "backend": spec.backend} | given)
+        judged = await self.asking.decision(JudgeJob(job, self.env, datasets, await self._proposal(spec)), JobJudged)
+        no = refusal(judged.judgement)
+        if no is not None:
+            raise Refused(no)
+        about = {"action": ACTION, "family": spec.family, "backend": spec.backend}
+        await self._added(job, about | given(spec, judged))
         return recipe
 
-    async def _added(self, job: str, given: dict[str, Any]) -> None:
+    async def _added(self, job: str, asked: dict[str, object]) -> None:
         """Ask every added policy that is in use; the harshest of their effects is final. Refused Q004."""
         said: dict[str, PolicyEffect] = {}
         for policy in sorted(self.added):
             try:
-                request = CheckPolicy(policy, job, canonical(given).decode())
+                request = CheckPolicy(policy, job, canonical(asked).decode())
                 said[policy] = await self.asking.ask(request, PolicyEffect)
             except Refused as no:
                 if no.refusal.code != _NOT_IN_USE:  # it was taken out of use just now
@@ -88,7 +79,7 @@ class Permission:
             raise Refused(wrong)
         return recipe
 
-    async def _dataset(self, digest: str, recipe: Recipe) -> dict[str, Any]:
+    async def _dataset(self, digest: str, recipe: Recipe) -> Learned:
         """Return what policy asks of one dataset. Refused D002, D004, T006."""
         known = await self.asking.ask(DatasetStatus(digest), DatasetStated)
         facts = known.facts
@@ -100,17 +91,10 @@ class Permission:
             raise Refused(
                 Refusal("T006", f"{facts.name} holds {facts.kind}, {recipe.name} learns from {', '.join(recipe.kinds)}")
             )
-        return {
-            "dataset": digest,
-            "use": facts.use,
-            "licence": facts.licence,
-            "restrictions": list(facts.restrictions),
-            "pii": facts.pii,
-            "approved": list(known.approved),
-        }
+        return learned(digest, facts, known.approved)
 
-    async def _proposal(self, spec: JobSpec) -> dict[str, str]:
-        """Return where a job's proposal stands; what is none is an exemption's name, and policy knows those.
+    async def _proposal(self, spec: JobSpec) -> str:
+        """Return where a job's proposal stands; nothing where there is none of this id.
 
         Refused T005 where another training was accepted.
         """
@@ -118,12 +102,12 @@ class Permission:
         if isinstance(answer, Refusal):
             if answer.code not in _UNKNOWN_PROPOSALS:
                 raise Refused(answer)
-            return {"exemption": spec.proposal}
+            return ""
         assert isinstance(answer, ProposalStated)
         beyond = differences(spec, answer.facts) if answer.state == "accepted" else []
         if beyond:
             raise Refused(Refusal("T005", f"{spec.proposal} was accepted for another training: {'; '.join(beyond)}"))
-        return {"proposal": answer.state}
+        return answer.state
 
 
 def _failing(said: PolicyEffect) -> str:

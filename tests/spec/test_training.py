@@ -23,6 +23,8 @@ from shared.keys import LocalSigner
 from shared.message import Request
 from shared.part import Part
 from shared.part.organ import Organ
+from shared.policy import Policies
+from shared.registry.rejudging import Trainings
 from shared.subjects.consensus import ProposalFacts, ProposalStated, ProposalStatus, TrainingData
 from shared.subjects.datasets import DatasetFacts
 from shared.subjects.energy import PowerWindow, PowerWindowRequest, WindowReason
@@ -32,12 +34,14 @@ from shared.subjects.training import (
     CancelJob,
     CheckpointVoted,
     CountVotes,
+    JobJudged,
     JobMoved,
     JobSpec,
     JobState,
     JobStated,
     JobStatus,
     JobSubmitted,
+    JudgeJob,
     MoveJob,
     RecordReproduction,
     RecordRun,
@@ -49,6 +53,7 @@ from shared.subjects.training import (
     WorkerVote,
 )
 from shared.training.jobs import ENDED, JOB_ATTEMPTS, MOVES, job_of
+from shared.training.permission import learned, refusal
 from shared.training.record import MAX_RECORD_BYTES, RunRecord, compare, read_record
 from shared.training.votes import Tally, count, vote
 from shared.world import SimWorld, World
@@ -93,10 +98,15 @@ def moved(state: JobState, attempt: int = 1, step: int = 0, job: str = JOB) -> M
     return MoveJob(job, state, "because", attempt, step, -1, 0)
 
 
+def judging(**about: Any) -> JudgeJob:  # noqa: ANN401 - fields of facts
+    """What the trainer says of the job's one dataset."""
+    return JudgeJob(JOB, "dev", [learned(DATASET, facts(**about), [])], "")
+
+
 def running(workers: int = 2) -> Job:
     """A job whose workers are registered."""
     spec = changed(SPEC, workers=workers)
-    state = Job(spec=spec, state="running", attempt=1)
+    state = Job(spec=spec, state="running", learned=(DATASET,), attempt=1)
     keys = {name: key.public for name, key in list(KEYS.items())[:workers]}
     return decided(state, RegisterWorkers(JOB, 1, keys))[0]
 
@@ -181,7 +191,7 @@ def test_the_same_spec_by_the_same_person_is_the_same_job() -> None:
 @pytest.mark.parametrize("after", STATES)
 def test_a_job_gets_only_where_its_state_leads(before: JobState, after: JobState) -> None:
     """Every pair of states: the ones that MOVES names are decided, all others are refused, T011, or T007 at the end."""
-    state = Job(spec=SPEC, state=before, attempt=1)
+    state = Job(spec=SPEC, state=before, learned=(DATASET,), attempt=1)
     asked = moved(after, attempt=1 + (before == after == "running"))
     if before in ENDED:
         assert "T007" == refused(state, asked)
@@ -194,7 +204,7 @@ def test_a_job_gets_only_where_its_state_leads(before: JobState, after: JobState
 @pytest.mark.spec("ILL-02")
 def test_retries_are_bounded_and_counted_since_the_last_agreement() -> None:
     """Five attempts that come to nothing are all; each checkpoint that is agreed on allows five more."""
-    state = Job(spec=SPEC, state="running", attempt=1)
+    state = Job(spec=SPEC, state="running", learned=(DATASET,), attempt=1)
     for attempt in range(2, JOB_ATTEMPTS + 1):
         state, _ = decided(state, moved("running", attempt))
     assert "T011" == refused(state, moved("running", JOB_ATTEMPTS + 1))
@@ -205,7 +215,7 @@ def test_retries_are_bounded_and_counted_since_the_last_agreement() -> None:
 @pytest.mark.spec("ILL-02")
 def test_an_attempt_that_is_not_the_next_and_a_step_beyond_the_job_are_refused() -> None:
     """The trainer is believed only where it can be so."""
-    state = Job(spec=SPEC, state="running", attempt=3)
+    state = Job(spec=SPEC, state="running", learned=(DATASET,), attempt=3)
     for odd in (moved("running", 3), moved("running", 5), moved("failed", 2), moved("paused", 3, 51)):
         assert "T011" == refused(state, odd)
 
@@ -302,7 +312,7 @@ def test_an_earlier_step_is_never_agreed_on_otherwise_and_takes_nothing_back() -
 @pytest.mark.spec("COL-09")
 def test_workers_register_once_each_with_a_key_of_their_own() -> None:
     """Too few, one key for two, a key that proves nothing, an attempt that is not: refused."""
-    state = Job(spec=SPEC, state="running", attempt=1)
+    state = Job(spec=SPEC, state="running", learned=(DATASET,), attempt=1)
     one, two = KEYS["worker-0"].public, KEYS["worker-1"].public
     for keys in ({"a": one}, {"a": one, "b": one}, {"a": one, "b": bytes(32)}, {"a": one, "b": b"short"}):
         assert "T003" == refused(state, RegisterWorkers(JOB, 1, keys))
@@ -368,6 +378,7 @@ class Lives:
         self.said: list[Any] = []
         self.record: RunRecord | None = None
         self.rerun: list[bool] = []
+        self.trainings = Trainings(Policies.shipped())
 
     async def train(self, living: Living, spec: JobSpec, wait_s: float = 400.0) -> None:
         """Submit a job and wait until it has ended."""
@@ -387,9 +398,10 @@ class Lives:
         assert self.stated is not None
         if self.stated.record:
             self.record = read_record(await read(self.store, self.stated.record, MAX_RECORD_BYTES))
-        classes = (JobSubmitted, JobMoved, WorkersRegistered, CheckpointVoted, RunRecorded)
+        classes = (JobSubmitted, JobJudged, JobMoved, WorkersRegistered, CheckpointVoted, RunRecorded)
         reruns = list(reruns_of([living.organism.runners["training"].part]))
         async for verdict in living.operator.replay():
+            self.trainings.take(verdict)
             self.said += [decision for decision, _ in decisions_in(verdict, *classes)]
             self.rerun += [same for rerun in reruns for _, same in rerun.take(verdict)]
 
@@ -474,6 +486,62 @@ def test_what_may_not_be_trained_is_refused_before_anything_starts(
     assert ["refused"] == lives.path()
     assert lives.stated is not None
     assert lives.stated.reason.startswith(code)
+
+
+@pytest.mark.spec("ILL-08", "X-06")
+def test_a_job_runs_only_where_policy_let_it_start() -> None:
+    """Not judged, judged and refused, or judged without one of its datasets: no worker starts, and none goes on."""
+    state, _ = decided(Job(), SubmitJob(SPEC, "me"))
+    assert "T011" == refused(state, moved("running"))
+    assert "T006" == refused(state, JudgeJob(JOB, "dev", [learned(ONE, facts(), [])], ""))
+    denied, [said] = decided(state, judging(pii="sealed"))
+    assert (False, "Q004") == (said.judgement.allowed, str(refusal(said.judgement))[:4])
+    assert "T011" == refused(denied, moved("running"))
+    allowed, _ = decided(denied, judging())
+    assert "running" == decided(allowed, moved("running"))[0].state
+    assert "T011" == refused(decided(allowed, judging(pii="sealed"))[0], moved("running"))
+
+
+@pytest.mark.spec("ILL-08", "COL-12")
+@pytest.mark.parametrize(("outcome", "licence"), [("permitted", "CC0-1.0"), ("refused", "unknown")])
+def test_whether_a_job_may_start_is_judged_the_same_again(outcome: str, licence: str) -> None:
+    """The log has what policy was told with its judgement, of a start and of a refusal, and both come out again."""
+    lives = _live({}, licence=licence)
+    assert [(outcome, "same", "")] == [(one.outcome, one.verdict, one.detail) for one in lives.trainings.found]
+    assert lives.rerun
+    assert all(lives.rerun)
+
+
+@pytest.mark.spec("ILL-08", "COL-12", "X-06")
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("outcome", ("permitted", "other", "the policy says otherwise")),
+        ("input", ("permitted", "other", "what stands before it gives the policy another input")),
+        ("dataset", ("permitted", "other", f"the policy was told nothing of {DATASET}")),
+        ("policy", ("permitted", "other_policies", "")),
+        ("start", ("started", "other", "policy did not let it start")),
+    ],
+)
+def test_a_start_that_its_input_does_not_bear_is_found(change: str, found: tuple[str, str, str]) -> None:
+    """A judgement that its input contradicts, an input made better afterwards, a start without a judgement."""
+    state, [submitted] = decided(Job(), SubmitJob(SPEC, "me"))
+    _, [good] = decided(state, judging())
+    _, [bad] = decided(state, judging(pii="sealed"))
+    replace = msgspec.structs.replace
+    said: dict[str, Any] = {
+        "outcome": replace(bad, judgement=replace(bad.judgement, allowed=True, rows=good.judgement.rows)),
+        "input": replace(bad, judgement=good.judgement),
+        "dataset": replace(good, learned=[]),
+        "policy": replace(good, judgement=replace(good.judgement, policy="0" * 64)),
+        "start": JobMoved(JOB, "pending", "running", "begins", 1, 0, -1, 0),
+    }
+    trainings = Trainings(Policies.shipped())
+    for index, decision in enumerate((submitted, said[change])):
+        trainings.hear(decision, index)
+    [one] = trainings.found
+    assert found[:2] == (one.outcome, one.verdict)
+    assert found[2] in one.detail
 
 
 @pytest.mark.spec("ZER-01", "ZER-02")
@@ -769,7 +837,8 @@ def test_the_agreement_on_a_running_job_is_told() -> None:
             keys = {name: key.public for name, key in list(KEYS.items())[:2]}
             spec = changed(SPEC, workers=2)
             job = job_of(spec, "me")
-            for request in (SubmitJob(spec, "me"), moved("running", job=job), RegisterWorkers(job, 1, keys)):
+            begun = (SubmitJob(spec, "me"), judging(), moved("running", job=job), RegisterWorkers(job, 1, keys))
+            for request in begun:
                 assert {} == await asked(request)
             for step, digests, fraction in ((10, [ONE, ONE], 1.0), (20, [ONE, OTHER], 0.5), (20, [], 0.0)):
                 told = await asked(CountVotes(job, step, votes(step, digests, job)))
