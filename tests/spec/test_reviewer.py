@@ -14,6 +14,7 @@ from nerves.consensus import ConsensusNerve
 from organs.reviewer import CurveVote, ReviewerOrgan, vote_on
 from organs.reviewer.curve import lower_rate
 from organs.reviewer.ethics import ADVICE
+from organs.reviewer.organ import judged
 from shared.ballots import verify_ballot
 from shared.bus import Bus, Draft
 from shared.errors import Refusal
@@ -30,6 +31,7 @@ from shared.subjects.consensus import (
     ProposalStatus,
     ReviewStated,
     ReviewStatus,
+    TrainingData,
     VoteCounted,
 )
 from shared.subjects.datasets import DatasetApproved, DatasetFacts, DatasetRegistered, DatasetVerified
@@ -223,6 +225,16 @@ def test_another_models_run_speaks_for_nobody(changed: dict[str, object]) -> Non
             assert "the run is of" in ballot.reason
 
     play_sim(body)
+
+
+@pytest.mark.spec("ZER-03", "X-06")
+@pytest.mark.parametrize("training_of", [training(model_id="line"), None])
+def test_a_run_speaks_for_its_own_family_alone(training_of: TrainingData | None) -> None:
+    """A proposal that names no family is about the model it trains; another family's run, or none named, fails it."""
+    made = ProposalMade(PROPOSAL, facts(family="", model="", training=training_of), None)
+    vote = judged(made, recorded())
+    assert isinstance(vote, CurveVote)
+    assert ("fail", True) == (vote.choice, "the run is of family boundary" in vote.reason)
 
 
 @pytest.mark.spec("ZER-03")

@@ -564,6 +564,7 @@ def test_an_accepted_proposal_opens_the_training_that_it_proposed(
 ) -> None:
     """Less than was proposed may be trained; another family, backend, dataset, batch or more steps may not."""
     lives = Lives()
+        ({}, {"family": "boundary"}, "the family is line, proposed boundary"),
 
     async def life(living: Living) -> None:
         await lives.train(living, line_spec(await _taught(lives), proposal="train-the-line", **spec))
@@ -694,9 +695,10 @@ class Proposals(Organ):
     async def on_status(self, asked: ProposalStatus) -> list[ProposalStated]:
         """Say that it is accepted."""
         said: dict[str, Any] = {"model_id": "line", "steps": 50, "datasets": list(self.known), "backend": "torch"}
-        said |= {"learning_rate_ppm": 100_000, "batch": 8}
-        training = TrainingData(**said | self.proposed) if self.proposed != {"training": None} else None
-        about = ("somebody", "the line once more", "", "research", "low", training, "", "", "lines")
+        said |= {"learning_rate_ppm": 100_000, "batch": 8, "family": ""} | self.proposed
+        family = said.pop("family")
+        training = TrainingData(**said) if self.proposed != {"training": None} else None
+        about = ("somebody", "the line once more", "", "research", "low", training, "", "", family)
         return [ProposalStated(asked.proposal, ProposalFacts(*about), None, "pass", "pass", "accepted", [])]
 
 
