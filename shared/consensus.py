@@ -102,6 +102,8 @@ def _training_objections(facts: ProposalFacts) -> list[str]:
         for digest in training.datasets[:DATASETS]
         if not _DIGEST.fullmatch(digest)
     ]
+    if training.base and not _DIGEST.fullmatch(training.base):
+        found.append(f"training.base is {training.base[:80]!r}, expected 64 hexadecimal digits or nothing")
     limits = LIMITS.get(training.backend)
     if limits is None:
         return [*found, f"training.backend is {training.backend[:80]!r}, expected one of {', '.join(LIMITS)}"]

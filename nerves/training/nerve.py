@@ -208,10 +208,10 @@ def _recorded(state: Job, spec: JobSpec, asked: RecordRun) -> list[Said] | Refus
         return Refusal("T008", f"the workers agreed on {state.agreed}, the run left {asked.weights[:80]!r}")
     if len(asked.losses_micro) > CURVE:
         return Refusal("T003", f"{len(asked.losses_micro)} points of a loss curve, at most {CURVE} may be")
-    made = (asked.record, asked.model, asked.weights, spec.datasets, state.agreed_ppm)
+    made = (asked.record, asked.model, asked.weights, [*state.learned], state.agreed_ppm)
     told = (asked.losses_micro, asked.samples_per_s, state.agreed_of)
     done = (asked.job, state.state, "completed", "", state.attempt, spec.steps, -1, 0)
-    return [RunRecorded(asked.job, spec.family, *made, *told), JobMoved(*done)]
+    return [RunRecorded(asked.job, spec.family, *made, *told, spec.base), JobMoved(*done)]
 
 
 def _reproduced(state: Job, asked: RecordReproduction) -> list[Said] | Refusal:

@@ -12,11 +12,11 @@ from shared.subjects.datasets import DatasetFacts
 from shared.training.permission import learned
 
 PROPOSAL = "proposal"  #: the one row that is about a job, and not about its datasets
-APPROVABLE = ("licence", "restrictions", "pii")  #: rows; what a dataset is for, nobody can approve away
+APPROVABLE = ("origin", "licence", "restrictions", "pii")  #: rows; what a dataset is for, nobody can approve away
 
 
 def against(facts: DatasetFacts, approved: Collection[str], policies: Policies, env: str) -> list[str]:
-    """Return every concern that is not approved, by name: `use:evaluate`, `licence:X`, `restriction:X`, `pii`."""
+    """Return every concern that is not approved: `use:evaluate`, `weights`, `licence:X`, `restriction:X`, `pii`."""
     return _concerns(facts, approved, policies, env, of=None)
 
 

@@ -29,6 +29,7 @@ ADVICE: Final[dict[str, str]] = {
     "consensus": "train again: the workers have to agree on the last checkpoint",
     "datasets": "name the registered datasets that it learns from",
     "use": "learn from no dataset that is kept for evaluation",
+    "origin": "begin anew or from a recorded run, or have the weights from elsewhere approved by name",
     "licence": "take data under an open licence, or have the licence approved by name",
     "restrictions": "take data without this restriction, or have it approved by name",
     "pii": "seal what is personal, or have its use approved by name",

@@ -1,4 +1,4 @@
-"""Whether a job may be trained at all: its recipe, its datasets, its proposal, judged by policy before it starts.
+"""Whether a job may be trained at all: its recipe, datasets, base and proposal, judged by policy before it starts.
 
 Whoever does not answer has not said yes. The nerve `training` asks the policy, and the log keeps what it was told with
 its judgement, so that anyone can evaluate it again.
@@ -12,15 +12,19 @@ from organs.trainer.asking import Asking
 from organs.trainer.port import Crew
 from organs.trainer.proposed import differences
 from organs.trainer.recipes import Recipe, recipe_of
+from shared.constant import constant
 from shared.errors import Refusal, Refused
 from shared.policy.effects import final
 from shared.policy.policies import canonical
+from shared.registry.origins import Origins
 from shared.subjects.consensus import ProposalStated, ProposalStatus
 from shared.subjects.datasets import DatasetStated, DatasetStatus
 from shared.subjects.policy import CheckPolicy, Effect, PolicyEffect
 from shared.subjects.training import JobJudged, JobSpec, JudgeJob, Learned
+from shared.training.jobs import LEARNED
 from shared.training.permission import given, learned, refusal
 
+ORIGINS_AT_ONCE = constant(500, "entries", "X-12")
 ACTION = "train"  #: what added policies are told is asked for
 _NOT_IN_USE = "Q006"
 _UNKNOWN_PROPOSALS = ("G001", "B006")  #: none of this id, or nobody who knows proposals: it may name an exemption
@@ -32,11 +36,13 @@ class Permission:
     def __init__(self, asking: Asking, crew: Crew, env: str, added: Collection[str]) -> None:
         """`added` are the policies in use that an operator added; the log says which, and it may change."""
         self.asking, self.crew, self.env, self.added = asking, crew, env, added
+        self._origins, self._next = Origins(), 0
 
     async def check(self, job: str, spec: JobSpec) -> Recipe:
-        """Return the recipe of a job that may be trained. Refused T002 to T006, D002, D004, Q004."""
+        """Return the recipe of a job that may be trained. Refused T002 to T006, T013, D002, D004, Q004."""
         recipe = self._recipe(spec)
         datasets = [await self._dataset(digest, recipe) for digest in spec.datasets]
+        datasets += [await self._dataset(digest) for digest in await self._behind(spec)]
         judged = await self.asking.decision(JudgeJob(job, self.env, datasets, await self._proposal(spec)), JobJudged)
         no = refusal(judged.judgement)
         if no is not None:
@@ -79,15 +85,29 @@ class Permission:
             raise Refused(wrong)
         return recipe
 
-    async def _dataset(self, digest: str, recipe: Recipe) -> Learned:
-        """Return what policy asks of one dataset. Refused D002, D004, T006."""
+    async def _behind(self, spec: JobSpec) -> list[str]:
+        """Return the datasets that taught a job's base and are not its own, by the log now. Refused T006, T013."""
+        if not spec.base:
+            return []
+        while verdicts := await self.asking.log.judged(self._next, ORIGINS_AT_ONCE):
+            for verdict in verdicts:
+                self._origins.take(verdict)
+                self._next = verdict.entry.index + 1
+        found = [dataset for dataset in self._origins.behind(spec.base) if dataset not in spec.datasets]
+        if len(spec.datasets) + len(found) > LEARNED:
+            what = f"{len(spec.datasets)} datasets, and {len(found)} that taught the base"
+            raise Refused(Refusal("T006", f"the job learns from {what}; {LEARNED} may be in all"))
+        return found
+
+    async def _dataset(self, digest: str, recipe: Recipe | None = None) -> Learned:
+        """Return what policy asks of one dataset; a recipe reads the job's own. Refused D002, D004, T006."""
         known = await self.asking.ask(DatasetStatus(digest), DatasetStated)
         facts = known.facts
         if facts is None:
             raise Refused(Refusal("D002", f"nobody registered {digest}"))
         if known.blocked:
             raise Refused(Refusal("D004", f"{facts.name}: {', '.join(known.blocked)}"))
-        if facts.kind not in recipe.kinds:
+        if recipe is not None and facts.kind not in recipe.kinds:
             raise Refused(
                 Refusal("T006", f"{facts.name} holds {facts.kind}, {recipe.name} learns from {', '.join(recipe.kinds)}")
             )

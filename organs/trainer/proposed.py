@@ -26,6 +26,8 @@ def differences(spec: JobSpec, facts: ProposalFacts | None) -> list[str]:
     if spec.steps > asked.steps:
         found.append(f"{spec.steps} steps, proposed {asked.steps}")
     found += [f"dataset {each[:DIGITS]} was not proposed" for each in spec.datasets if each not in asked.datasets]
+    if spec.base != asked.base:
+        found.append(f"the base is {spec.base[:DIGITS] or 'none'}, proposed {asked.base[:DIGITS] or 'none'}")
     numbers = {LEARNING_RATE: asked.learning_rate_ppm, BATCH: asked.batch, EPOCHS: asked.epochs}
     for name, proposed in numbers.items():
         given = spec.hyperparameters.get(name, proposed)

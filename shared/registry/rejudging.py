@@ -18,12 +18,14 @@ from shared.policy import TRAINING, Policies
 from shared.registry.family import Family, RegistryDecision, evolved
 from shared.registry.gate import PACKAGE, asked
 from shared.registry.manifest import manifest_of
+from shared.registry.origins import Origins
+from shared.subjects.datasets import DatasetRegistered
 from shared.subjects.registry import Judgement, ModelPromoted, PromotionBlocked
-from shared.subjects.training import JobJudged, JobMoved, JobSpec, JobSubmitted
+from shared.subjects.training import JobJudged, JobMoved, JobSpec, JobSubmitted, RunRecorded
 from shared.training.permission import given
 
 Same: TypeAlias = Literal["same", "other", "other_policies"]
-Heard: TypeAlias = JobSubmitted | JobJudged | JobMoved
+Heard: TypeAlias = JobSubmitted | JobJudged | JobMoved | RunRecorded | DatasetRegistered
 HEARD: Final = cast("tuple[type[Heard], ...]", get_args(Heard))
 
 
@@ -56,6 +58,7 @@ class Trainings:
     def __init__(self, policies: Policies) -> None:
         self.policies = policies
         self.found: list[Rejudged] = []
+        self._origins = Origins()
         self._specs: dict[str, JobSpec] = {}
         self._permitted: set[str] = set()  #: jobs that policy let start when it was asked last
 
@@ -76,6 +79,8 @@ class Trainings:
             case JobMoved():
                 if decision.state == "running" and decision.job not in self._permitted:
                     self._say(index, decision.job, "started", "other", "policy did not let it start")
+            case RunRecorded() | DatasetRegistered():
+                self._origins.hear(decision)
 
     def _say(
         self, index: int, job: str, outcome: Literal["permitted", "refused", "started"], verdict: Same, detail: str
@@ -88,7 +93,11 @@ class Trainings:
         spec = self._specs.get(decision.job)
         if spec is None:
             return "other", "no such job was submitted before it"
-        unsaid = {*spec.datasets} - {each.dataset for each in decision.learned}
+        try:
+            named = [*spec.datasets, *self._origins.behind(spec.base)]
+        except Refused as no:
+            return "other", no.refusal.detail
+        unsaid = {*named} - {each.dataset for each in decision.learned}
         if unsaid:
             return "other", f"the policy was told nothing of {min(unsaid)}"
         return _compared(decision.judgement, TRAINING, given(spec, decision), self.policies)

@@ -25,7 +25,7 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recipe: str  #: name and version of the code that trains this family
     backend: str  #: a Backend; another one is refused T002
     datasets: list[Digest]
-    base: Digest  #: the model it goes on from; empty where it is new
+    base: Digest  #: the weights it goes on from; empty where it is new
     hyperparameters: dict[str, int]  #: whole numbers alone: learning rate as `learning_rate_ppm`
     seed: int
     steps: int
@@ -61,7 +61,7 @@ class JobJudged(Decision, subject="lifecycle.training.event.{job}.judged"):
 
     job: str
     environment: str
-    learned: list[Learned]
+    learned: list[Learned]  #: the job's own datasets, and those that taught its base
     proposal: str  #: its state; empty where there is none, and the spec names an exemption
     judgement: Judgement
 
@@ -109,11 +109,12 @@ class RunRecorded(Decision, subject="lifecycle.training.event.{job}.recorded"):
     record: Digest  #: of the canonical JSON record: spec, surroundings, curve, digests
     model: Digest
     weights: Digest
-    datasets: list[Digest]
+    datasets: list[Digest]  #: that taught it, those that taught its base among them
     consensus_ppm: Ppm  #: of the last checkpoint's votes
     losses_micro: list[int]  #: the loss curve's points, first to last; what the AI vote is computed from
     samples_per_s: int
     registered: int = 0  #: workers who could vote on it; 0 where that was not told, and one agrees with itself
+    base: Digest = ""  #: the weights it went on from; empty where it began anew
 
 
 class Reproduced(Decision, subject="lifecycle.training.event.{job}.reproduced"):

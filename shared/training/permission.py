@@ -22,9 +22,14 @@ def learned(dataset: str, facts: DatasetFacts, approved: Collection[str]) -> Lea
 
 def given(spec: JobSpec, told: JudgeJob | JobJudged) -> dict[str, object]:
     """Return the policy's input. What is no proposal is an exemption's name, and policy knows those."""
-    claim = {"proposal": told.proposal} if told.proposal else {"exemption": spec.proposal}
-    about = {"environment": told.environment, "heavy": spec.heavy, "steps": spec.steps}
-    return about | {"datasets": msgspec.to_builtins(told.learned)} | claim
+    claim, named = ("proposal", told.proposal) if told.proposal else ("exemption", spec.proposal)
+    return {
+        "environment": told.environment,
+        "heavy": spec.heavy,
+        "steps": spec.steps,
+        "datasets": msgspec.to_builtins(told.learned),
+        claim: named,
+    }
 
 
 def refusal(judgement: Judgement) -> Refusal | None:

@@ -260,6 +260,7 @@ def test_a_proposal_is_made_once(lane: Lane) -> None:
         ({"training": training(model_id=" ")}, "training.model_id is blank"),
         ({"training": training(datasets=["x"])}, "training.datasets has 'x'"),
         ({"training": training(datasets=["c" * 64] * 33)}, "training.datasets has 33 entries"),
+        ({"training": training(base="latest")}, "training.base is 'latest'"),
         ({"training": training(backend="petals")}, "training.backend is 'petals'"),
         ({"training": training(batch=0)}, "training.batch is 0"),
         ({"training": training(backend="hivemind", batch=129)}, "hivemind takes 1 to 128"),

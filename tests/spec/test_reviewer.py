@@ -378,7 +378,7 @@ def test_a_sound_proposal_complies_wholly() -> None:
         ((*ALL[:3], evaluated(900_000, 1), evaluated(1, 1, dataset="7" * 64)), {"bias"}),
         (ALL[1:], {"consensus"}),
         ((recorded(consensus_ppm=989_999), *ALL[1:]), {"consensus"}),
-        ((ALL[0], ALL[2], ALL[3]), {"use", "licence", "restrictions", "pii"}),
+        ((ALL[0], ALL[2], ALL[3]), {"use", "origin", "licence", "restrictions", "pii"}),
         ((ALL[0], registered(licence="Proprietary"), *ALL[2:]), {"licence"}),
         ((ALL[0], registered(pii="in_the_open"), *ALL[2:]), {"pii"}),
         ((ALL[0], registered(restrictions=["export"]), *ALL[2:]), {"restrictions"}),
@@ -396,7 +396,7 @@ def test_each_check_fails_alone_or_missing(decisions: tuple[Any, ...], failed: s
             found = (await review_of(chamber, *decisions)).ethics
             assert failed == {line.split(":")[0] for line in found.safety_checks if ": failed: " in line}
             assert failed == {line.split(":")[0] for line in found.recommendations}
-            assert 1_000_000 * (9 - len(failed)) // 9 == found.compliance_ppm
+            assert 1_000_000 * (10 - len(failed)) // 10 == found.compliance_ppm
 
     play_sim(body)
 
@@ -414,7 +414,7 @@ def test_what_is_learned_later_reviews_again() -> None:
                 await chamber.decide(later)
             await settled(chamber)
             scores = [review.ethics.compliance_ppm for review in await chamber.stands(EthicsReviewed)]
-            assert [666_666, 888_888, 1_000_000] == scores
+            assert [700_000, 900_000, 1_000_000] == scores
             stated = await asker.request(ProposalStatus(PROPOSAL))
             assert isinstance(stated, ProposalStated)
             assert stated.ethics is not None

@@ -26,7 +26,7 @@ from shared.part.organ import Organ
 from shared.policy import Policies
 from shared.registry.rejudging import Trainings
 from shared.subjects.consensus import ProposalFacts, ProposalStated, ProposalStatus, TrainingData
-from shared.subjects.datasets import DatasetFacts
+from shared.subjects.datasets import DatasetFacts, RegisterDataset
 from shared.subjects.energy import PowerWindow, PowerWindowRequest, WindowReason
 from shared.subjects.policy import DraftPolicy, Effect, MovePolicy, PolicyState
 from shared.subjects.system import Decided
@@ -60,7 +60,8 @@ from shared.world import SimWorld, World
 from tests.ground import ENV, Founded, SimGround, play_sim
 from tests.organisms import Living, live_sim
 from tests.parts import own_metrics, stage
-from tests.trainings import changed, facts, line_spec, pairs, sim_parts, stored
+from tests.run_teller import TellerOrgan, TellRun
+from tests.trainings import boundary_spec, changed, facts, line_spec, pairs, sim_parts, stored, trail_lines
 
 DATASET = "d" * 64
 SPEC = line_spec(DATASET)
@@ -72,6 +73,7 @@ STATES: tuple[JobState, ...] = (
 )
 KEYS = {f"worker-{rank}": LocalSigner(bytes([rank + 1]) * 32) for rank in range(100)}
 ONE, OTHER = "1" * 64, "2" * 64
+FOREIGN, LOST, PERSONAL = "5" * 64, "6" * 64, "7" * 64
 
 
 def decided(state: Job, *messages: Request) -> tuple[Job, list[Any]]:
@@ -357,6 +359,16 @@ def test_a_run_is_recorded_only_with_agreement_on_its_last_checkpoint() -> None:
     assert ("running", "completed") == (ending.before, ending.state)
 
 
+@pytest.mark.spec("ILL-01", "ILL-03", "COL-10")
+def test_a_run_names_its_base_and_all_that_policy_let_it_learn_from() -> None:
+    """What taught the base taught the model: the run says so, and so whoever judges the model asks about it."""
+    spec = changed(SPEC, base=ONE)
+    begun = msgspec.structs.replace(running(), spec=spec, learned=(DATASET, PERSONAL))
+    agreed, _ = decided(begun, CountVotes(JOB, 50, votes(50, [ONE, ONE])))
+    _, [recorded, _] = decided(agreed, RecordRun(JOB, "r" * 64, "m" * 64, ONE, [9, 5], 100))
+    assert (ONE, [DATASET, PERSONAL]) == (recorded.base, recorded.datasets)
+
+
 @pytest.mark.spec("ILL-04")
 def test_a_repetition_is_recorded_for_the_run_that_was() -> None:
     """What came of repeating is decided only about the record that the job has."""
@@ -399,6 +411,7 @@ class Lives:
         if self.stated.record:
             self.record = read_record(await read(self.store, self.stated.record, MAX_RECORD_BYTES))
         classes = (JobSubmitted, JobJudged, JobMoved, WorkersRegistered, CheckpointVoted, RunRecorded)
+        self.said, self.rerun, self.trainings = [], [], Trainings(Policies.shipped())
         reruns = list(reruns_of([living.organism.runners["training"].part]))
         async for verdict in living.operator.replay():
             self.trainings.take(verdict)
@@ -551,12 +564,14 @@ def test_a_start_that_its_input_does_not_bear_is_found(change: str, found: tuple
         ({}, {}, ""),
         ({"steps": 20, "hyperparameters": {}}, {}, ""),
         ({}, {"model_id": "line-2"}, "the family is line, proposed line-2"),
+        ({}, {"family": "boundary"}, "the family is line, proposed boundary"),
         ({}, {"backend": "tinygrad"}, "the backend is torch, proposed tinygrad"),
         ({}, {"steps": 49}, "50 steps, proposed 49"),
         ({}, {"datasets": [DATASET]}, "was not proposed"),
         ({}, {"batch": 16}, "batch is 8, proposed 16"),
         ({}, {"learning_rate_ppm": 1}, "learning_rate_ppm is 100000, proposed 1"),
         ({}, {"training": None}, "the proposal says of no training"),
+        ({}, {"base": ONE}, f"the base is none, proposed {ONE[:16]}"),
     ],
 )
 def test_an_accepted_proposal_opens_the_training_that_it_proposed(
@@ -564,7 +579,6 @@ def test_an_accepted_proposal_opens_the_training_that_it_proposed(
 ) -> None:
     """Less than was proposed may be trained; another family, backend, dataset, batch or more steps may not."""
     lives = Lives()
-        ({}, {"family": "boundary"}, "the family is line, proposed boundary"),
 
     async def life(living: Living) -> None:
         await lives.train(living, line_spec(await _taught(lives), proposal="train-the-line", **spec))
@@ -579,6 +593,64 @@ def test_an_accepted_proposal_opens_the_training_that_it_proposed(
         assert lives.stated is not None
         assert lives.stated.reason.startswith("T005")
         assert said in lives.stated.reason
+
+
+@pytest.mark.spec("ILL-01", "ILL-03", "ILL-08", "X-06")
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        (OTHER, "T013 UNKNOWN_BASE"),
+        (PERSONAL, "T013 UNKNOWN_BASE"),
+        (ONE, "Q004 DENIED: nimmerverse.training: pii: pii"),
+        (FOREIGN, "Q004 DENIED: nimmerverse.training: origin: weights"),
+        (LOST, "D002 NO_DATASET"),
+    ],
+)
+def test_a_job_does_not_go_on_from_what_may_not_teach(base: str, said: str) -> None:
+    """Unknown weights, data in their place, what persons' data taught, weights from elsewhere: no worker starts."""
+    lives = Lives()
+
+    async def life(living: Living) -> None:
+        trails = await stored(lives.store, trail_lines(20), "trails")
+        lives.known[trails] = facts("trails")
+        for request in (
+            TellRun("a" * 64, ONE, [1], (PERSONAL,)),
+            TellRun("b" * 64, LOST, [1], ("c" * 64,)),
+            RegisterDataset(PERSONAL, "", 1, facts("posts", pii="sealed")),
+            RegisterDataset(FOREIGN, "", 1, facts("weights")),
+        ):
+            assert isinstance(await living.operator.request(request), Decided)
+        await lives.train(living, boundary_spec(trails, base=base))
+
+    def parts(world: World) -> list[Part]:
+        assert isinstance(world, SimWorld)
+        return [*sim_parts(lives.store, lives.known, SimCrew(world), world), TellerOrgan()]
+
+    live_sim(life, parts)
+    assert lives.stated is not None
+    assert said == lives.stated.reason[: len(said)]
+    assert ["refused"] == lives.path()
+
+
+@pytest.mark.spec("ILL-01", "ILL-03", "ILL-08")
+def test_policy_is_told_of_what_taught_the_base() -> None:
+    """A job whose base clean data taught may start, and its judgement names these data; it is judged the same again."""
+    lives, trails = Lives(), list[str]()
+
+    async def life(living: Living) -> None:
+        trails.append(await stored(lives.store, trail_lines(20), "trails"))
+        lives.known |= {trails[0]: facts("trails"), PERSONAL: facts("posts")}
+        await living.operator.request(TellRun("a" * 64, ONE, [1], (PERSONAL,)))
+        await lives.train(living, boundary_spec(trails[0], base=ONE))
+
+    live_sim(life, lambda world: [*sim_parts(lives.store, lives.known, SimCrew(world), world), TellerOrgan()])
+    [judged] = [said for said in lives.said if isinstance(said, JobJudged)]
+    assert [*trails, PERSONAL] == [each.dataset for each in judged.learned]
+    assert [("permitted", "same")] == [(one.outcome, one.verdict) for one in lives.trainings.found]
+    unsaid, trainings = msgspec.structs.replace(judged, learned=judged.learned[:1]), Trainings(Policies.shipped())
+    for said in (*(said for said in lives.said if isinstance(said, JobSubmitted | RunRecorded)), unsaid):
+        trainings.hear(said, 0)
+    assert f"the policy was told nothing of {PERSONAL}" == trainings.found[-1].detail
 
 
 SHORT_ALONE = """package nimmerverse.added.short
