@@ -36,7 +36,6 @@ async def registration(  # noqa: PLR0913 - each word of a model is its own fact
     if model not in known.runs:
         raise Refused(Refusal("N003", f"no recorded run left {model[:80]!r}"))
     run, _ = known.runs[model][-1]
-    base = known.bases.get(run.job)
     size, sha256 = (artifact.size_bytes, artifact.sha256) if artifact is not None else (0, "")
     facts = ModelFacts(
         version=version,
@@ -44,7 +43,7 @@ async def registration(  # noqa: PLR0913 - each word of a model is its own fact
         job=run.job,
         record=run.record,
         datasets=run.datasets,
-        parents=[base] if base else [],
+        parents=[run.base] if run.base else [],
         size_bytes=size,
         sha256=sha256,
         high_risk=high_risk,

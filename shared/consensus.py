@@ -79,7 +79,14 @@ def objections(proposal: str, facts: ProposalFacts) -> list[str]:
     for name, digest in (("run", facts.run), ("model", facts.model)):
         if digest and not _DIGEST.fullmatch(digest):
             found.append(f"{name} is {digest[:80]!r}, expected 64 hexadecimal digits or nothing")
+    if (facts.training is not None or facts.run) and not facts.family.strip():
+        found.append("family is blank, name the family of models that is trained")
     return [*found, *_training_objections(facts)]
+
+
+def family_of(facts: ProposalFacts) -> str:
+    """Return the family of models that a proposal is about; one that names none is about what it trains."""
+    return facts.family or (facts.training.model_id if facts.training is not None else "")
 
 
 def _training_objections(facts: ProposalFacts) -> list[str]:
@@ -95,6 +102,8 @@ def _training_objections(facts: ProposalFacts) -> list[str]:
         for digest in training.datasets[:DATASETS]
         if not _DIGEST.fullmatch(digest)
     ]
+    if training.base and not _DIGEST.fullmatch(training.base):
+        found.append(f"training.base is {training.base[:80]!r}, expected 64 hexadecimal digits or nothing")
     limits = LIMITS.get(training.backend)
     if limits is None:
         return [*found, f"training.backend is {training.backend[:80]!r}, expected one of {', '.join(LIMITS)}"]

@@ -229,6 +229,11 @@ CODES = _codes(
     ("T010", "NOT_A_RECORD", "The bytes are not exactly one canonical run record."),
     ("T011", "BAD_MOVE", "A job in this state does not get into that one."),
     ("T012", "JOB_TAKEN", "The same spec by the same person is this job already; its id is named."),
+    (
+        "T013",
+        "UNKNOWN_BASE",
+        "A job goes on only from what a recorded run left, or from weights that were registered with their origin.",
+    ),
     ("V001", "NO_SUITE", "There is no evaluation suite of this name for this family."),
     ("V002", "NOT_MEASURABLE", "The suite cannot measure this model; nothing is reported in its place."),
     ("V003", "BAD_SUITE", "The suite's dataset is not registered, or not what its digest names."),

@@ -38,6 +38,7 @@ TRAINING: Given = {
     "datasets": [
         {
             "dataset": DATASET,
+            "kind": "posts",
             "use": "train",
             "licence": "CC0-1.0",
             "restrictions": ["attribution"],
@@ -129,8 +130,10 @@ def random_input(random: Random, package: str) -> Given:
         base["signatures"] = [{"role": "signer", "voter": name, "age_s": 9} for name in "abcd"[: random.randrange(5)]]
     if package == "nimmerverse.training":
         base |= {"exemption": "pilot"} if random.random() < 0.5 else {}
-        concerns = [c for c in ("pii", "licence:CC-BY-NC-4.0", "restriction:no-training") if random.random() < 0.5]
+        every = ("pii", "weights", "licence:CC-BY-NC-4.0", "restriction:no-training")
+        concerns = [concern for concern in every if random.random() < 0.5]
         odd = {"pii": random.choice(("none", "sealed")), "restrictions": random.choice(([], ["no-training"]))}
+        odd["kind"] = random.choice(("posts", "weights"))
         base["datasets"] = [{**each, **odd, "approved": concerns} for each in base["datasets"]]
     return {name: drawn(random, value) for name, value in base.items() if random.random() < 0.99}
 

@@ -16,6 +16,7 @@ class TellRun(Request, subject="trial.teller.run.request", reply=Decided):
     record: str
     model: str
     losses_micro: list[int]
+    datasets: tuple[str, ...] = ()
 
 
 class TellerOrgan(Organ):
@@ -26,5 +27,5 @@ class TellerOrgan(Organ):
 
     async def on_tell(self, told: TellRun) -> list[RunRecorded]:
         """Record it."""
-        job, losses = f"job-{told.record[:8]}", told.losses_micro
-        return [RunRecorded(job, "boundary", told.record, told.model, "d" * 64, [], 1_000_000, losses, 1)]
+        job, losses, taught = f"job-{told.record[:8]}", told.losses_micro, list(told.datasets)
+        return [RunRecorded(job, "boundary", told.record, told.model, "d" * 64, taught, 1_000_000, losses, 1)]

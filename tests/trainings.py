@@ -23,10 +23,10 @@ from shared.corpus import BATCH_MEDIA_TYPE, MANIFEST_MEDIA_TYPE, Listed, Manifes
 from shared.corpus.batches import Content, encode_line
 from shared.part import Part
 from shared.part.organ import Organ
-from shared.subjects.datasets import DatasetFacts, DatasetStated, DatasetStatus
+from shared.subjects.datasets import DatasetFacts, DatasetRegistered, DatasetStated, DatasetStatus, RegisterDataset
 from shared.subjects.provenance import Intake
 from shared.subjects.training import JobSpec
-from shared.world import World
+from shared.world import SimWorld, World
 
 BATCH = 1_000
 EXEMPTION = "pilot"
@@ -101,6 +101,15 @@ class DatasetsPart(Organ):
 
     def __init__(self, known: dict[str, DatasetFacts] | None = None, blocked: Sequence[str] = ()) -> None:
         self.known, self.blocked = known if known is not None else {}, list(blocked)
+
+    def again(self, world: SimWorld) -> DatasetsPart:
+        """Begin anew with what was registered."""
+        return DatasetsPart(self.known, self.blocked)
+
+    async def on_register(self, request: RegisterDataset) -> list[DatasetRegistered]:
+        """Register whatever is said."""
+        self.known[request.dataset] = request.facts
+        return [DatasetRegistered(request.dataset, request.sha256, request.size_bytes, request.facts)]
 
     async def on_status(self, request: DatasetStatus) -> list[DatasetStated]:
         """Say what was registered."""

@@ -26,6 +26,7 @@ from shared.errors import ConfigFault, Exit, NotPermitted, Refusal, Refused
 from shared.message import Reply, Request
 from shared.subjects.artifacts import RegisterArtifact
 from shared.subjects.datasets import (
+    WEIGHTS,
     ApproveDataset,
     DatasetFacts,
     DatasetStated,
@@ -43,19 +44,20 @@ PREFIX = constant(8, "digits", "ILL-03")
 
 
 def register(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
-    """Put a file of lines into the store, and have it registered as a dataset."""
+    """Put a file of lines, or weights, into the store, and have it registered as a dataset."""
 
     async def main() -> Exit:
         path: Path = args.file
-        records = _lines(path)
+        lines, weights = _lines(path), args.kind == WEIGHTS
+        records = 1 if weights else lines
         store = await the_store(loaded)
-        kept = await store.put(pieces_of(path), "application/x-ndjson")
+        kept = await store.put(pieces_of(path), "application/octet-stream" if weights else "application/x-ndjson")
         facts = DatasetFacts(
             name=args.name or path.name,
             use=args.use,
             kind=args.kind,
             corpus="",
-            sources=[],
+            sources=args.source,
             transformations=[Transformation(f"dataset register {VERSION}", kept.blake3)],
             licence=args.licence,
             restrictions=args.restriction,

@@ -41,7 +41,7 @@ def propose(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     training = None
     if args.model_id:
         rate_ppm = round(args.learning_rate * PPM)
-        said = (args.model_id, args.steps, args.dataset, args.backend, rate_ppm, args.batch, args.epochs)
+        said = (args.model_id, args.steps, args.dataset, args.backend, rate_ppm, args.batch, args.epochs, args.base)
         training = _checked(TrainingData(*said))
     given = (args.proposer, args.summary, args.details, args.change_type, args.risk)
     facts = _checked(ProposalFacts(*given, training, args.run_record, args.model, args.family))

@@ -21,12 +21,13 @@ from shared.audit import Options
 from shared.audit import verify as verify_log
 from shared.config import Loaded
 from shared.corpus import Line
+from shared.envelope import Verdict
 from shared.errors import ConfigFault, Exit, Refusal, Refused
 from shared.policy import Policies
 from shared.registry.family import TARGETS
 from shared.registry.holding import Held, holding, teaching
 from shared.registry.lineage import Lineage, Node, Taught
-from shared.registry.rejudging import rejudged
+from shared.registry.rejudging import Trainings, rejudged
 from shared.subjects.system import Decided
 from shared.vault import people_of, vault_exists
 from shared.vault.records import prove
@@ -158,21 +159,29 @@ def taught_by(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 
 def verify(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
-    """Check the log whole, and judge every promotion in it again from what was noted before it; 1 where one differs."""
-    known = Known()
+    """Check the log whole, and judge every promotion and every start of a training again; 1 where one differs."""
+    known, policies = Known(), Policies.shipped()
+    trainings = Trainings(policies)
+
+    def take(verdict: Verdict) -> None:
+        known.take(verdict)
+        trainings.take(verdict)
 
     async def main() -> Exit:
         async with source_of(args.source, loaded) as log:
-            report = await verify_log(log, Options(take=known.take))
+            report = await verify_log(log, Options(take=take))
         if not report.integrity.ok:
             raise Refused(Refusal("B012", f"the log does not hold: {report.integrity.detail}"))
-        every = [one for name in sorted(known.decisions) for one in rejudged(known.decisions[name], Policies.shipped())]
+        promotions = [one for name in sorted(known.decisions) for one in rejudged(known.decisions[name], policies)]
+        every = [*trainings.found, *promotions]
         for one in every:
-            said = f"{one.outcome:<9} {one.family} {one.model[:16]} at {one.target}, entry {one.index}: {one.verdict}"
+            what = f"{one.family} {one.about[:16]}" + (f" at {one.target}" if one.target else "")
+            said = f"{one.outcome:<9} {what}, entry {one.index}: {one.verdict}"
             terminal.give(msgspec.to_builtins(one), f"{said} {one.detail}".rstrip())
         same = sum(one.verdict == "same" for one in every)
-        told = {"promotions": len(every), "same": same, "fingerprint": report.fingerprint}
-        terminal.give(told, f"{same} of {len(every)} promotions are judged the same again; the log holds")
+        numbers = {"promotions": len(promotions), "trainings": len(trainings.found), "same": same}
+        sentence = f"{same} of {len(every)} promotions and trainings are judged the same again; the log holds"
+        terminal.give(numbers | {"fingerprint": report.fingerprint}, sentence)
         return Exit.OK if same == len(every) else Exit.FAILED
 
     return finish(main())

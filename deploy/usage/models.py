@@ -200,7 +200,12 @@ MODELS: dict[str, Described | Group] = {
                     option("--workers", type=whole, default=2, metavar="N", help="how many vote (default: 2)"),
                     option("--hyper", action="append", default=[], metavar="NAME=NUMBER", help="a hyperparameter"),
                     option("--backend", default="torch", help="what computes: torch, tinygrad, hivemind"),
-                    option("--base", type=fingerprint, metavar="DIGEST", help="the weights to go on from"),
+                    option(
+                        "--base",
+                        type=fingerprint,
+                        metavar="DIGEST",
+                        help="recorded or registered weights to go on from",
+                    ),
                     option("--seed", type=natural, default=1, help="what chance is drawn from (default: 1)"),
                     option("--heavy", action="store_true", help="wait for off-peak power; a large job has to"),
                     option("--reason", default="submitted by hand", help="why it is trained, as the log will say"),

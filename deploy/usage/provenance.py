@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from deploy.usage.described import Described, Group, option
-from deploy.usage.values import count, share
+from deploy.usage.values import count, fingerprint, share
 
 _INGEST = "deploy.commands.ingest"
 _DATASET = "deploy.commands.dataset"
@@ -36,10 +36,15 @@ PROVENANCE: dict[str, Described | Group] = {
         {
             "register": Described(
                 f"{_DATASET}:register",
-                "put a file with one record a line into the store, and register it",
+                "put a file with one record a line, or weights from elsewhere, into the store, and register it",
                 (
-                    option("file", type=Path, metavar="FILE", help="pairs, labelled texts, trails: one a line"),
-                    option("--kind", default="pairs", metavar="KIND", help="what a line is: pairs, suite (pairs)"),
+                    option(
+                        "file",
+                        type=Path,
+                        metavar="FILE",
+                        help="pairs, labelled texts, trails, one a line; or weights",
+                    ),
+                    option("--kind", default="pairs", metavar="KIND", help="pairs (default), suite, or weights"),
                     option(
                         "--use", choices=("train", "evaluate"), default="evaluate", help="what it is for (evaluate)"
                     ),
@@ -49,6 +54,14 @@ PROVENANCE: dict[str, Described | Group] = {
                         "--restriction", action="append", default=[], metavar="NAME", help="no-training (repeat it)"
                     ),
                     option("--pii", choices=("none", "in_the_open"), default="none", help="are persons in it (none)"),
+                    option(
+                        "--source",
+                        type=fingerprint,
+                        action="append",
+                        default=[],
+                        metavar="DIGEST",
+                        help="what it was made from: a dataset, or weights of a run (repeat it)",
+                    ),
                 ),
             ),
             "list": Described(f"{_DATASET}:listed", "list what is registered"),
@@ -65,7 +78,9 @@ PROVENANCE: dict[str, Described | Group] = {
                 "approve what stands against it, by name",
                 (
                     _NAMED,
-                    option("concern", nargs="+", metavar="CONCERN", help="pii, licence:NAME, restriction:NAME"),
+                    option(
+                        "concern", nargs="+", metavar="CONCERN", help="pii, weights, licence:NAME, restriction:NAME"
+                    ),
                     option("--by", metavar="NAME", help="who approves (default: operator)"),
                     option("--reason", required=True, metavar="TEXT", help="why it may teach in spite of that"),
                 ),

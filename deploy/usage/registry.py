@@ -54,7 +54,7 @@ REGISTRY: dict[str, Described | Group] = {
             ),
             "verify": Described(
                 f"{_REGISTRY}:verify",
-                "check the log whole and judge every promotion in it again; 1 where one comes out otherwise",
+                "check the log whole and judge every promotion and training in it again; 1 where one differs",
                 (option("source", type=Path, nargs="?", metavar="FOLDER|BUNDLE", help="a stored log (default: live)"),),
             ),
             "lineage": Described(

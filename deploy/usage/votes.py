@@ -81,6 +81,7 @@ VOTES: dict[str, Described | Group] = {
             ),
             option("--model-id", default="", metavar="NAME", help="what is trained; the next options say how"),
             option("--dataset", action="append", default=[], metavar="DIGEST", help="what it learns from (repeat it)"),
+            option("--base", default="", metavar="DIGEST", help="the weights that it goes on from"),
             option("--backend", default="torch", metavar="NAME", help="torch, tinygrad or hivemind (default: torch)"),
             option("--steps", type=natural, default=1, metavar="N", help="up to 10,000"),
             option("--learning-rate", type=finite, default=0.01, metavar="RATE", help="above 0, up to 1"),

@@ -131,6 +131,7 @@ def _differs(run: EvidenceNoted, asked: RegisterModel) -> list[str]:
         for name, said, found in (
             ("job", asked.facts.job, run.name),
             ("datasets", tuple(asked.facts.datasets), run.parts),
+            ("parents", asked.facts.parents, [run.base] if run.base else []),
         )
         if said != found
     ]

@@ -62,7 +62,8 @@ def noted(heard: Evidence, at: Place, now_ms: int) -> Noted:
         case RunRecorded():
             values = {"consensus_ppm": heard.consensus_ppm, "samples_per_s": heard.samples_per_s}
             values |= {"workers": heard.registered} if heard.registered else {}
-            return _note(heard.family, heard.model, "run", heard.job, heard.record, values, at, now_ms, heard.datasets)
+            run = (heard.family, heard.model, "run", heard.job, heard.record)
+            return _note(*run, values, at, now_ms, heard.datasets, heard.base)
         case DatasetVerified():
             values = {"merkle_valid": int(heard.merkle_valid), "anchored": int(heard.anchored)}
             values |= {"batches": heard.batches, "records": heard.records, "erased": heard.erased}
@@ -116,9 +117,12 @@ def _note(  # noqa: PLR0913, PLR0917 - each word of a note is its own fact
     at: Place,
     now_ms: int,
     parts: Sequence[str] = (),
+    base: str = "",
 ) -> Noted:
     place = (at.index, at.offset)
-    note = EvidenceNoted(family, model, kind, name[:NOTE_NAME_CHARS], digest, values, *place, now_ms, tuple(parts))
+    note = EvidenceNoted(
+        family, model, kind, name[:NOTE_NAME_CHARS], digest, values, *place, now_ms, tuple(parts), base
+    )
     try:
         return msgspec.convert(msgspec.to_builtins(note), EvidenceNoted)
     except msgspec.ValidationError as error:

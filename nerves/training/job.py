@@ -9,6 +9,7 @@ import msgspec
 from shared.subjects.training import (
     CheckpointVoted,
     Digest,
+    JobJudged,
     JobMoved,
     JobSpec,
     JobState,
@@ -18,7 +19,9 @@ from shared.subjects.training import (
     WorkersRegistered,
 )
 
-Decisions: TypeAlias = JobSubmitted | JobMoved | WorkersRegistered | CheckpointVoted | RunRecorded | Reproduced
+Decisions: TypeAlias = (
+    JobSubmitted | JobJudged | JobMoved | WorkersRegistered | CheckpointVoted | RunRecorded | Reproduced
+)
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -27,6 +30,7 @@ class Job(msgspec.Struct, frozen=True):
     spec: JobSpec | None = None
     state: JobState = "pending"
     reason: str = ""
+    learned: tuple[Digest, ...] = ()  #: what policy let it learn from last; empty where it may not start
     attempt: int = 0
     step: int = 0
     workers: dict[str, bytes] = {}
@@ -45,25 +49,28 @@ def evolved(job: Job, decision: Decisions) -> Job:
     """Return a job after one more decision about it."""
     match decision:
         case JobSubmitted():
-            return msgspec.structs.replace(job, spec=decision.spec)
+            said: dict[str, object] = {"spec": decision.spec}
+        case JobJudged():
+            allowed = decision.judgement.allowed
+            said = {"learned": tuple(each.dataset for each in decision.learned) if allowed else ()}
         case JobMoved():
-            moved = {"state": decision.state, "reason": decision.reason}
-            return msgspec.structs.replace(job, **moved, attempt=decision.attempt, step=decision.step)
+            said = {name: getattr(decision, name) for name in ("state", "reason", "attempt", "step")}
         case WorkersRegistered():
-            return msgspec.structs.replace(job, workers=decision.workers)
+            said = {"workers": decision.workers}
         case CheckpointVoted():
-            voted = msgspec.structs.replace(job, voted_ppm=decision.fraction_ppm)
-            return _agreed(voted, decision) if decision.agreed else voted
+            said = {"voted_ppm": decision.fraction_ppm} | (_agreed(job, decision) if decision.agreed else {})
         case RunRecorded():
-            return msgspec.structs.replace(job, record=decision.record, model=decision.model)
-        case _:
+            said = {"record": decision.record, "model": decision.model}
+        case Reproduced():
             return job
+    return msgspec.structs.replace(job, **said)
 
 
-def _agreed(job: Job, decision: CheckpointVoted) -> Job:
-    """Return a job after an agreement; one on an earlier step again, by a run that began anew, takes nothing back."""
-    about = {"digests": job.digests | {decision.step: decision.digest}, "step": decision.step, "fruitful": job.attempt}
+def _agreed(job: Job, decision: CheckpointVoted) -> dict[str, object]:
+    """Return what an agreement changes; one on an earlier step again, by a run that began anew, takes nothing back."""
+    about: dict[str, object] = {"digests": job.digests | {decision.step: decision.digest}, "step": decision.step}
+    about |= {"fruitful": job.attempt}
     if decision.step >= job.agreed_step:
         about |= {"agreed_step": decision.step, "agreed": decision.digest, "agreed_ppm": decision.fraction_ppm}
-        about["agreed_of"] = decision.registered  # workers who could vote on it
-    return msgspec.structs.replace(job, **about)
+        about |= {"agreed_of": decision.registered}  # workers who could vote on it
+    return about

@@ -1,8 +1,8 @@
 """The training nerve: takes jobs or says why not, follows each through its states, and counts its workers' votes.
 
 It starts nothing. The organ `trainer` hears what is decided here and does it; whatever that says happened is believed
-only where it can be so: a job gets into no state that none leads to, and no run is recorded whose last checkpoint the
-registered workers do not agree on.
+only where it can be so: a job gets into no state that none leads to, none starts that policy did not let start, and no
+run is recorded whose last checkpoint the registered workers do not agree on.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from shared.keys import check_public
 from shared.part import Garden, Nerve
 from shared.part.metrics import Declared, Readings
 from shared.part.runner import Runner
+from shared.policy import TRAINING, Policies
 from shared.subjects.training import (
     CancelJob,
     CheckpointVoted,
     CountVotes,
+    JobJudged,
     JobMoved,
     JobSpec,
     JobStated,
     JobStatus,
     JobSubmitted,
+    JudgeJob,
     MoveJob,
     RecordReproduction,
     RecordRun,
@@ -39,11 +42,12 @@ from shared.subjects.training import (
     WorkersRegistered,
 )
 from shared.training.jobs import ENDED, JOB_ATTEMPTS, JOB_REASON_CHARS, MOVES, check_spec, job_of
+from shared.training.permission import given
 from shared.training.votes import Tally, count
 
-Running: TypeAlias = MoveJob | CancelJob | RegisterWorkers | CountVotes | RecordRun
+Running: TypeAlias = JudgeJob | MoveJob | CancelJob | RegisterWorkers | CountVotes | RecordRun
 Heard: TypeAlias = SubmitJob | Running | RecordReproduction | JobStatus
-Said: TypeAlias = JobSubmitted | JobMoved | WorkersRegistered | CheckpointVoted | RunRecorded | Reproduced | JobStated
+Said: TypeAlias = Decisions | JobStated
 VOID_TOLD = constant(64, "votes", "X-12")  # that do not count, by name, in one decision
 CURVE = constant(200, "points", "X-12")
 
@@ -79,6 +83,12 @@ class TrainingNerve(Nerve[Job, Nothing]):
         ),
     )
 
+    def __init__(self) -> None:
+        self.policies = Policies.shipped()
+
+    def digests(self) -> dict[str, str]:
+        return {"policy": self.policies.digest}
+
     def entity(self, message: Heard) -> str | None:
         return job_of(message.spec, message.by) if isinstance(message, SubmitJob) else message.job
 
@@ -96,12 +106,14 @@ class TrainingNerve(Nerve[Job, Nothing]):
             return window, _reproduced(state, message)
         if state.state in ENDED:
             return window, Refusal("T007", f"{message.job} is {state.state}; submit another with its own reason")
-        return window, _went_on(state, state.spec, message)
+        return window, _went_on(state, state.spec, message, self.policies)
 
 
-def _went_on(state: Job, spec: JobSpec, message: Running) -> list[Said] | Refusal:
+def _went_on(state: Job, spec: JobSpec, message: Running, policies: Policies) -> list[Said] | Refusal:
     """Decide about a job that has not ended."""
     match message:
+        case JudgeJob():
+            return _judged(spec, message, policies)
         case MoveJob():
             return _moved(state, spec, message)
         case CancelJob():
@@ -125,6 +137,15 @@ def _submitted(state: Job, asked: SubmitJob) -> list[Said] | Refusal:
     return [JobSubmitted(job, asked.spec, digest_of(asked.spec), asked.by)]
 
 
+def _judged(spec: JobSpec, asked: JudgeJob, policies: Policies) -> list[Said] | Refusal:
+    """Decide whether a job may start, by what is known of all that it names."""
+    unsaid = {*spec.datasets} - {each.dataset for each in asked.learned}
+    if unsaid:
+        return Refusal("T006", f"{asked.job} learns from {min(unsaid)}, and nothing is said of that")
+    judgement = policies.evaluate(TRAINING, given(spec, asked)).judgement()
+    return [JobJudged(asked.job, asked.environment, asked.learned, asked.proposal, judgement)]
+
+
 def _moved(state: Job, spec: JobSpec, asked: MoveJob) -> list[Said] | Refusal:
     """Decide that a job is in another state, if one leads there."""
     if asked.state not in MOVES[state.state]:
@@ -132,6 +153,8 @@ def _moved(state: Job, spec: JobSpec, asked: MoveJob) -> list[Said] | Refusal:
         return Refusal("T011", f"{asked.job} is {state.state}; from there it gets to {allowed}, not to {asked.state}")
     if not 0 <= asked.step <= spec.steps:
         return Refusal("T011", f"step {asked.step} of {spec.steps}")
+    if asked.state == "running" and not state.learned:
+        return Refusal("T011", f"policy did not let {asked.job} start")
     again = asked.state == state.state == "running"
     if not state.attempt + again <= asked.attempt <= state.attempt + 1:
         return Refusal("T011", f"attempt {asked.attempt} after attempt {state.attempt}")
@@ -185,10 +208,10 @@ def _recorded(state: Job, spec: JobSpec, asked: RecordRun) -> list[Said] | Refus
         return Refusal("T008", f"the workers agreed on {state.agreed}, the run left {asked.weights[:80]!r}")
     if len(asked.losses_micro) > CURVE:
         return Refusal("T003", f"{len(asked.losses_micro)} points of a loss curve, at most {CURVE} may be")
-    made = (asked.record, asked.model, asked.weights, spec.datasets, state.agreed_ppm)
+    made = (asked.record, asked.model, asked.weights, [*state.learned], state.agreed_ppm)
     told = (asked.losses_micro, asked.samples_per_s, state.agreed_of)
     done = (asked.job, state.state, "completed", "", state.attempt, spec.steps, -1, 0)
-    return [RunRecorded(asked.job, spec.family, *made, *told), JobMoved(*done)]
+    return [RunRecorded(asked.job, spec.family, *made, *told, spec.base), JobMoved(*done)]
 
 
 def _reproduced(state: Job, asked: RecordReproduction) -> list[Said] | Refusal:

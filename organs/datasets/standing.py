@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+import msgspec
+
 from shared.policy import TRAINING, Policies
 from shared.subjects.datasets import DatasetFacts
+from shared.training.permission import learned
 
 PROPOSAL = "proposal"  #: the one row that is about a job, and not about its datasets
-APPROVABLE = ("licence", "restrictions", "pii")  #: rows; what a dataset is for, nobody can approve away
+APPROVABLE = ("origin", "licence", "restrictions", "pii")  #: rows; what a dataset is for, nobody can approve away
 
 
 def against(facts: DatasetFacts, approved: Collection[str], policies: Policies, env: str) -> list[str]:
-    """Return every concern that is not approved, by name: `use:evaluate`, `licence:X`, `restriction:X`, `pii`."""
+    """Return every concern that is not approved: `use:evaluate`, `weights`, `licence:X`, `restriction:X`, `pii`."""
     return _concerns(facts, approved, policies, env, of=None)
 
 
@@ -30,16 +33,7 @@ def _concerns(
         "heavy": False,
         "steps": 1,
         "proposal": "accepted",
-        "datasets": [
-            {
-                "dataset": facts.name,
-                "use": facts.use,
-                "licence": facts.licence,
-                "restrictions": list(facts.restrictions),
-                "pii": facts.pii,
-                "approved": sorted(approved),
-            }
-        ],
+        "datasets": [msgspec.to_builtins(learned(facts.name, facts, approved))],
     }
     rows = [row for row in policies.evaluate(TRAINING, given).rows if not row.holds and row.name != PROPOSAL]
     return [concern for row in rows if of is None or row.name in of for concern in row.reason.split(", ")]

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
 from organs.reviewer.evidence import Evidence
 from shared.constant import constant
 from shared.policy import TRAINING, Judged, Policies
 from shared.subjects.consensus import EthicsReview, EthicsReviewed, ProposalMade
 from shared.subjects.evaluation import Evaluated
 from shared.subjects.registry import Row
+from shared.training.permission import learned
 
 SAFETY = "nimmerverse.training_safety"
 NOT_ETHICS = ("proposal",)  #: the row by which a policy asks for what this review is a part of
@@ -26,6 +29,7 @@ ADVICE: Final[dict[str, str]] = {
     "consensus": "train again: the workers have to agree on the last checkpoint",
     "datasets": "name the registered datasets that it learns from",
     "use": "learn from no dataset that is kept for evaluation",
+    "origin": "begin anew or from a recorded run, or have the weights from elsewhere approved by name",
     "licence": "take data under an open licence, or have the licence approved by name",
     "restrictions": "take data without this restriction, or have it approved by name",
     "pii": "seal what is personal, or have its use approved by name",
@@ -74,16 +78,8 @@ def _about(dataset: str, evidence: Evidence) -> dict[str, object]:
     known = evidence.registered.get(dataset)
     if known is None:
         return {"dataset": dataset}
-    facts = known[0].facts
-    approved = sorted({concern for one, _ in evidence.approved.get(dataset, ()) for concern in one.concerns})
-    return {
-        "dataset": dataset,
-        "use": facts.use,
-        "licence": facts.licence,
-        "restrictions": facts.restrictions,
-        "pii": facts.pii,
-        "approved": approved,
-    }
+    approved = {concern for one, _ in evidence.approved.get(dataset, ()) for concern in one.concerns}
+    return msgspec.to_builtins(learned(dataset, known[0].facts, approved))
 
 
 def _verified(made: ProposalMade, evidence: Evidence) -> Row:

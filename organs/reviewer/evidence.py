@@ -14,6 +14,7 @@ from shared.errors import Refused
 from shared.journal import record
 from shared.log.entry import Position
 from shared.part.organ import JudgedLog
+from shared.registry.origins import Origins
 from shared.subjects.consensus import EthicsNoted, ProposalMade, VoteCounted
 from shared.subjects.datasets import DatasetApproved, DatasetRegistered, DatasetVerified
 from shared.subjects.evaluation import Evaluated
@@ -45,6 +46,7 @@ class Evidence:
         self.evaluated: dict[str, dict[str, tuple[Evaluated, Position]]] = {}  #: by model and dataset, the newest
         self.registered: dict[str, tuple[DatasetRegistered, Position]] = {}
         self.verified: dict[str, tuple[DatasetVerified, Position]] = {}
+        self.origins = Origins()
         self.approved: dict[str, list[tuple[DatasetApproved, Position]]] = {}
 
     async def catch_up(self, log: JudgedLog, until: int | None = None) -> None:
@@ -71,6 +73,7 @@ class Evidence:
                 self.made[decision.proposal] = (decision, at)
             before = self.proposals.get(decision.proposal, Proposal())
             self.proposals[decision.proposal] = evolved(before, decision)
+        self.origins.take(verdict)
         for run, at in decisions_in(verdict, RunRecorded):
             self.runs.setdefault(run.record, (run, at))
         for evaluated, at in decisions_in(verdict, Evaluated):
@@ -92,10 +95,17 @@ class Evidence:
         return [made for made, at in self.made.values() if at.index < index]
 
     def datasets_of(self, made: ProposalMade) -> list[str]:
-        """Return the datasets that a proposal names, and those that its run learned from."""
-        named = made.facts.training.datasets if made.facts.training is not None else []
-        run = self.runs.get(made.facts.run)
+        """Return the datasets that a proposal names, and those that its run or its base learned from."""
+        training, run = made.facts.training, self.runs.get(made.facts.run)
+        named = [*training.datasets, *self._behind(training.base)] if training is not None else []
         return sorted({*named, *(run[0].datasets if run is not None else ())})
+
+    def _behind(self, base: str) -> list[str]:
+        """Return what taught a base; of one that the log does not know itself, and nothing holds of that."""
+        try:
+            return self.origins.behind(base)
+        except Refused:
+            return [base]
 
     def has_ai_vote(self, proposal: str) -> bool:
         """Say whether the AI's own vote was decided about on a proposal, a void one among it."""

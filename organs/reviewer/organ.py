@@ -14,7 +14,7 @@ from organs.reviewer.ethics import reviewed
 from organs.reviewer.evidence import Evidence
 from shared.ballots import AI, REVIEWER, signed_ballot
 from shared.codec import encode
-from shared.consensus import stated
+from shared.consensus import family_of, stated
 from shared.constant import constant
 from shared.declaration import MAX_LARGE_BYTES
 from shared.errors import Refusal
@@ -146,8 +146,10 @@ class ReviewerOrgan(Organ):
 
 def judged(made: ProposalMade, run: RunRecorded) -> CurveVote | Refusal:
     """Return the vote on a proposal by its run; a run of another model or family says nothing good about this one."""
-    for name, wanted, found in (("model", made.facts.model, run.model), ("family", made.facts.family, run.family)):
-        if wanted and wanted != found:
-            return CurveVote("fail", f"the run is of {name} {found}, the proposal is about {wanted}", 0)
     training = made.facts.training
+    wanted = {"family": family_of(made.facts), "model": made.facts.model or run.model}
+    for name, found in (("family", run.family), ("model", run.model)):
+        if wanted[name] != found:
+            said = f"the run is of {name} {found}, the proposal is about {wanted[name] or 'none'}"
+            return CurveVote("fail", said, 0)
     return vote_on(run.losses_micro, None if training is None else training.learning_rate_ppm)

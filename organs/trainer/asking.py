@@ -11,7 +11,7 @@ from shared.artifacts.port import CHUNK_BYTES
 from shared.constant import constant
 from shared.decisions import decisions_in
 from shared.errors import LogFault, Refusal, Refused, Unreachable
-from shared.message import Reply, Request
+from shared.message import Decision, Reply, Request
 from shared.part.organ import AskingLog
 from shared.subjects.artifacts import Holds, RegisterArtifact
 from shared.subjects.system import Decided
@@ -25,6 +25,7 @@ _NOBODY = "B006"
 _BAD_MOVE = "T011"
 
 R = TypeVar("R", bound=Reply)
+D = TypeVar("D", bound=Decision)
 
 
 class Asking:
@@ -58,6 +59,15 @@ class Asking:
             if no.refusal.code != _BAD_MOVE:
                 raise
 
+    async def decision(self, request: Request, expected: type[D]) -> D:
+        """Return what was decided, as the log has it. Raises as `ask`, and LogFault."""
+        decided = await self.ask(request, Decided)
+        for verdict in await self.log.judged(decided.index, 1):
+            for said, at in decisions_in(verdict, expected):
+                if (at.index, at.offset) == (decided.index, decided.offset):
+                    return said
+        raise LogFault(f"the log does not hold what was decided at ({decided.index}, {decided.offset})")
+
 
 class LogCourt:
     """Has the log decide about one run."""
@@ -71,12 +81,7 @@ class LogCourt:
         await self.asking.ask(RegisterWorkers(self.job, attempt, dict(keys)), Decided)
 
     async def count(self, step: int, votes: Sequence[WorkerVote]) -> CheckpointVoted:
-        decided = await self.asking.ask(CountVotes(self.job, step, list(votes)), Decided)
-        for verdict in await self.asking.log.judged(decided.index, 1):
-            for voted, at in decisions_in(verdict, CheckpointVoted):
-                if (at.index, at.offset) == (decided.index, decided.offset):
-                    return voted
-        raise LogFault(f"the log does not hold what was decided at ({decided.index}, {decided.offset})")
+        return await self.asking.decision(CountVotes(self.job, step, list(votes)), CheckpointVoted)
 
     async def keep(self, step: int, raw: bytes) -> None:
         await self.register(raw, "checkpoint", f"step {step} of {self.job}", [])

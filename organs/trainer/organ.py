@@ -33,7 +33,6 @@ from shared.journal import record
 from shared.message import Request
 from shared.part import Garden
 from shared.part.organ import Organ, OwnLog
-from shared.policy import Policies
 from shared.subjects.artifacts import RegisterArtifact
 from shared.subjects.consensus import ProposalStatus
 from shared.subjects.datasets import DatasetStatus
@@ -45,6 +44,7 @@ from shared.subjects.training import (
     JobMoved,
     JobProgressed,
     JobSubmitted,
+    JudgeJob,
     MoveJob,
     RecordRun,
     RegisterWorkers,
@@ -63,6 +63,7 @@ class TrainerOrgan(Organ):
     garden: ClassVar[Garden] = "real"
     cost_ulf: ClassVar[int] = constant(1_000_000, "micro-lifeforce", "ILL-02")
     asks: ClassVar[tuple[type[Request], ...]] = (
+        JudgeJob,
         MoveJob,
         RegisterWorkers,
         CountVotes,
@@ -135,7 +136,7 @@ class TrainerOrgan(Organ):
             self._own = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         asking = Asking(log, self.world)
         self.power = Power(asking, self.site, metered=self.metered)
-        permission = Permission(asking, self.crew, Policies.shipped(), log.env, self.added)
+        permission = Permission(asking, self.crew, log.env, self.added)
         ports = (asking, self.store, self.crew, self.materials, permission, self.power)
         self.bench = Bench(*ports, self.world, self.folder)
         async for verdict in log.replay():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.consensus import family_of
 from shared.subjects.consensus import ProposalFacts
 from shared.subjects.training import JobSpec
 from shared.training.jobs import BATCH, EPOCHS, LEARNING_RATE
@@ -18,13 +19,15 @@ def differences(spec: JobSpec, facts: ProposalFacts | None) -> list[str]:
         return ["the proposal says of no training"]
     asked = facts.training
     found = list[str]()
-    if spec.family not in (asked.model_id, facts.family):
-        found.append(f"the family is {spec.family}, proposed {asked.model_id or facts.family}")
+    if spec.family != family_of(facts):
+        found.append(f"the family is {spec.family}, proposed {family_of(facts)}")
     if spec.backend != asked.backend:
         found.append(f"the backend is {spec.backend}, proposed {asked.backend}")
     if spec.steps > asked.steps:
         found.append(f"{spec.steps} steps, proposed {asked.steps}")
     found += [f"dataset {each[:DIGITS]} was not proposed" for each in spec.datasets if each not in asked.datasets]
+    if spec.base != asked.base:
+        found.append(f"the base is {spec.base[:DIGITS] or 'none'}, proposed {asked.base[:DIGITS] or 'none'}")
     numbers = {LEARNING_RATE: asked.learning_rate_ppm, BATCH: asked.batch, EPOCHS: asked.epochs}
     for name, proposed in numbers.items():
         given = spec.hyperparameters.get(name, proposed)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from importlib import metadata, resources
 from typing import cast
@@ -58,8 +58,7 @@ class Judged(msgspec.Struct, frozen=True):
         """Return Q004 that names every row that does not hold; None where it is allowed."""
         if self.allowed:
             return None
-        said = "; ".join(f"{r.name}: {r.reason} (found {r.found}, {r.demanded})" for r in self.rows if not r.holds)
-        return Refusal("Q004", f"{self.package}: {said}")
+        return Refusal("Q004", f"{self.package}: {failing(self.rows)}")
 
     def judgement(self) -> Judgement:
         """Return it as decisions carry it."""
@@ -149,6 +148,11 @@ class Policies:
                     raise Refused(Refusal("Q003", f"{name}: {_first_lines(error)}")) from None
             self._own.engine = engine
         return cast("Engine", self._own.engine)
+
+
+def failing(rows: Iterable[PolicyRow]) -> str:
+    """Return every row that does not hold, in words."""
+    return "; ".join(f"{row.name}: {row.reason} (found {row.found}, {row.demanded})" for row in rows if not row.holds)
 
 
 def canonical(given: Mapping[str, object]) -> bytes:

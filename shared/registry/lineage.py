@@ -17,7 +17,7 @@ from shared.log.entry import Position
 from shared.subjects.datasets import DatasetRegistered
 from shared.subjects.provenance import BatchSealed, CorpusFinished
 from shared.subjects.registry import ModelPromoted, ModelRegistered
-from shared.subjects.training import JobSubmitted, RunRecorded
+from shared.subjects.training import RunRecorded
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -42,9 +42,7 @@ class Taught(msgspec.Struct, frozen=True):
     offset: int
 
 
-Heard: TypeAlias = (
-    JobSubmitted | RunRecorded | ModelRegistered | ModelPromoted | DatasetRegistered | CorpusFinished | BatchSealed
-)
+Heard: TypeAlias = RunRecorded | ModelRegistered | ModelPromoted | DatasetRegistered | CorpusFinished | BatchSealed
 HEARD: Final = cast("tuple[type[Heard], ...]", get_args(Heard))
 
 
@@ -53,7 +51,7 @@ class Lineage:
 
     def __init__(self) -> None:
         self.runs: dict[str, list[tuple[RunRecorded, Position]]] = {}  #: by model
-        self.bases: dict[str, str] = {}  #: the model that a job went on from
+        self.of: dict[str, str] = {}  #: the model whose weights these are
         self.models: dict[str, tuple[ModelRegistered, Position]] = {}
         self.promoted: dict[str, list[tuple[ModelPromoted, Position]]] = {}
         self.datasets: dict[str, tuple[DatasetRegistered, Position]] = {}
@@ -68,10 +66,8 @@ class Lineage:
     def hear(self, decision: Heard, at: Position) -> None:
         """Take in one decision."""
         match decision:
-            case JobSubmitted():
-                if decision.spec.base:
-                    self.bases[decision.job] = decision.spec.base
             case RunRecorded():
+                self.of.setdefault(decision.weights, decision.model)
                 self.runs.setdefault(decision.model, []).append((decision, at))
             case ModelRegistered():
                 self.models[decision.model] = (decision, at)
@@ -121,7 +117,7 @@ class Lineage:
     def _edges(self) -> Iterable[tuple[str, list[str]]]:
         """Yield each dataset and model with what it came from directly."""
         for name, (dataset, _) in self.datasets.items():
-            yield name, dataset.facts.sources
+            yield name, [self.of.get(source, source) for source in dataset.facts.sources]
         for model in {*self.runs, *self.models}:
             yield model, [*self._learned(model), *self._parents(model)]
 
@@ -136,9 +132,9 @@ class Lineage:
         return [*dict.fromkeys([*runs, *said])]
 
     def _parents(self, model: str) -> list[str]:
-        bases = [self.bases[run.job] for run, _ in self.runs.get(model, []) if run.job in self.bases]
+        bases = [run.base for run, _ in self.runs.get(model, []) if run.base]
         said = self.models[model][0].facts.parents if model in self.models else []
-        return [*dict.fromkeys([*bases, *said])]
+        return [*dict.fromkeys(self.of.get(one, one) for one in [*bases, *said])]
 
     def _sources(self, datasets: Iterable[str]) -> list[str]:
         """Return datasets and all that they were derived from."""
@@ -156,7 +152,8 @@ class Lineage:
         registered, at = self.models.get(model, (None, Position(-1, 0)))
         says = f"{registered.family} {registered.facts.version}" if registered is not None else "not registered"
         runs = tuple(self._run(run, place) for run, place in self.runs.get(model, []))
-        parents = tuple(self._model(parent, (*above, model)) for parent in self._parents(model))
+        adapted = [parent for parent in self._parents(model) if parent not in self.datasets]  # those stand at the run
+        parents = tuple(self._model(parent, (*above, model)) for parent in adapted)
         return Node("model", model, says, at.index, at.offset, (*runs, *parents))
 
     def _run(self, run: RunRecorded, at: Position) -> Node:
@@ -172,10 +169,14 @@ class Lineage:
         if registered is not None:
             facts = registered.facts
             says = f"{facts.name}, {facts.records} records, licence {facts.licence}, persons' data {facts.pii}"
-            sources = tuple(self._dataset(source, (*above, dataset)) for source in facts.sources)
+            sources = tuple(self._source(source, (*above, dataset)) for source in facts.sources)
         corpus = self.corpora.get(dataset)
         corpora = (self._corpus(*corpus),) if corpus is not None else ()
         return Node("dataset", dataset, says, at.index, at.offset, (*sources, *corpora))
+
+    def _source(self, source: str, above: tuple[str, ...]) -> Node:
+        model = self.of.get(source, source)
+        return self._model(model, above) if model in self.runs else self._dataset(source, above)
 
     def _corpus(self, corpus: CorpusFinished, at: Position) -> Node:
         says = f"{corpus.posts} posts, {corpus.tally.kept} kept"

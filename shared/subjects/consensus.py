@@ -38,6 +38,7 @@ class TrainingData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     learning_rate_ppm: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
     batch: int
     epochs: Annotated[int, msgspec.Meta(ge=0)] = 0  #: passes over the data; 0 where steps alone say how long
+    base: Digest = ""  #: the weights that it goes on from; empty where it begins anew
 
 
 class EthicsReview(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -12,6 +12,7 @@ from shared.subjects.system import Decided
 
 DatasetUse = Literal["train", "evaluate"]
 PiiState = Literal["none", "sealed", "in_the_open"]
+WEIGHTS: Final = "weights"  #: the kind of a dataset that is weights from elsewhere, to train on from
 
 
 class Transformation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,9 +27,9 @@ class DatasetFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     use: DatasetUse
-    kind: str  #: `posts`, `trails`, `pairs`, `suite`
+    kind: str  #: `posts`, `trails`, `pairs`, `suite`, `weights`
     corpus: str  #: the corpus it was taken from; empty where it was derived or uploaded
-    sources: list[str]  #: digests of the datasets it was derived from
+    sources: list[str]  #: digests of the datasets it was derived from; of weights, also of those they were made from
     transformations: list[Transformation]
     licence: str
     restrictions: list[str]
@@ -52,7 +53,7 @@ class DatasetApproved(Decision, subject="lifecycle.datasets.event.{dataset}.appr
     """
 
     dataset: str
-    concerns: list[str]  #: `pii`, `licence:NAME`, `restriction:NAME`
+    concerns: list[str]  #: `pii`, `weights`, `licence:NAME`, `restriction:NAME`
     by: str
     reason: str
 

@@ -30,7 +30,7 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     job: Name
     record: Digest  #: of the run
     datasets: Digests
-    parents: Digests  #: models it was adapted from
+    parents: Digests  #: the weights that its run went on from
     size_bytes: int
     sha256: Digest
     high_risk: bool
@@ -60,6 +60,7 @@ class EvidenceNoted(Decision, subject="lifecycle.registry.event.{family}.noted")
     parts: Annotated[
         tuple[Digest, ...], msgspec.Meta(max_length=64)
     ] = ()  #: what it was made of, in order: the datasets of a run
+    base: Digest = ""  #: the weights that a run went on from
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

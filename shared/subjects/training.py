@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from shared.message import Decision, Ppm, Reply, Request, Signal
+from shared.subjects.datasets import DatasetUse, PiiState
+from shared.subjects.registry import Judgement
 from shared.subjects.system import Decided
 
 JobState = Literal[
@@ -23,7 +25,7 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recipe: str  #: name and version of the code that trains this family
     backend: str  #: a Backend; another one is refused T002
     datasets: list[Digest]
-    base: Digest  #: the model it goes on from; empty where it is new
+    base: Digest  #: the weights it goes on from; empty where it is new
     hyperparameters: dict[str, int]  #: whole numbers alone: learning rate as `learning_rate_ppm`
     seed: int
     steps: int
@@ -40,6 +42,28 @@ class JobSubmitted(Decision, subject="lifecycle.training.event.{job}.submitted")
     spec: JobSpec
     spec_digest: Digest
     by: str
+
+
+class Learned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was known of one dataset when policy was asked whether it may teach."""
+
+    dataset: Digest
+    kind: str
+    use: DatasetUse
+    licence: str
+    restrictions: list[str]
+    pii: PiiState
+    approved: list[str]
+
+
+class JobJudged(Decision, subject="lifecycle.training.event.{job}.judged"):
+    """Policy judged whether a job may start; all that it was told stands here and in the job's spec."""
+
+    job: str
+    environment: str
+    learned: list[Learned]  #: the job's own datasets, and those that taught its base
+    proposal: str  #: its state; empty where there is none, and the spec names an exemption
+    judgement: Judgement
 
 
 class JobMoved(Decision, subject="lifecycle.training.event.{job}.moved"):
@@ -85,11 +109,12 @@ class RunRecorded(Decision, subject="lifecycle.training.event.{job}.recorded"):
     record: Digest  #: of the canonical JSON record: spec, surroundings, curve, digests
     model: Digest
     weights: Digest
-    datasets: list[Digest]
+    datasets: list[Digest]  #: that taught it, those that taught its base among them
     consensus_ppm: Ppm  #: of the last checkpoint's votes
     losses_micro: list[int]  #: the loss curve's points, first to last; what the AI vote is computed from
     samples_per_s: int
     registered: int = 0  #: workers who could vote on it; 0 where that was not told, and one agrees with itself
+    base: Digest = ""  #: the weights it went on from; empty where it began anew
 
 
 class Reproduced(Decision, subject="lifecycle.training.event.{job}.reproduced"):
@@ -132,6 +157,15 @@ class CancelJob(Request, subject="lifecycle.training.cancel.request", reply=Deci
 
     job: str
     reason: str
+
+
+class JudgeJob(Request, subject="lifecycle.training.judge.request", reply=Decided, by_parts=True):
+    """The trainer says what is known of what a job would learn from; policy judges. Refused T001, T006, T007."""
+
+    job: str
+    environment: str
+    learned: Annotated[list[Learned], msgspec.Meta(max_length=64)]
+    proposal: str
 
 
 class MoveJob(Request, subject="lifecycle.training.move.request", reply=Decided, by_parts=True):

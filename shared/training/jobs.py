@@ -17,6 +17,7 @@ WORKERS = constant(64, "workers", "ILL-13")
 JOB_ATTEMPTS = constant(5, "attempts", "ILL-02")  # that may come to nothing, one after the other
 HYPERPARAMETERS = constant(32, "hyperparameters", "X-12")
 DATASETS = constant(32, "datasets", "X-12")
+LEARNED = constant(64, "datasets", "X-12")  # a job's own, and those that taught its base
 NAME_CHARS = constant(64, "characters", "X-12")
 JOB_REASON_CHARS = constant(500, "characters", "X-12")
 LEARNING_RATE, BATCH, EPOCHS, KEEP_EVERY = "learning_rate_ppm", "batch", "epochs", "keep_every"

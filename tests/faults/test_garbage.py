@@ -24,7 +24,7 @@ from shared.keys import LocalSigner
 from shared.message import MAX_MESSAGE_BYTES
 from shared.subjects.nervous import AssessRequest, LoadAssessed, MathRequest, MathResponse, VitalsWave
 from shared.subjects.system import DeadLetter, Decided
-from shared.subjects.training import CountVotes, JobStatus, MoveJob, RecordRun, RegisterWorkers
+from shared.subjects.training import CountVotes, JobStatus, JudgeJob, MoveJob, RecordRun, RegisterWorkers
 from shared.world import RealWorld, new_id, now_ms
 
 SITE = "here"
@@ -248,6 +248,7 @@ def test_a_run_is_made_not_handed_in(tmp_path: Path) -> None:
     """What the trainer alone says of a job, the server takes from the trainer, and from no operator."""
     job = "0" * 32
     said = (
+        JudgeJob(job, "dev", [], ""),
         MoveJob(job, "running", "", 1, 0, -1, 0),
         RegisterWorkers(job, 1, {"one": bytes(32)}),
         CountVotes(job, 1, []),

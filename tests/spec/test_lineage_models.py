@@ -18,7 +18,6 @@ from shared.registry.lineage import Heard, Lineage, Node
 from shared.subjects.datasets import DatasetFacts, DatasetRegistered, Transformation
 from shared.subjects.provenance import BatchSealed, CorpusFinished, Fate, Intake, Tally
 from shared.subjects.registry import ModelPromoted, ModelRegistered
-from shared.subjects.training import JobSpec, JobSubmitted
 from shared.vault.records import prove
 from tests.promotions import FAMILY, MODEL, SECOND, Lane, facts, run
 
@@ -81,9 +80,7 @@ def told() -> Told:
     made.say(run(datasets=[made.dataset]))
     made.say(ModelRegistered(FAMILY, MODEL, facts(datasets=[made.dataset])))
     made.say(run(SECOND, job="job-2", datasets=[DERIVED]))
-    spec = JobSpec(FAMILY, "line 1", "torch", ["e" * 64], SECOND, {}, 1, 1, 1, False, "better", "")  # noqa: FBT003
-    made.say(JobSubmitted("job-3", spec, "0" * 64, "ada"))
-    made.say(run(THIRD, job="job-3", datasets=["e" * 64]))
+    made.say(run(THIRD, job="job-3", datasets=["e" * 64], base=SECOND))
     return made
 
 

@@ -423,6 +423,9 @@ def dataset(**changes: object) -> list[dict[str, object]]:
         ({"datasets": dataset(pii="in_the_open", approved=["pii"])}, {}),
         ({"datasets": dataset(pii=None)}, {"pii": "pii"}),
         ({"datasets": dataset(use="evaluate")}, {"use": "use:evaluate"}),
+        ({"datasets": dataset(kind="weights")}, {"origin": "weights"}),
+        ({"datasets": dataset(kind="weights", approved=["weights"])}, {}),
+        ({"datasets": dataset(kind=None)}, {"origin": "kind:MISSING"}),
         ({"proposal": "under_review"}, {"proposal": "NOT_ACCEPTED"}),
         ({"proposal": MISSING}, {"proposal": "MISSING_PROPOSAL"}),
         ({"proposal": MISSING, "exemption": "pilot"}, {"proposal": "NOT_EXEMPT"}),
@@ -435,7 +438,7 @@ def dataset(**changes: object) -> list[dict[str, object]]:
     ],
 )
 def test_what_a_training_job_has_to_show(changes: Given, reasons: dict[str, str]) -> None:
-    """Licence, restriction and personal data each need an approval by that name; a proposal, or a named exemption."""
+    """Weights, licence, restriction, personal data each need an approval by that name; a proposal or an exemption."""
     assert reasons == failing(judged("training", TRAINING, **changes))
 
 
@@ -473,7 +476,7 @@ def test_what_is_exempt_is_light(exemption: str, largest: int) -> None:
 @pytest.mark.parametrize("datasets", [MISSING, [], None, "all", [7], [None]])
 def test_a_job_without_datasets_shows_nothing(datasets: object) -> None:
     """No list, an empty one, or one of something else: nothing about licence or personal data holds."""
-    assert {"datasets", "use", "licence", "restrictions", "pii"} == {
+    assert {"datasets", "use", "origin", "licence", "restrictions", "pii"} == {
         *failing(judged("training", TRAINING, datasets=datasets))
     }
 

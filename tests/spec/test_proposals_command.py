@@ -26,7 +26,7 @@ from tests.tokens import soft_token
 
 PARTS = ("nerves.consensus", "organs.reviewer", "organs.notary", "tests/run_teller.py")
 UP = tuple(word for part in PARTS for word in ("--part", part))
-SUMMARY = ("--summary", "Teach the boundary the new dock")
+SUMMARY = ("--summary", "Teach the boundary the new dock", "--family", "boundary")
 MANIFEST = "f" * 64
 WORST = "e" * 64
 

@@ -77,6 +77,20 @@ def test_a_model_is_registered_once_by_what_its_run_says() -> None:
     assert facts() == lane.state.models[MODEL]
 
 
+@pytest.mark.spec("ILL-01", "COL-10")
+@pytest.mark.parametrize(
+    ("went_on_from", "said"), [("", [OTHER]), (OTHER, []), (OTHER, [SECOND]), (OTHER, [OTHER, SECOND])]
+)
+def test_a_models_parents_are_what_its_run_went_on_from(went_on_from: str, said: list[str]) -> None:
+    """Parents that the run has not, or a base that is left out: refused N003."""
+    lane = Lane()
+    lane.hear(run(base=went_on_from))
+    no = lane.hear(RegisterModel(FAMILY, MODEL, facts(parents=said)))
+    assert ("N003", True) == (no.code, "its parents" in no.detail)
+    good = lane.hear(RegisterModel(FAMILY, MODEL, facts(parents=[went_on_from] if went_on_from else [])))
+    assert MODEL == good.model
+
+
 @pytest.mark.spec("ILL-01")
 def test_a_family_is_told_newest_first() -> None:
     """Status tells versions, where each stands and its evidence; a family that nobody knows is refused N001."""

@@ -14,6 +14,7 @@ from nerves.consensus import ConsensusNerve
 from organs.reviewer import CurveVote, ReviewerOrgan, vote_on
 from organs.reviewer.curve import lower_rate
 from organs.reviewer.ethics import ADVICE
+from organs.reviewer.organ import judged
 from shared.ballots import verify_ballot
 from shared.bus import Bus, Draft
 from shared.errors import Refusal
@@ -30,6 +31,7 @@ from shared.subjects.consensus import (
     ProposalStatus,
     ReviewStated,
     ReviewStatus,
+    TrainingData,
     VoteCounted,
 )
 from shared.subjects.datasets import DatasetApproved, DatasetFacts, DatasetRegistered, DatasetVerified
@@ -225,6 +227,16 @@ def test_another_models_run_speaks_for_nobody(changed: dict[str, object]) -> Non
     play_sim(body)
 
 
+@pytest.mark.spec("ZER-03", "X-06")
+@pytest.mark.parametrize("training_of", [training(model_id="line"), None])
+def test_a_run_speaks_for_its_own_family_alone(training_of: TrainingData | None) -> None:
+    """A proposal that names no family is about the model it trains; another family's run, or none named, fails it."""
+    made = ProposalMade(PROPOSAL, facts(family="", model="", training=training_of), None)
+    vote = judged(made, recorded())
+    assert isinstance(vote, CurveVote)
+    assert ("fail", True) == (vote.choice, "the run is of family boundary" in vote.reason)
+
+
 @pytest.mark.spec("ZER-03")
 def test_a_record_is_voted_on_once_however_often_it_is_recorded() -> None:
     """A second run of the same record, with a better curve, changes no vote: the first one counts."""
@@ -366,7 +378,7 @@ def test_a_sound_proposal_complies_wholly() -> None:
         ((*ALL[:3], evaluated(900_000, 1), evaluated(1, 1, dataset="7" * 64)), {"bias"}),
         (ALL[1:], {"consensus"}),
         ((recorded(consensus_ppm=989_999), *ALL[1:]), {"consensus"}),
-        ((ALL[0], ALL[2], ALL[3]), {"use", "licence", "restrictions", "pii"}),
+        ((ALL[0], ALL[2], ALL[3]), {"use", "origin", "licence", "restrictions", "pii"}),
         ((ALL[0], registered(licence="Proprietary"), *ALL[2:]), {"licence"}),
         ((ALL[0], registered(pii="in_the_open"), *ALL[2:]), {"pii"}),
         ((ALL[0], registered(restrictions=["export"]), *ALL[2:]), {"restrictions"}),
@@ -384,7 +396,7 @@ def test_each_check_fails_alone_or_missing(decisions: tuple[Any, ...], failed: s
             found = (await review_of(chamber, *decisions)).ethics
             assert failed == {line.split(":")[0] for line in found.safety_checks if ": failed: " in line}
             assert failed == {line.split(":")[0] for line in found.recommendations}
-            assert 1_000_000 * (9 - len(failed)) // 9 == found.compliance_ppm
+            assert 1_000_000 * (10 - len(failed)) // 10 == found.compliance_ppm
 
     play_sim(body)
 
@@ -402,7 +414,7 @@ def test_what_is_learned_later_reviews_again() -> None:
                 await chamber.decide(later)
             await settled(chamber)
             scores = [review.ethics.compliance_ppm for review in await chamber.stands(EthicsReviewed)]
-            assert [666_666, 888_888, 1_000_000] == scores
+            assert [700_000, 900_000, 1_000_000] == scores
             stated = await asker.request(ProposalStatus(PROPOSAL))
             assert isinstance(stated, ProposalStated)
             assert stated.ethics is not None

@@ -27,8 +27,10 @@ from shared.keys import LocalSigner
 from shared.message import Request
 from shared.part import Part
 from shared.part.organ import Organ
+from shared.policy import Policies
+from shared.registry.rejudging import Trainings
 from shared.subjects.consensus import ProposalFacts, ProposalState, ProposalStated, ProposalStatus, TrainingData
-from shared.subjects.datasets import DatasetFacts
+from shared.subjects.datasets import DatasetFacts, RegisterDataset
 from shared.subjects.energy import PowerWindow, PowerWindowRequest, WindowReason
 from shared.subjects.policy import DraftPolicy, Effect, MovePolicy, PolicyState
 from shared.subjects.system import Decided
@@ -36,6 +38,7 @@ from shared.subjects.training import (
     CancelJob,
     CheckpointVoted,
     CountVotes,
+    JobJudged,
     JobMoved,
     JobProgressed,
     JobSpec,
@@ -43,6 +46,7 @@ from shared.subjects.training import (
     JobStated,
     JobStatus,
     JobSubmitted,
+    JudgeJob,
     MoveJob,
     RecordReproduction,
     RecordRun,
@@ -54,13 +58,15 @@ from shared.subjects.training import (
     WorkerVote,
 )
 from shared.training.jobs import ENDED, JOB_ATTEMPTS, MOVES, job_of
+from shared.training.permission import learned, refusal
 from shared.training.record import MAX_RECORD_BYTES, RunRecord, compare, read_record
 from shared.training.votes import Tally, count, vote
 from shared.world import SimWorld, World
 from tests.ground import ENV, Founded, SimGround, play_sim
 from tests.organisms import Living, live_sim
 from tests.parts import own_metrics, stage
-from tests.trainings import changed, facts, line_spec, pairs, sim_parts, stored
+from tests.run_teller import TellerOrgan, TellRun
+from tests.trainings import boundary_spec, changed, facts, line_spec, pairs, sim_parts, stored, trail_lines
 
 DATASET = "d" * 64
 SPEC = line_spec(DATASET)
@@ -72,6 +78,7 @@ STATES: tuple[JobState, ...] = (
 )
 KEYS = {f"worker-{rank}": LocalSigner(bytes([rank + 1]) * 32) for rank in range(100)}
 ONE, OTHER = "1" * 64, "2" * 64
+FOREIGN, LOST, PERSONAL = "5" * 64, "6" * 64, "7" * 64
 
 
 def decided(state: Job, *messages: Request) -> tuple[Job, list[Any]]:
@@ -98,10 +105,15 @@ def moved(state: JobState, attempt: int = 1, step: int = 0, job: str = JOB) -> M
     return MoveJob(job, state, "because", attempt, step, -1, 0)
 
 
+def judging(**about: Any) -> JudgeJob:  # noqa: ANN401 - fields of facts
+    """What the trainer says of the job's one dataset."""
+    return JudgeJob(JOB, "dev", [learned(DATASET, facts(**about), [])], "")
+
+
 def running(workers: int = 2) -> Job:
     """A job whose workers are registered."""
     spec = changed(SPEC, workers=workers)
-    state = Job(spec=spec, state="running", attempt=1)
+    state = Job(spec=spec, state="running", learned=(DATASET,), attempt=1)
     keys = {name: key.public for name, key in list(KEYS.items())[:workers]}
     return decided(state, RegisterWorkers(JOB, 1, keys))[0]
 
@@ -186,7 +198,7 @@ def test_the_same_spec_by_the_same_person_is_the_same_job() -> None:
 @pytest.mark.parametrize("after", STATES)
 def test_a_job_gets_only_where_its_state_leads(before: JobState, after: JobState) -> None:
     """Every pair of states: the ones that MOVES names are decided, all others are refused, T011, or T007 at the end."""
-    state = Job(spec=SPEC, state=before, attempt=1)
+    state = Job(spec=SPEC, state=before, learned=(DATASET,), attempt=1)
     asked = moved(after, attempt=1 + (before == after == "running"))
     if before in ENDED:
         assert "T007" == refused(state, asked)
@@ -199,7 +211,7 @@ def test_a_job_gets_only_where_its_state_leads(before: JobState, after: JobState
 @pytest.mark.spec("ILL-02")
 def test_retries_are_bounded_and_counted_since_the_last_agreement() -> None:
     """Five attempts that come to nothing are all; each checkpoint that is agreed on allows five more."""
-    state = Job(spec=SPEC, state="running", attempt=1)
+    state = Job(spec=SPEC, state="running", learned=(DATASET,), attempt=1)
     for attempt in range(2, JOB_ATTEMPTS + 1):
         state, _ = decided(state, moved("running", attempt))
     assert "T011" == refused(state, moved("running", JOB_ATTEMPTS + 1))
@@ -210,7 +222,7 @@ def test_retries_are_bounded_and_counted_since_the_last_agreement() -> None:
 @pytest.mark.spec("ILL-02")
 def test_an_attempt_that_is_not_the_next_and_a_step_beyond_the_job_are_refused() -> None:
     """The trainer is believed only where it can be so."""
-    state = Job(spec=SPEC, state="running", attempt=3)
+    state = Job(spec=SPEC, state="running", learned=(DATASET,), attempt=3)
     for odd in (moved("running", 3), moved("running", 5), moved("failed", 2), moved("paused", 3, 51)):
         assert "T011" == refused(state, odd)
 
@@ -314,7 +326,7 @@ def test_an_earlier_step_is_never_agreed_on_otherwise_and_takes_nothing_back() -
 @pytest.mark.spec("COL-09")
 def test_workers_register_once_each_with_a_key_of_their_own() -> None:
     """Too few, one key for two, a key that proves nothing, an attempt that is not: refused."""
-    state = Job(spec=SPEC, state="running", attempt=1)
+    state = Job(spec=SPEC, state="running", learned=(DATASET,), attempt=1)
     one, two = KEYS["worker-0"].public, KEYS["worker-1"].public
     for keys in ({"a": one}, {"a": one, "b": one}, {"a": one, "b": bytes(32)}, {"a": one, "b": b"short"}):
         assert "T003" == refused(state, RegisterWorkers(JOB, 1, keys))
@@ -359,6 +371,16 @@ def test_a_run_is_recorded_only_with_agreement_on_its_last_checkpoint() -> None:
     assert ("running", "completed") == (ending.before, ending.state)
 
 
+@pytest.mark.spec("ILL-01", "ILL-03", "COL-10")
+def test_a_run_names_its_base_and_all_that_policy_let_it_learn_from() -> None:
+    """What taught the base taught the model: the run says so, and so whoever judges the model asks about it."""
+    spec = changed(SPEC, base=ONE)
+    begun = msgspec.structs.replace(running(), spec=spec, learned=(DATASET, PERSONAL))
+    agreed, _ = decided(begun, CountVotes(JOB, 50, votes(50, [ONE, ONE])))
+    _, [recorded, _] = decided(agreed, RecordRun(JOB, "r" * 64, "m" * 64, ONE, [9, 5], 100))
+    assert (ONE, [DATASET, PERSONAL]) == (recorded.base, recorded.datasets)
+
+
 @pytest.mark.spec("ILL-04")
 def test_a_repetition_is_recorded_for_the_run_that_was() -> None:
     """What came of repeating is decided only about the record that the job has."""
@@ -381,6 +403,7 @@ class Lives:
         self.record: RunRecord | None = None
         self.rerun: list[bool] = []
         self.paces: list[int] = []
+        self.trainings = Trainings(Policies.shipped())
 
     async def train(self, living: Living, spec: JobSpec, wait_s: float = 400.0) -> None:
         """Submit a job and wait until it has ended."""
@@ -416,9 +439,11 @@ class Lives:
         assert self.stated is not None
         if self.stated.record:
             self.record = read_record(await read(self.store, self.stated.record, MAX_RECORD_BYTES))
-        classes = (JobSubmitted, JobMoved, WorkersRegistered, CheckpointVoted, RunRecorded)
+        classes = (JobSubmitted, JobJudged, JobMoved, WorkersRegistered, CheckpointVoted, RunRecorded)
+        self.said, self.rerun, self.trainings = [], [], Trainings(Policies.shipped())
         reruns = list(reruns_of([living.organism.runners["training"].part]))
         async for verdict in living.operator.replay():
+            self.trainings.take(verdict)
             self.said += [decision for decision, _ in decisions_in(verdict, *classes)]
             self.rerun += [same for rerun in reruns for _, same in rerun.take(verdict)]
 
@@ -536,6 +561,62 @@ def test_a_job_whose_workers_do_not_start_has_failed_and_says_of_what() -> None:
     live_sim(life, lambda world: sim_parts(lives.store, lives.known, Powerless(world), world))
 
 
+@pytest.mark.spec("ILL-08", "X-06")
+def test_a_job_runs_only_where_policy_let_it_start() -> None:
+    """Not judged, judged and refused, or judged without one of its datasets: no worker starts, and none goes on."""
+    state, _ = decided(Job(), SubmitJob(SPEC, "me"))
+    assert "T011" == refused(state, moved("running"))
+    assert "T006" == refused(state, JudgeJob(JOB, "dev", [learned(ONE, facts(), [])], ""))
+    denied, [said] = decided(state, judging(pii="sealed"))
+    assert (False, "Q004") == (said.judgement.allowed, str(refusal(said.judgement))[:4])
+    assert "T011" == refused(denied, moved("running"))
+    allowed, _ = decided(denied, judging())
+    assert "running" == decided(allowed, moved("running"))[0].state
+    assert "T011" == refused(decided(allowed, judging(pii="sealed"))[0], moved("running"))
+
+
+@pytest.mark.spec("ILL-08", "COL-12")
+@pytest.mark.parametrize(("outcome", "licence"), [("permitted", "CC0-1.0"), ("refused", "unknown")])
+def test_whether_a_job_may_start_is_judged_the_same_again(outcome: str, licence: str) -> None:
+    """The log has what policy was told with its judgement, of a start and of a refusal, and both come out again."""
+    lives = _live({}, licence=licence)
+    assert [(outcome, "same", "")] == [(one.outcome, one.verdict, one.detail) for one in lives.trainings.found]
+    assert lives.rerun
+    assert all(lives.rerun)
+
+
+@pytest.mark.spec("ILL-08", "COL-12", "X-06")
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("outcome", ("permitted", "other", "the policy says otherwise")),
+        ("input", ("permitted", "other", "what stands before it gives the policy another input")),
+        ("dataset", ("permitted", "other", f"the policy was told nothing of {DATASET}")),
+        ("policy", ("permitted", "other_policies", "")),
+        ("start", ("started", "other", "policy did not let it start")),
+    ],
+)
+def test_a_start_that_its_input_does_not_bear_is_found(change: str, found: tuple[str, str, str]) -> None:
+    """A judgement that its input contradicts, an input made better afterwards, a start without a judgement."""
+    state, [submitted] = decided(Job(), SubmitJob(SPEC, "me"))
+    _, [good] = decided(state, judging())
+    _, [bad] = decided(state, judging(pii="sealed"))
+    replace = msgspec.structs.replace
+    said: dict[str, Any] = {
+        "outcome": replace(bad, judgement=replace(bad.judgement, allowed=True, rows=good.judgement.rows)),
+        "input": replace(bad, judgement=good.judgement),
+        "dataset": replace(good, learned=[]),
+        "policy": replace(good, judgement=replace(good.judgement, policy="0" * 64)),
+        "start": JobMoved(JOB, "pending", "running", "begins", 1, 0, -1, 0),
+    }
+    trainings = Trainings(Policies.shipped())
+    for index, decision in enumerate((submitted, said[change])):
+        trainings.hear(decision, index)
+    [one] = trainings.found
+    assert found[:2] == (one.outcome, one.verdict)
+    assert found[2] in one.detail
+
+
 @pytest.mark.spec("ZER-01", "ZER-02")
 @pytest.mark.parametrize(
     ("spec", "proposed", "said"),
@@ -543,12 +624,14 @@ def test_a_job_whose_workers_do_not_start_has_failed_and_says_of_what() -> None:
         ({}, {}, ""),
         ({"steps": 20, "hyperparameters": {}}, {}, ""),
         ({}, {"model_id": "line-2"}, "the family is line, proposed line-2"),
+        ({}, {"family": "boundary"}, "the family is line, proposed boundary"),
         ({}, {"backend": "tinygrad"}, "the backend is torch, proposed tinygrad"),
         ({}, {"steps": 49}, "50 steps, proposed 49"),
         ({}, {"datasets": [DATASET]}, "was not proposed"),
         ({}, {"batch": 16}, "batch is 8, proposed 16"),
         ({}, {"learning_rate_ppm": 1}, "learning_rate_ppm is 100000, proposed 1"),
         ({}, {"training": None}, "the proposal says of no training"),
+        ({}, {"base": ONE}, f"the base is none, proposed {ONE[:16]}"),
     ],
 )
 def test_an_accepted_proposal_opens_the_training_that_it_proposed(
@@ -570,6 +653,64 @@ def test_an_accepted_proposal_opens_the_training_that_it_proposed(
         assert lives.stated is not None
         assert lives.stated.reason.startswith("T005")
         assert said in lives.stated.reason
+
+
+@pytest.mark.spec("ILL-01", "ILL-03", "ILL-08", "X-06")
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        (OTHER, "T013 UNKNOWN_BASE"),
+        (PERSONAL, "T013 UNKNOWN_BASE"),
+        (ONE, "Q004 DENIED: nimmerverse.training: pii: pii"),
+        (FOREIGN, "Q004 DENIED: nimmerverse.training: origin: weights"),
+        (LOST, "D002 NO_DATASET"),
+    ],
+)
+def test_a_job_does_not_go_on_from_what_may_not_teach(base: str, said: str) -> None:
+    """Unknown weights, data in their place, what persons' data taught, weights from elsewhere: no worker starts."""
+    lives = Lives()
+
+    async def life(living: Living) -> None:
+        trails = await stored(lives.store, trail_lines(20), "trails")
+        lives.known[trails] = facts("trails")
+        for request in (
+            TellRun("a" * 64, ONE, [1], (PERSONAL,)),
+            TellRun("b" * 64, LOST, [1], ("c" * 64,)),
+            RegisterDataset(PERSONAL, "", 1, facts("posts", pii="sealed")),
+            RegisterDataset(FOREIGN, "", 1, facts("weights")),
+        ):
+            assert isinstance(await living.operator.request(request), Decided)
+        await lives.train(living, boundary_spec(trails, base=base))
+
+    def parts(world: World) -> list[Part]:
+        assert isinstance(world, SimWorld)
+        return [*sim_parts(lives.store, lives.known, SimCrew(world), world), TellerOrgan()]
+
+    live_sim(life, parts)
+    assert lives.stated is not None
+    assert said == lives.stated.reason[: len(said)]
+    assert ["refused"] == lives.path()
+
+
+@pytest.mark.spec("ILL-01", "ILL-03", "ILL-08")
+def test_policy_is_told_of_what_taught_the_base() -> None:
+    """A job whose base clean data taught may start, and its judgement names these data; it is judged the same again."""
+    lives, trails = Lives(), list[str]()
+
+    async def life(living: Living) -> None:
+        trails.append(await stored(lives.store, trail_lines(20), "trails"))
+        lives.known |= {trails[0]: facts("trails"), PERSONAL: facts("posts")}
+        await living.operator.request(TellRun("a" * 64, ONE, [1], (PERSONAL,)))
+        await lives.train(living, boundary_spec(trails[0], base=ONE))
+
+    live_sim(life, lambda world: [*sim_parts(lives.store, lives.known, SimCrew(world), world), TellerOrgan()])
+    [judged] = [said for said in lives.said if isinstance(said, JobJudged)]
+    assert [*trails, PERSONAL] == [each.dataset for each in judged.learned]
+    assert [("permitted", "same")] == [(one.outcome, one.verdict) for one in lives.trainings.found]
+    unsaid, trainings = msgspec.structs.replace(judged, learned=judged.learned[:1]), Trainings(Policies.shipped())
+    for said in (*(said for said in lives.said if isinstance(said, JobSubmitted | RunRecorded)), unsaid):
+        trainings.hear(said, 0)
+    assert f"the policy was told nothing of {PERSONAL}" == trainings.found[-1].detail
 
 
 SHORT_ALONE = """package nimmerverse.added.short
@@ -687,9 +828,10 @@ class Proposals(Organ):
     async def on_status(self, asked: ProposalStatus) -> list[ProposalStated]:
         """Say that it is accepted."""
         said: dict[str, Any] = {"model_id": "line", "steps": 50, "datasets": list(self.known), "backend": "torch"}
-        said |= {"learning_rate_ppm": 100_000, "batch": 8}
-        training = TrainingData(**said | self.proposed) if self.proposed != {"training": None} else None
-        about = ("somebody", "the line once more", "", "research", "low", training, "", "", "lines")
+        said |= {"learning_rate_ppm": 100_000, "batch": 8, "family": ""} | self.proposed
+        family = said.pop("family")
+        training = TrainingData(**said) if self.proposed != {"training": None} else None
+        about = ("somebody", "the line once more", "", "research", "low", training, "", "", family)
         return [ProposalStated(asked.proposal, ProposalFacts(*about), None, "pass", "pass", self.state, [])]
 
 
@@ -967,7 +1109,8 @@ def test_the_agreement_on_a_running_job_is_told() -> None:
             keys = {name: key.public for name, key in list(KEYS.items())[:2]}
             spec = changed(SPEC, workers=2)
             job = job_of(spec, "me")
-            for request in (SubmitJob(spec, "me"), moved("running", job=job), RegisterWorkers(job, 1, keys)):
+            begun = (SubmitJob(spec, "me"), judging(), moved("running", job=job), RegisterWorkers(job, 1, keys))
+            for request in begun:
                 assert {} == await asked(request)
             for step, digests, fraction in ((10, [ONE, ONE], 1.0), (20, [ONE, OTHER], 0.5), (20, [], 0.0)):
                 told = await asked(CountVotes(job, step, votes(step, digests, job)))

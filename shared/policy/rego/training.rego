@@ -1,13 +1,14 @@
 # Whether a training job may start at all (ILL-03, ILL-08, ZER-05).
 # Input: environment, heavy, steps, proposal (its state; absent where there is none), exemption (absent where none is
-# claimed), datasets: [{dataset, use, licence, restrictions, pii, approved: [concerns that were approved]}].
+# claimed), datasets: [{dataset, kind, use, licence, restrictions, pii, approved: [concerns that were approved]}],
+# the job's own and those that taught its base; weights from elsewhere are one of these.
 package nimmerverse.training
 
 import rego.v1
 
 import data.nimmerverse.limits
 
-rows := [datasets, use, licence, restrictions, pii, proposal]
+rows := [datasets, use, origin, licence, restrictions, pii, proposal]
 
 default allow := false
 
@@ -26,6 +27,13 @@ use := about_datasets("use", "train", {concern |
 	some each in listed
 	object.get(each, "use", null) != "train"
 	concern := sprintf("use:%s", [text(each, "use")])
+})
+
+# What weights from elsewhere learned, nobody here saw.
+origin := about_datasets("origin", "data, or approved", {concern |
+	some each in listed
+	concern := origin_of(each)
+	not approved(each, concern)
 })
 
 licence := about_datasets("licence", "open or approved", {concern |
@@ -67,6 +75,12 @@ proposal := data.nimmerverse.rows.made("proposal", "accepted or exempt", 1, "") 
 } else := data.nimmerverse.rows.made("proposal", "accepted or exempt", 0, "NOT_ACCEPTED") if {
 	is_string(object.get(input, "proposal", null))
 } else := data.nimmerverse.rows.missing("proposal", "accepted or exempt")
+
+origin_of(each) := "weights" if {
+	object.get(each, "kind", null) == "weights"
+} else := "kind:MISSING" if {
+	not is_string(object.get(each, "kind", null))
+}
 
 open(each) if {
 	is_string(object.get(each, "licence", null))
