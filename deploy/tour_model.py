@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cells.toxicity_cell.scorer import NoScorer, Scorer, default_scorer
 from deploy.asking import asked
-from deploy.commands.ingest import check_rules, ports_of
+from deploy.commands.ingest import ports_of
 from deploy.families import Known
 from deploy.host import OPERATOR, EmbeddedHost
 from deploy.people import voice
@@ -131,7 +131,6 @@ class Teacher:
     ) -> Ended:
         about = name() if reader == "text" else "rules of the boundary"
         intake = Intake(reader, about, licence, [], language, 300_000, scorer.name, Policies.shipped().digest)
-        check_rules(intake)
         plan = Plan(corpus, intake, source, "train", folder_of(self.loaded.settings, corpus))
         people = people_of(self.loaded.settings, self.world)
         ended = await Ingest(plan, ports_of(self.bus, self.store, people, scorer), lambda _: None).run()
