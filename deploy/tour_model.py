@@ -252,7 +252,7 @@ class Teacher:
         stated = await asked(self.bus, StateManifest(FAMILY, self.good, TARGET, emergency=False), ManifestStated)
         await self._cast("signer", stated.manifest, "the manifest is what was measured", family=FAMILY)
         decided = await self._judged(self.good)
-        no = [f"{row.name} {row.reason}" for row in decided.judgement.rows if not row.holds]
+        no = [f"{row.name} {row.reason}, expected {row.demanded}" for row in decided.judgement.rows if not row.holds]
         hold(isinstance(decided, ModelPromoted), f"the good model is blocked: {'; '.join(no)}")
         rows = f"{len(decided.judgement.rows)} rows of the gate hold"
         return f"{rows}; manifest {stated.manifest[:16]}… signed by {YOU}; {self.good[:16]}… is in force at {TARGET}"

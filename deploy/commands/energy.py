@@ -138,7 +138,7 @@ def _played(args: Namespace, site: Site, terminal: Terminal) -> Exit:
     for row in track(rows, "judging", disable=not terminal.interactive, transient=True):
         minute = local_minute(row.taken_ms, site.zone)
         hours = (site.off_peak_from, site.off_peak_to)
-        read = SiteReading(site.name, "csv", row.taken_ms, row.power_kw, row.soc_ppm, None, None, minute, *hours)
+        read = SiteReading(site.name, "csv", row.taken_ms, row.power_kw, row.soc_ppm, None, None, None, minute, *hours)
         decided = nerve.judged(site.name, "", args.heavy, read)
         moments.append(Moment(row.taken_ms, row.power_kw, row.soc_ppm, decided.reason))
     counted = Counter(moment.reason for moment in moments)
