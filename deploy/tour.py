@@ -242,12 +242,28 @@ class Tour:
             await self.world.sleep(0.02)
 
 
+def speaking_for(loaded: Loaded) -> Loaded:
+    """Return the configuration with what a tour says of a machine that nobody measures: that it has no turbines.
+
+    It says so for its own organism, and only where the operator says nothing of a meter, of turbines or of a permit.
+    """
+    settings = loaded.settings
+    said = settings.energy_turbines or settings.energy_nox_permit_mg_h is not None
+    measured = settings.energy_meter not in {None, "declared"}
+    if settings.env != "dev" or settings.nats_url or said or measured:
+        return loaded
+    told = {"energy_turbines": "none"}
+    return Loaded(settings.model_copy(update=told), {**loaded.origin, "energy_turbines": "the tour"})
+
+
 async def take(  # noqa: PLR0913 - what may be chosen of a tour
     loaded: Loaded, terminal: Terminal, *, question: str | None, stay: bool, report: Path | None, models: Models
 ) -> Report:
     """Start an organism, walk through it, write the report; with `stay`, keep it alive until interrupted."""
     world = RealWorld(loaded.settings.env)
     terminal.say("\n[bold]Nimmerverse[/] — a nervous system whose every decision is signed, stored and replayable\n")
+    if loaded.settings.energy_turbines != (loaded := speaking_for(loaded)).settings.energy_turbines:
+        terminal.say("  the tour says of this machine that it has no turbines (energy_turbines = none)", "dim")
     terminal.say("  starting the servers; the first time makes keys and a database …", "dim")
     tour = Tour(loaded, terminal, question, models)
     before = world.elapsed_s()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cells.toxicity_cell.scorer import NoScorer, Scorer, default_scorer
 from deploy.asking import asked
-from deploy.commands.ingest import check_rules, ports_of
+from deploy.commands.ingest import ports_of
 from deploy.families import Known
 from deploy.host import OPERATOR, EmbeddedHost
 from deploy.people import voice
@@ -131,7 +131,6 @@ class Teacher:
     ) -> Ended:
         about = name() if reader == "text" else "rules of the boundary"
         intake = Intake(reader, about, licence, [], language, 300_000, scorer.name, Policies.shipped().digest)
-        check_rules(intake)
         plan = Plan(corpus, intake, source, "train", folder_of(self.loaded.settings, corpus))
         people = people_of(self.loaded.settings, self.world)
         ended = await Ingest(plan, ports_of(self.bus, self.store, people, scorer), lambda _: None).run()
@@ -253,7 +252,7 @@ class Teacher:
         stated = await asked(self.bus, StateManifest(FAMILY, self.good, TARGET, emergency=False), ManifestStated)
         await self._cast("signer", stated.manifest, "the manifest is what was measured", family=FAMILY)
         decided = await self._judged(self.good)
-        no = [f"{row.name} {row.reason}" for row in decided.judgement.rows if not row.holds]
+        no = [f"{row.name} {row.reason}, expected {row.demanded}" for row in decided.judgement.rows if not row.holds]
         hold(isinstance(decided, ModelPromoted), f"the good model is blocked: {'; '.join(no)}")
         rows = f"{len(decided.judgement.rows)} rows of the gate hold"
         return f"{rows}; manifest {stated.manifest[:16]}… signed by {YOU}; {self.good[:16]}… is in force at {TARGET}"

@@ -210,6 +210,7 @@ def _refuse_contradictions(found: Mapping[str, _Found]) -> None:
             f"anchor_tsa_url and anchor_tsa_ca belong together, found one ({alone.origin}): an authority is worth what "
             "its certificates are; set both, or remove it."
         )
+    _refuse_permit_of_nothing(given)
     for name, server in _FOR.items():
         if name in given and server not in given:
             raise ConfigFault(f"{name} ({given[name].origin}) has no server to log in to: set {server}, or remove it.")
@@ -226,6 +227,13 @@ def _refuse_contradictions(found: Mapping[str, _Found]) -> None:
         name = next(name for name in _TOKEN if name in given)
         alone = f"{name} ({given[name].origin}) says nothing without {' and '.join(missing)}"
         raise ConfigFault(f"{alone}: set those too, or remove it.")
+
+
+def _refuse_permit_of_nothing(given: Mapping[str, _Found]) -> None:
+    turbines, permit = given.get("energy_turbines"), given.get("energy_nox_permit_mg_h")
+    if turbines and permit and turbines.text == "none":
+        both = f"energy_turbines (none, {turbines.origin}) and energy_nox_permit_mg_h ({permit.origin})"
+        raise ConfigFault(f"{both} contradict each other: set energy_turbines to yes, or remove the permit.")
 
 
 def _validated(found: Mapping[str, _Found], environ: Mapping[str, str]) -> Settings:

@@ -118,6 +118,7 @@ Kilowatts = Annotated[int, Field(ge=0, le=1_000_000_000), Expected("a whole numb
 Permit = Annotated[
     Annotated[int, Field(ge=0, le=1_000_000_000)] | None, Expected("a whole number from 0 to 1000000000")
 ]
+Turbines = Annotated[Literal["none", "yes"] | None, Expected("none or yes")]
 Level = Annotated[Literal["debug", "info", "warning", "error"], Expected("debug, info, warning or error")]
 Color = Annotated[Literal["auto", "always", "never"], Expected("auto, always or never")]
 
@@ -249,7 +250,12 @@ class Settings(BaseModel):
     energy_meter_file: File = Field(None, description="The file that energy_meter reads.")
     energy_declared_kw: Kilowatts = Field(1, description="What the site draws in kilowatts, where nothing measures it.")
     energy_nox_permit_mg_h: Permit = Field(
-        None, description="NOx in mg/h that the permit of the site's turbines allows; empty where it has none."
+        None, description="NOx in mg/h that the permit of the site's turbines allows; empty where there is none."
+    )
+    energy_turbines: Turbines = Field(
+        None,
+        description="Whether the site has turbines, `yes` or `none`; empty says nothing, and without figures of NOx no "
+        "model is promoted.",
     )
     energy_zone: Zone = Field(None, description="Time zone of the site, by which its day is counted; empty is UTC.")
     energy_off_peak: HoursOfDay = Field(

@@ -16,6 +16,7 @@ from organs.provenance.post import Source
 from organs.provenance.readers import FileSource, JsonLines
 from shared.artifacts import ArtifactStore, MemoryStore
 from shared.corpus import Listed, Manifest, read_manifest
+from shared.policy import Policies
 from shared.subjects.provenance import Intake
 from shared.vault import People
 from shared.vault.records import Record, records
@@ -30,7 +31,7 @@ RULES = Intake(
     language="en",
     keep_ppm=300_000,
     scorer="words 1",
-    policy="0" * 64,
+    policy=Policies.shipped().digest,
 )
 
 

@@ -77,6 +77,7 @@ def power(**changed: Any) -> PowerWindowDecided:  # noqa: ANN401 - fields
         soc_ppm=900_000,
         nox_mg_h=900,
         nox_permit_mg_h=1_000,
+        turbines=True,
         policy="p" * 64,
         input_digest="q" * 64,
         engine="e",

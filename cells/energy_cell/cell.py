@@ -30,13 +30,15 @@ class Site:
     off_peak_from: int
     off_peak_to: int
     nox_permit_mg_h: int | None
+    turbines: bool | None
 
     @classmethod
     def of(cls, settings: Settings) -> Site:
         """Return the site that the settings describe."""
         zone = ZoneInfo(settings.energy_zone) if settings.energy_zone else UTC
         begins, ends = (60 * int(t[:2]) + int(t[3:]) for t in settings.energy_off_peak.split("-"))
-        return cls(settings.site, zone, begins, ends, settings.energy_nox_permit_mg_h)
+        turbines = None if settings.energy_turbines is None else settings.energy_turbines == "yes"
+        return cls(settings.site, zone, begins, ends, settings.energy_nox_permit_mg_h, turbines)
 
 
 class EnergyCell(Cell):
@@ -56,7 +58,7 @@ class EnergyCell(Cell):
 
     @classmethod
     def simulate(cls, world: SimWorld) -> EnergyCell:
-        return cls(SimMeter(world), Site("sim", UTC, 120, 360, None))
+        return cls(SimMeter(world), Site("sim", UTC, 120, 360, None, turbines=False))
 
     def on_tick(self, tick: Tick) -> Iterator[SiteReading]:
         """Say what the meter says. Refused W002 where that is no reading."""
@@ -74,6 +76,7 @@ class EnergyCell(Cell):
             soc_ppm=found.soc_ppm,
             nox_mg_h=found.nox_mg_h,
             nox_permit_mg_h=site.nox_permit_mg_h,
+            turbines=site.turbines,
             local_minute=local_minute(found.taken_ms, site.zone),
             off_peak_from=site.off_peak_from,
             off_peak_to=site.off_peak_to,

@@ -28,6 +28,7 @@ from shared.config import Loaded
 from shared.constant import constant
 from shared.decisions import decisions_in
 from shared.errors import ConfigFault, Exit, Refusal, Refused
+from shared.files import storing
 from shared.message import encode_token
 from shared.policy import Policies
 from shared.subjects.energy import PowerWindow, PowerWindowDecided, PowerWindowRequest, SiteReading, WindowReason
@@ -125,7 +126,8 @@ def _draw(moments: list[Moment], plot: Path | None, site: Site, terminal: Termin
     for line in lines(moments, limit_kw, site.zone):
         terminal.say(line)
     if plot is not None:
-        plot.write_text(svg(moments, limit_kw, site.zone), encoding="utf-8")
+        with storing(plot):
+            plot.write_text(svg(moments, limit_kw, site.zone), encoding="utf-8")
         terminal.note(f"{plot}: {len(moments)} readings")
 
 
@@ -136,7 +138,7 @@ def _played(args: Namespace, site: Site, terminal: Terminal) -> Exit:
     for row in track(rows, "judging", disable=not terminal.interactive, transient=True):
         minute = local_minute(row.taken_ms, site.zone)
         hours = (site.off_peak_from, site.off_peak_to)
-        read = SiteReading(site.name, "csv", row.taken_ms, row.power_kw, row.soc_ppm, None, None, minute, *hours)
+        read = SiteReading(site.name, "csv", row.taken_ms, row.power_kw, row.soc_ppm, None, None, None, minute, *hours)
         decided = nerve.judged(site.name, "", args.heavy, read)
         moments.append(Moment(row.taken_ms, row.power_kw, row.soc_ppm, decided.reason))
     counted = Counter(moment.reason for moment in moments)
@@ -169,7 +171,7 @@ def _shares(table: csv.DictReader[str], args: Namespace) -> Iterator[Metered]:
                 "soc_ppm": round(charge * 1e6),
             }
             yield msgspec.convert(made, Metered)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ConfigFault(
                 f"{args.play}, row {number + 1}: {error}; --load and --charge name columns of shares from 0 to 1"
             ) from None

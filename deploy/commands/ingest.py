@@ -35,7 +35,7 @@ from shared.bus import Bus
 from shared.config import Loaded
 from shared.constant import constant
 from shared.decisions import decisions_in
-from shared.errors import ConfigFault, Exit, Refusal, Refused
+from shared.errors import ConfigFault, Exit, Refusal
 from shared.files import storing, write_private
 from shared.message import EVENT_TOKEN, encode_token
 from shared.policy import Policies
@@ -70,7 +70,6 @@ def ingest(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             scored = not args.no_scorer and reader != "trails"
             scorer = await scorer_in_force(bus, store, corpus) if scored else NoScorer()
             intake = _intake(args, reader, scorer)
-            check_rules(intake)
             plan = Plan(corpus, intake, source, args.use, folder_of(loaded.settings, corpus))
             ports = ports_of(bus, store, people_of(loaded.settings, world), scorer)
             return await carry_out(plan, ports, terminal)
@@ -143,21 +142,6 @@ def _intake(args: Namespace, reader: Reader, scorer: Scorer) -> Intake:
         scorer=scorer.name,
         policy=Policies.shipped().digest,
     )
-
-
-def check_rules(intake: Intake) -> None:
-    """Refuse Q004 where the policy would not keep a post that these rules keep, the most toxic of all."""
-    given = {
-        "scored": bool(intake.scorer),
-        "toxicity_ppm": intake.keep_ppm,
-        "keep_ppm": intake.keep_ppm,
-        "language": intake.language,
-        "wanted_language": intake.language,
-        "characters": 1,
-    }
-    refusal = Policies.shipped().evaluate("nimmerverse.data_quality", given).refusal()
-    if refusal is not None:
-        raise Refused(refusal)
 
 
 def _source(args: Namespace, reader: Reader, world: World) -> Callable[[int], Awaitable[Source]]:

@@ -119,7 +119,7 @@ def _full(package: str) -> str:
 def _case(file: str, number: int, line: str) -> Case:
     try:
         return msgspec.json.decode(line, type=Case)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ConfigFault(
             f"{file}:{number}: {error}; expected package, given, allowed and, if you like, failing and name"
         ) from None
@@ -128,7 +128,7 @@ def _case(file: str, number: int, line: str) -> Case:
 def _read(file: str) -> dict[str, object]:
     try:
         return msgspec.json.decode(text_of(file), type=dict[str, object])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ConfigFault(f"{file}: {error}; expected one JSON object") from None
 
 

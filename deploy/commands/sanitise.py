@@ -10,7 +10,7 @@ import msgspec
 from cells.toxicity_cell.scorer import NoScorer
 from deploy.attach import operator
 from deploy.commands.dataset import find, in_log
-from deploy.commands.ingest import carry_out, check_rules, ports_of, scorer_in_force
+from deploy.commands.ingest import carry_out, ports_of, scorer_in_force
 from deploy.commands.task import finish
 from deploy.terminal import Terminal
 from organs.provenance.ingest import Plan
@@ -44,7 +44,6 @@ def sanitise(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             intake = msgspec.structs.replace(
                 manifest.intake, reader="dataset", source=dataset, scorer=scorer.name, policy=Policies.shipped().digest
             )
-            check_rules(intake)
             plan = Plan(
                 corpus,
                 intake,

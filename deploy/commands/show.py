@@ -59,7 +59,7 @@ def decoded(subject: str, raw: bytes) -> tuple[Any, str]:
         if cls is not None:
             return msgspec.to_builtins(decode_any(cls, raw)[0], builtin_types=(bytes,)), ""
         return (msgspec.json.decode(raw) if raw[:1] == b"{" else msgspec.msgpack.decode(raw)), ""
-    except (Refused, msgspec.DecodeError, UnicodeDecodeError) as problem:
+    except (Refused, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         return raw[:200].hex(), str(problem)
 
 

@@ -105,7 +105,7 @@ def request(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             answer = await bus.wire.request(subject, args.data.encode(), None, args.timeout)
         try:
             terminal.give(msgspec.json.decode(answer.data), answer.data.decode())
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise Refused(Refusal("B002", f"the answer on {subject} is not JSON: {answer.data[:100]!r}")) from None
         return Exit.REFUSED if ERROR_CODE in answer.headers else Exit.OK
 
@@ -250,7 +250,7 @@ def _check(subject: str, data: str, loaded: Loaded) -> type[Message] | None:
         )
     try:
         msgspec.json.decode(data, type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise Refused(Refusal("B002", f"write the message as a JSON object ({error})")) from None
     if not data.startswith("{"):
         raise Refused(Refusal("B002", "write the JSON object from its first brace on; nothing stands before it"))

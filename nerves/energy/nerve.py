@@ -182,6 +182,7 @@ def decided(site: str, purpose: str, heavy: bool, reading: SiteReading | None, j
         soc_ppm=reading.soc_ppm if reading else 0,
         nox_mg_h=reading.nox_mg_h if reading else None,
         nox_permit_mg_h=reading.nox_permit_mg_h if reading else None,
+        turbines=reading.turbines if reading else None,
         policy=judged.policy,
         input_digest=judged.input_digest,
         engine=judged.engine,

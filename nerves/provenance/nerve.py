@@ -1,7 +1,8 @@
 """The provenance nerve: one lane for each corpus, its batches numbered without a gap, until it is finished.
 
 It sees no post. Whoever ingests puts a batch into the store and asks; what is decided says which bytes those were, and
-where the next batch begins, so that an ingest that died goes on exactly there.
+where the next batch begins, so that an ingest that died goes on exactly there. By which rules a corpus may be taken in
+says the policy `data_quality`, whoever asks (COL-12).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from shared.log.batch import MAX_RECORDS
 from shared.part import Garden, Nerve
 from shared.part.metrics import Declared, Readings
 from shared.part.runner import Runner
+from shared.policy import Policies
 from shared.subjects.provenance import (
     BatchSealed,
     BeginCorpus,
@@ -35,6 +37,7 @@ from shared.subjects.system import Decided
 Heard: TypeAlias = BeginCorpus | SealBatch | FinishCorpus | CorpusStatus
 Said: TypeAlias = CorpusBegun | BatchSealed | CorpusFinished | CorpusStated | Decided
 
+PACKAGE = "nimmerverse.data_quality"
 MAX_WORDS_CHARS = constant(200, "characters", "X-12")  # of a source's name, a licence, a restriction, a scorer
 MAX_RESTRICTIONS = constant(32, "restrictions", "X-12")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -85,6 +88,12 @@ class ProvenanceNerve(Nerve[Corpus, Nothing]):
         ),
     )
 
+    def __init__(self) -> None:
+        self.policies = Policies.shipped()
+
+    def digests(self) -> dict[str, str]:
+        return {"policy": self.policies.digest}
+
     def entity(self, message: Heard) -> str | None:
         return message.corpus
 
@@ -113,7 +122,7 @@ class ProvenanceNerve(Nerve[Corpus, Nothing]):
             case CorpusStatus():
                 return window, [_stated(state, message.corpus)]
             case BeginCorpus():
-                return window, _begun(state, message)
+                return window, _begun(state, message, self.policies)
             case SealBatch() | FinishCorpus() if state.intake is None:
                 return window, Refusal("C007", f"found {message.corpus[:80]!r}; begin it first")
             case SealBatch():
@@ -156,10 +165,11 @@ def _again(kind: str, corpus: str) -> list[Said]:
     return [Decided(f"provenance.corpus.event.{corpus}.{kind}", "", -1, -1, duplicate=True, proof="")]
 
 
-def _begun(state: Corpus, asked: BeginCorpus) -> list[Said] | Refusal:
+def _begun(state: Corpus, asked: BeginCorpus, policies: Policies) -> list[Said] | Refusal:
     if state.intake is None:
         wrong = _unfit(asked.intake)
-        return Refusal("B002", wrong) if wrong else [CorpusBegun(asked.corpus, asked.intake)]
+        no = Refusal("B002", wrong) if wrong else _denied(asked.intake, policies)
+        return no or [CorpusBegun(asked.corpus, asked.intake)]
     if state.intake != asked.intake:
         names = [
             name for name in Intake.__struct_fields__ if getattr(state.intake, name) != getattr(asked.intake, name)
@@ -182,6 +192,22 @@ def _unfit(intake: Intake) -> str:
     if len(intake.restrictions) > MAX_RESTRICTIONS:
         return f"{len(intake.restrictions)} restrictions, at most {MAX_RESTRICTIONS} may be"
     return ""
+
+
+def _denied(intake: Intake, policies: Policies) -> Refusal | None:
+    """Return Q004 where the policy would not keep a post that these rules keep, the most toxic of all."""
+    if intake.policy != policies.digest:
+        found = f"found {intake.policy[:16]!r}, == {policies.digest[:16]!r}, which judge here; take their release"
+        return Refusal("Q004", f"{PACKAGE}: policy: OTHER ({found})")
+    given = {
+        "scored": bool(intake.scorer),
+        "toxicity_ppm": intake.keep_ppm,
+        "keep_ppm": intake.keep_ppm,
+        "language": intake.language,
+        "wanted_language": intake.language,
+        "characters": 1,
+    }
+    return policies.evaluate(PACKAGE, given).refusal()
 
 
 def _sealed(state: Corpus, asked: SealBatch) -> list[Said] | Refusal:

@@ -103,7 +103,8 @@ def _power(heard: PowerWindowDecided, now_ms: int) -> dict[str, int]:
     values["measured"] = int(heard.source == METER)
     nox = {"nox_mg_h": heard.nox_mg_h, "nox_permit_mg_h": heard.nox_permit_mg_h}
     known = {name: found for name, found in nox.items() if found is not None}
-    values["turbines"] = int(bool(known))  # a permit says so too: what its meter left out is missing, and blocks
+    if known or heard.turbines is not None:  # a figure says that there are some, whatever is declared
+        values["turbines"] = int(bool(known) or heard.turbines is True)
     return values | known
 
 

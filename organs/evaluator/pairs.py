@@ -53,10 +53,10 @@ def read_pairs(lines: Sequence[bytes]) -> list[Pair]:
 def _pair(number: int, line: bytes) -> Pair:
     try:
         return _empty(msgspec.json.decode(line, type=Pair))
-    except (msgspec.MsgspecError, ValueError) as odd:
+    except (ValueError, RecursionError) as odd:
         try:
             return _empty(msgspec.json.decode(line, type=_Answers).pair())
-        except (msgspec.MsgspecError, ValueError):
+        except (ValueError, RecursionError):
             raise no_row(number, odd) from None
 
 

@@ -56,7 +56,7 @@ class ToxicityFamily:
         for number, line in enumerate(lines, 1):
             try:
                 rows.append(msgspec.json.decode(line, type=_Row))
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 raise no_row(number, error) from None
         return ToxicitySitting(rows)
 

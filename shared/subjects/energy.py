@@ -26,7 +26,8 @@ class SiteReading(Signal, subject="site.energy.reading.{site}"):
     power_kw: Natural  #: what the site draws from the grid
     soc_ppm: Ppm  #: the battery's state of charge; full where there is none to empty
     nox_mg_h: Natural | None  #: what turbines emit; None where nobody measures it
-    nox_permit_mg_h: Natural | None  #: what the permit allows; None where there are no turbines
+    nox_permit_mg_h: Natural | None  #: what the permit allows; None where nobody says
+    turbines: bool | None  #: whether there are any, as the operator says; None where nobody says
     local_minute: Minute  #: when it was taken
     off_peak_from: Minute
     off_peak_to: Minute  #: not in it any more; earlier than `off_peak_from` where the window crosses midnight
@@ -61,6 +62,7 @@ class PowerWindowDecided(Decision, subject="site.energy.event.{site}.window"):
     soc_ppm: int
     nox_mg_h: int | None
     nox_permit_mg_h: int | None
+    turbines: bool | None
     policy: str  #: digest
     input_digest: str
     engine: str

@@ -564,6 +564,7 @@ def test_what_has_no_class_is_published_as_it_is(alive: Home) -> None:
     [
         (("pub", "nervous.cells.math.request", "garbage"), "B002 .* JSON object"),
         (("pub", "nervous.cells.math.request", '["text"]'), "B002 .* JSON object"),
+        (("pub", "nervous.cells.math.request", '{"text": ' + "[" * 5_000), "B002 .* JSON object"),
         (("pub", "nervous.cells.math.request", ' {"text": "1"}'), "B002 .* first brace"),
         (("request", "nervous.cells.math.request", '{"txt": "1"}'), "B002 .*unknown field|B002 .*required field"),
         (("request", "demo.cells.nobody.request", "garbage"), "B002 .* JSON object"),

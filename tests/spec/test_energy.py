@@ -281,6 +281,23 @@ def test_what_the_operator_says_of_the_site_travels_with_the_reading(tmp_path: P
     assert [0] * (METER_BEATS - 1) == [len(beat(energy, number)) for number in range(2, METER_BEATS + 1)]
 
 
+@pytest.mark.spec("COL-16", "X-06")
+@pytest.mark.parametrize(("said", "expected"), [("", None), ("none", False), ("yes", True)])
+def test_of_turbines_a_reading_says_what_the_operator_says(tmp_path: Path, said: str, expected: bool | None) -> None:  # noqa: FBT001
+    """Unasked it says nothing, in dev too, and so does the decision; a site without any is one of which it is said."""
+    [read] = beat(cell(tmp_path, energy_turbines=said))
+    decided = EnergyNerve().judged("here", "boundary", False, read)  # noqa: FBT003 - not heavy
+    assert (expected, expected) == (read.turbines, decided.turbines)
+
+
+@pytest.mark.spec("COL-16", "COL-17")
+def test_no_turbines_have_no_permit(tmp_path: Path) -> None:
+    """Whoever says both that there are none and what they may emit is told which settings contradict each other."""
+    with pytest.raises(ConfigFault, match=r"energy_turbines .* and energy_nox_permit_mg_h .* contradict"):
+        cell(tmp_path, energy_turbines="none", energy_nox_permit_mg_h="77")
+    assert beat(cell(tmp_path, energy_turbines="yes", energy_nox_permit_mg_h="77"))
+
+
 @pytest.mark.spec("COL-16", "COL-17")
 @pytest.mark.parametrize(
     ("name", "value"),
@@ -292,6 +309,7 @@ def test_what_the_operator_says_of_the_site_travels_with_the_reading(tmp_path: P
         ("energy_meter", "modbus"),
         ("energy_declared_kw", "-1"),
         ("energy_nox_permit_mg_h", "none"),
+        ("energy_turbines", "0"),
     ],
 )
 def test_a_site_that_cannot_be_is_a_wrong_setting(tmp_path: Path, name: str, value: str) -> None:
@@ -407,7 +425,7 @@ def test_settings_name_the_meter(tmp_path: Path) -> None:
 
 def reading(taken_ms: int, power_kw: int = 1_000, soc_ppm: int = 900_000, minute: int = 720) -> SiteReading:
     """One reading."""
-    return SiteReading("here", "file", taken_ms, power_kw, soc_ppm, None, None, minute, *NIGHT)
+    return SiteReading("here", "file", taken_ms, power_kw, soc_ppm, None, None, None, minute, *NIGHT)
 
 
 class Place:
@@ -581,14 +599,14 @@ def test_a_day_of_load_is_a_history_of_windows(tmp_path: Path) -> None:
     ]
     file = tmp_path / "day.csv"
     file.write_text("taken_ms,power_kw,soc_ppm\n" + "".join(f"{at},{kw},{soc}\n" for at, kw, soc in rows))
-    meter, site, place = CsvMeter(file), Site("here", UTC, *NIGHT, None), Place()
+    meter, site, place = CsvMeter(file), Site("here", UTC, *NIGHT, None, None), Place()
     said: list[tuple[int, str]] = []
     for minute in range(DAY_MINUTES):
         place.now_ms = START_MS + minute * 60_000
         found = meter.read(place.now_ms)
         assert found is not None
         at = local_minute(found.taken_ms, site.zone)
-        read = SiteReading(site.name, "csv", found.taken_ms, found.power_kw, found.soc_ppm, None, None, at, *NIGHT)
+        read = reading(found.taken_ms, found.power_kw, found.soc_ppm, at)
         said += [(minute, each.reason) for each in place.hear(read)]
     assert [
         (0, "OFFPEAK_REQUIRED"),

@@ -11,6 +11,7 @@ import pytest
 from organs.cognition.quoting import where
 from organs.evaluator.answers_family import AnswersFamily, statements
 from organs.evaluator.bench import EngineBench
+from organs.evaluator.families import FAMILIES
 from organs.evaluator.language_family import LanguageFamily, Weighed
 from organs.evaluator.pairs import Pair, read_pairs
 from shared.errors import Refused
@@ -94,6 +95,14 @@ def test_a_line_that_is_no_pair_is_named(lines: list[bytes]) -> None:
         read_pairs(lines)
     assert "V003" == no.value.refusal.code
     assert "line " in no.value.refusal.detail
+
+
+@pytest.mark.spec("ILL-06", "X-12")
+@pytest.mark.parametrize("family", [*FAMILIES])
+def test_a_line_that_nests_too_deep_is_named(family: str) -> None:
+    """What no parser follows to its end is no line of a suite, whichever family it is for: V003 with the line."""
+    with pytest.raises(Refused, match=r"V003.*line 1"):
+        FAMILIES[family].read([b'{"more": ' + b"[" * 5_000 + b"]" * 5_000 + b"}"])
 
 
 @pytest.mark.spec("COL-10", "ILL-16")

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
+from collections.abc import Callable
 from datetime import UTC
 from pathlib import Path
+from typing import TypeAlias
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from deploy.commands.energy import energy
+from deploy.commands.policy import check
+from deploy.commands.policy import test as hold
 from deploy.load import BUILT_IN
+from deploy.terminal import Terminal
 from deploy.windows import COLUMNS, Moment, lines, svg
-from shared.errors import Exit
+from shared.config import Loaded, load
+from shared.errors import ConfigFault, Exit, StorageFault
 from shared.policy import Policies
 from shared.subjects.energy import WindowReason
 from tests.commands import Home
@@ -19,6 +27,8 @@ from tests.policies import ENERGY, PROMOTION
 
 CASES = "tests/spec/well_judged.jsonl"
 MINUTE_MS = 60_000
+
+Command: TypeAlias = Callable[[Namespace, Loaded, Terminal], Exit]
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +100,43 @@ def test_what_cannot_be_judged_is_refused_by_name(
     done = home.run(*words)
     assert (int(code), "") == (done.code, done.out)
     assert sentence in done.sentence
+
+
+def carried_out(command: Command, tmp_path: Path, **words: object) -> Exit:
+    """A command in this process, with nothing but the words that it reads."""
+    return command(Namespace(**words), load({}, {"home": str(tmp_path)}, "here"), Terminal(None, as_json=True))
+
+
+@pytest.mark.spec("X-12")
+def test_what_nests_too_deep_is_refused_by_name(tmp_path: Path) -> None:
+    """An input or an expectation that no parser follows to its end is a sentence; of several lines it names the one."""
+    file, deep = tmp_path / "deep.json", '{"given": ' + "[" * 5_000 + "]" * 5_000 + "}"
+    file.write_text(f"\n{deep}")
+    with pytest.raises(ConfigFault, match="expected one JSON object"):
+        carried_out(check, tmp_path, draft=[], package="training", given=str(file))
+    with pytest.raises(ConfigFault, match=f"{file}:2: .*expected package, given"):
+        carried_out(hold, tmp_path, draft=[], files=[str(file)])
+
+
+@pytest.mark.spec("COL-06", "X-12")
+@pytest.mark.parametrize("share", ["inf", "-inf", "nan", "1e308", "-0.5", "much"])
+def test_a_share_that_is_none_is_named_with_its_row(tmp_path: Path, share: str) -> None:
+    """What no site can draw or hold is a sentence with the row."""
+    file = tmp_path / "load.csv"
+    words = {"play": file, "load": "load", "charge": "charge", "full_kw": 300_000, "every_s": 1_800, "heavy": False}
+    for row in (f"{share},0.5", f"0.5,{share}"):
+        file.write_text(f"load,charge\n0.5,0.5\n{row}\n")
+        with pytest.raises(ConfigFault, match=f"{file}, row 2: .*columns of shares"):
+            carried_out(energy, tmp_path, **words, plot=None)
+
+
+@pytest.mark.spec("COL-06", "X-12")
+def test_a_picture_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """A picture in a folder that is not there is a fault of storage with its path, as any other plot."""
+    file = tmp_path / "day.csv"
+    file.write_text("taken_ms,power_kw,soc_ppm\n1000,10,1\n")
+    with pytest.raises(StorageFault, match=r"/nowhere/day\.svg cannot be written"):
+        carried_out(energy, tmp_path, play=file, load=None, heavy=False, plot=Path("/nowhere/day.svg"))
 
 
 @pytest.mark.spec("X-06")

@@ -6,6 +6,7 @@ import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -153,6 +154,34 @@ def test_its_decisions_come_out_again_from_their_evidence() -> None:
     ):
         evidence = nerve.evidence(Nothing(), asked, bytes(16), 0)
         assert [encode(made)] == nerve.decide_again(state, evidence, registered())
+
+
+@pytest.mark.spec("COL-02", "COL-12", "X-06")
+@pytest.mark.parametrize(
+    ("changed", "row"),
+    [
+        ({"keep_ppm": 300_001}, "toxicity: TOO_HIGH (found 300001, <= 300000)"),
+        ({"keep_ppm": 1_000_000}, "toxicity: TOO_HIGH"),
+        ({"policy": ""}, "policy: OTHER (found ''"),
+        ({"policy": DIGEST}, "policy: OTHER (found 'abababababababab'"),
+        ({"policy": "", "scorer": "", "keep_ppm": 1_000_000}, "policy: OTHER"),
+    ],
+)
+def test_a_corpus_begins_by_the_policy_alone(changed: dict[str, Any], row: str) -> None:
+    """Whoever asks, a limit that the policy does not set, and other policies than the nerve's, are refused Q004."""
+    answer = decided(Corpus(), BeginCorpus("c", msgspec.structs.replace(RULES, **changed)))
+    assert isinstance(answer, Refusal)
+    assert ("Q004", True) == (answer.code, row in answer.detail), answer
+
+
+@pytest.mark.spec("COL-01", "COL-12")
+@pytest.mark.parametrize(
+    "changed", [{"scorer": ""}, {"reader": "trails", "scorer": "", "language": ""}, {"language": ""}, {"keep_ppm": 0}]
+)
+def test_what_the_policy_allows_is_begun(changed: dict[str, Any]) -> None:
+    """A corpus that nothing scores says so; trails, any language and a stricter limit are allowed too."""
+    intake = msgspec.structs.replace(RULES, **changed)
+    assert CorpusBegun("c", intake) == decided(Corpus(), BeginCorpus("c", intake))
 
 
 # Fates

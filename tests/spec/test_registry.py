@@ -27,6 +27,7 @@ from shared.subjects.registry import (
     RegisterModel,
     RollBackModel,
     StateManifest,
+    Target,
 )
 from shared.subjects.system import Tick
 from tests.promotions import (
@@ -202,6 +203,9 @@ MISSED: dict[str, Message] = {
     "power_kw": power(source=""),
     "nox": power(nox_permit_mg_h=None),
     "nox of a meter": power(nox_mg_h=None),
+    "nox of either": power(nox_mg_h=None, nox_permit_mg_h=None),
+    "nox of turbines that nobody speaks of": power(nox_mg_h=None, nox_permit_mg_h=None, turbines=None),
+    "nox of turbines that are not there": power(nox_permit_mg_h=None, turbines=False),
     "workers": run(registered=0),
     "bias": evaluated(bias=None),
     "hallucination": evaluated(hallucination=None),
@@ -230,6 +234,31 @@ def test_what_was_not_measured_blocks(row: str) -> None:
     lane.ready()
     lane.hear(MISSED[row])
     assert failing(lane.promote(target="staging"))[row.partition(" ")[0]].startswith("MISSING")
+
+
+@pytest.mark.spec("COL-10", "COL-16", "X-06")
+@pytest.mark.parametrize("target", ["staging", "prod"])
+def test_a_site_has_no_turbines_only_where_its_operator_says_so(target: Target) -> None:
+    """Where nobody measured and nobody said anything NOx is missing, with what to say; said, the promotion goes on."""
+    lane = Lane()
+    lane.staged()
+    lane.words(target=target)
+    lane.hear(power(nox_mg_h=None, nox_permit_mg_h=None, turbines=None))
+    blocked = lane.promote(target=target)
+    assert {"nox": "MISSING_NOX"} == failing(blocked)
+    assert ["<= permit, or energy_turbines none"] == [row.demanded for row in blocked.judgement.rows if not row.holds]
+    lane.hear(power(nox_mg_h=None, nox_permit_mg_h=None, turbines=False))
+    assert isinstance(lane.promote(target=target), ModelPromoted)
+
+
+@pytest.mark.spec("COL-10", "COL-16")
+def test_what_turbines_emit_counts_whatever_is_said_of_them() -> None:
+    """A figure says that there are turbines, also where their operator says nothing, or that there are none."""
+    for said in (None, False):
+        lane = Lane()
+        lane.ready()
+        lane.hear(power(nox_mg_h=1_001, turbines=said))
+        assert {"nox": "TOO_HIGH"} == failing(lane.promote(target="staging"))
 
 
 @pytest.mark.spec("COL-10")

@@ -19,6 +19,7 @@ from shared.home import Keys
 from shared.keys import CHEAP
 from shared.message import Decision, Message, Wave, lookup
 from shared.part import Nerve
+from shared.policy import Policies
 from shared.subjects.body import ChargingDecided, CollisionDecided, ExplorationDecided
 from shared.subjects.consensus import MakeProposal, ProposalFacts, TrainingData
 from shared.subjects.energy import PowerWindow, PowerWindowRequest
@@ -93,7 +94,7 @@ async def lived(bus: Bus) -> None:
 
 async def governed(bus: Bus) -> None:
     """Let the nerves decide that lead from a post to a model: a corpus begun, a job, a proposal, a policy, a run."""
-    intake = Intake("text", "a page", "CC0-1.0", [], "en", 300_000, "", "")
+    intake = Intake("text", "a page", "CC0-1.0", [], "en", 300_000, "", Policies.shipped().digest)
     spec = JobSpec("line", "line 1", "torch", ["a" * 64], "", {}, 1, 5, 2, False, "tried", "pilot")  # noqa: FBT003 - not heavy
     training = TrainingData("line", 5, ["a" * 64], "torch", 4_000, 8)
     facts = ProposalFacts("somebody", "a line, trained for this", "", "research", "low", training, "", "", "line")

@@ -19,6 +19,8 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs] - it ships none
 import pytest
 
 from deploy.embedded import Postgres
+from deploy.tour import speaking_for
+from shared.config import load
 from shared.errors import Exit
 from tests.commands import EVENT_S, NIMMERVERSE, ROOT, Done, Home, all_gone, family
 
@@ -102,6 +104,25 @@ def test_the_tour_holds_and_goes_on(home: Home) -> None:
     assert loaded.split()[3] in told["promote"]
     assert trust(first) == trust(second)
     assert 0 < first["log"]["size"] < second["log"]["size"]
+
+
+@pytest.mark.spec("COL-16", "X-06", "X-10")
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({}, "none"),
+        ({"energy_meter": "declared"}, "none"),
+        ({"energy_turbines": "yes"}, "yes"),
+        ({"energy_nox_permit_mg_h": "7"}, None),
+        ({"energy_meter": "file", "energy_meter_file": "/x"}, None),
+        ({"env": "prod"}, None),
+        ({"nats_url": "nats://bus:4222"}, None),
+    ],
+)
+def test_a_tour_says_of_a_fresh_machine_that_it_has_no_turbines(said: dict[str, str], expected: str | None) -> None:
+    """And of no other: where an operator says anything of the site, or the servers are others', it adds nothing."""
+    loaded = load({}, {"home": "/nowhere"} | said, "here")
+    assert expected == speaking_for(loaded).settings.energy_turbines
 
 
 @pytest.mark.spec("X-10")

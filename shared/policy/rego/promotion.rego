@@ -3,7 +3,7 @@
 #   environment, family, target (`staging` or `prod`), high_risk, emergency (bools)
 #   power_kw, power_age_s: of the window decision that was asked for this family
 #   measured (bool): by a meter, neither declared nor played
-#   turbines (bool), nox_mg_h, nox_permit_mg_h: of the same; the last two absent where they are unknown
+#   turbines (bool), nox_mg_h, nox_permit_mg_h: of the same; each absent where it is unknown
 #   datasets: [digest], provenance: [{dataset, merkle_valid, anchored}]
 #   workers: how many could vote on the run's last checkpoint
 #   consensus_ppm, quality_ppm, bias_ppm, hallucination_ppm; suites: [names of the suites that measured it]
@@ -90,7 +90,9 @@ nox := data.nimmerverse.rows.made("nox", "no turbines", null, "") if {
 } else := data.nimmerverse.rows.at_most("nox", object.get(input, "nox_mg_h", null), input.nox_permit_mg_h) if {
 	object.get(input, "turbines", null) == true
 	data.nimmerverse.rows.natural(object.get(input, "nox_permit_mg_h", null))
-} else := data.nimmerverse.rows.missing("nox", "<= permit")
+} else := data.nimmerverse.rows.missing("nox", "<= permit") if {
+	object.get(input, "turbines", null) == true
+} else := data.nimmerverse.rows.missing("nox", "<= permit, or energy_turbines none")
 
 default quality_ppm := 1000000
 
