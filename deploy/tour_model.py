@@ -26,19 +26,21 @@ from organs.provenance.post import Source
 from organs.provenance.python_text import LICENCE, PythonText, name
 from organs.provenance.readers import TrailLines
 from organs.provenance.remembering import folder_of
-from shared.artifacts import store_of
+from shared.artifacts import ArtifactStore, store_of
 from shared.ballots import signed_ballot
 from shared.boundary.task import TASK
 from shared.boundary.training.trails import made_up, written
 from shared.bus import Bus, Draft
 from shared.config import Loaded
 from shared.constant import constant
-from shared.corpus import check_proved
 from shared.errors import Refusal, Refused
 from shared.files import private_folder, write_private
 from shared.home import place
 from shared.policy import Policies
+from shared.registry.holding import holding, teaching
+from shared.registry.lineage import Lineage
 from shared.registry.promoted import EXEMPTIONS
+from shared.registry.proving import proved_post
 from shared.subjects.boundary import BoundaryStated, BoundaryStatus
 from shared.subjects.consensus import (
     MakeProposal,
@@ -56,7 +58,6 @@ from shared.subjects.system import Decided, Granted
 from shared.subjects.training import JobSpec, JobStated, JobStatus, SubmitJob
 from shared.training.jobs import ENDED, job_of
 from shared.vault import people_of
-from shared.vault.records import prove
 from shared.world import RealWorld, World, new_id
 
 EXEMPTION = "dev_tour"
@@ -298,15 +299,20 @@ class Teacher:
         return f"the boundary read {self.good[:16]}… whole, found it promoted in the log, and speaks with it"
 
     async def _trace(self) -> str:
-        """Walk from the model back to one post with its proof, and from that post's dataset forward to the model."""
-        lineage = (await Known.read(self.bus)).lineage
-        run, _ = lineage.runs[self.good][-1]
-        proved = await prove(self.store, run.datasets[0], FIRST, None)
-        check_proved(proved)
-        taught = lineage.forward([run.datasets[0]])
-        hold(self.good in {one.model for one in taught}, "the dataset does not lead back to the model it taught")
-        leaf = f"leaf {proved.index} of {proved.size} under root {proved.root[:16]}…"
-        return f"the first trail is {leaf}, which the log signs; its dataset taught {len(taught)} models"
+        return await traced(self.store, (await Known.read(self.bus)).lineage, self.good)
+
+
+async def traced(store: ArtifactStore, lineage: Lineage, model: str) -> str:
+    """Walk from a model back to one post under a root that the log holds, and from that post forward to the model.
+
+    Refused C008, D005; StepFailed.
+    """
+    proved, sealed = await proved_post(store, None, lineage, model, FIRST)
+    held = await holding(store, lineage, lambda line: line.id == FIRST, [proved.dataset])
+    taught = lineage.forward(teaching(held))
+    hold(model in {one.model for one in taught}, f"the post {FIRST} does not lead forward to {model[:16]}…")
+    leaf = f"leaf {proved.index} of {proved.size} under root {proved.root[:16]}…"
+    return f"the first trail is {leaf}, which the log holds at {sealed.index}; that trail taught {len(taught)} models"
 
 
 async def _python(offset: int) -> Source:
