@@ -39,8 +39,12 @@ def verdict(metric: Metric, family: str) -> str:
 
 def lines(found: Evaluated) -> list[str]:
     """Return a line for each metric, then one for each that is demanded and was not measured."""
-    baseline = {metric.name: metric for metric in reversed(found.baseline)}
-    rows = [_line(metric, found.family, baseline.get(metric.name)) for metric in found.metrics]
+    beside = {"without a model": found.baseline, "the default": found.default}
+    known = {what: {metric.name: metric for metric in reversed(metrics)} for what, metrics in beside.items()}
+    rows = [
+        _line(metric, found.family, {what: named[metric.name] for what, named in known.items() if metric.name in named})
+        for metric in found.metrics
+    ]
     return [*rows, *(f"{name:<32} not measured: MISSING" for name in missing(found))]
 
 
@@ -67,12 +71,12 @@ def svg(evaluations: Sequence[Evaluated]) -> str:
     )
 
 
-def _line(metric: Metric, family: str, baseline: Metric | None) -> str:
+def _line(metric: Metric, family: str, others: Mapping[str, Metric]) -> str:
     bar = "".join("█" if cell < metric.ppm * CELLS // MICRO else "░" for cell in range(CELLS))
     share = f"{metric.ppm / 10_000:6.2f} % ({metric.low_ppm / 10_000:.2f} to {metric.high_ppm / 10_000:.2f})"
     limit = demanded(family).get(metric.name)
     asked = f" {'<' if limit[1] else '≥'} {limit[0] / 10_000:g} % {verdict(metric, family)}" if limit else ""
-    beside = "" if baseline is None else f"; without a model {baseline.ppm / 10_000:.2f} %"
+    beside = "".join(f"; {what} {other.ppm / 10_000:.2f} %" for what, other in others.items())
     said = f"; {metric.detail}" if metric.detail else ""
     return f"{metric.name:<32} {bar} {share}{asked}, {metric.examples} examples{beside}{said}"
 

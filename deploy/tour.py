@@ -182,7 +182,7 @@ class Tour:
         """Return the way from posts to a promoted model; on other people's servers nobody is introduced by a tour."""
         if isinstance(host, RemoteHost) or self.models == "none":
             return []
-        teacher = Teacher(self.bus, host, self.loaded, lambda line: self.terminal.say(line, "dim"))
+        teacher = Teacher(self.bus, host.keys, self.loaded, lambda line: self.terminal.say(line, "dim"))
         return await teacher.steps(anew=self.models == "anew")
 
     def _auditor(self) -> Auditor:

@@ -16,7 +16,7 @@ from cells.toxicity_cell.scorer import NoScorer, Scorer, default_scorer
 from deploy.asking import asked
 from deploy.commands.ingest import ports_of
 from deploy.families import Known
-from deploy.host import OPERATOR, EmbeddedHost
+from deploy.host import OPERATOR
 from deploy.people import voice
 from deploy.promoting import NOTED_S, decision_at, gather, noted, registration
 from deploy.tour_audit import StepFailed, hold
@@ -26,19 +26,22 @@ from organs.provenance.post import Source
 from organs.provenance.python_text import LICENCE, PythonText, name
 from organs.provenance.readers import TrailLines
 from organs.provenance.remembering import folder_of
-from shared.artifacts import store_of
+from shared.artifacts import ArtifactStore, store_of
 from shared.ballots import signed_ballot
 from shared.boundary.task import TASK
 from shared.boundary.training.trails import made_up, written
 from shared.bus import Bus, Draft
 from shared.config import Loaded
 from shared.constant import constant
-from shared.corpus import check_proved
 from shared.errors import Refusal, Refused
 from shared.files import private_folder, write_private
-from shared.home import place
+from shared.home import Keys, place
 from shared.policy import Policies
-from shared.registry.promoted import EXEMPTIONS
+from shared.registry import in_force
+from shared.registry.holding import holding, teaching
+from shared.registry.lineage import Lineage
+from shared.registry.promoted import EXEMPTIONS, standing_in
+from shared.registry.proving import proved_post
 from shared.subjects.boundary import BoundaryStated, BoundaryStatus
 from shared.subjects.consensus import (
     MakeProposal,
@@ -56,8 +59,7 @@ from shared.subjects.system import Decided, Granted
 from shared.subjects.training import JobSpec, JobStated, JobStatus, SubmitJob
 from shared.training.jobs import ENDED, job_of
 from shared.vault import people_of
-from shared.vault.records import prove
-from shared.world import RealWorld, World, new_id
+from shared.world import World, new_id, now_ms
 
 EXEMPTION = "dev_tour"
 FAMILY, SUITE, TARGET = "boundary", "reflexes 1", "staging"
@@ -79,21 +81,21 @@ Work = Callable[[], Awaitable[str]]
 class Teacher:
     """Takes the way from posts to a promoted model. Owns what the steps hand on to each other."""
 
-    def __init__(self, bus: Bus, host: EmbeddedHost, loaded: Loaded, say: Callable[[str], None]) -> None:
-        self.bus, self.host, self.loaded, self.say = bus, host, loaded, say
-        self.world = RealWorld(loaded.settings.env)
+    def __init__(self, bus: Bus, keys: Keys, loaded: Loaded, say: Callable[[str], None]) -> None:
+        self.bus, self.keys, self.loaded, self.say = bus, keys, loaded, say
+        self.world = bus.world
         self.store = store_of(loaded.settings, self.world)
         self.trails = self.good = self.record = self.without = ""
         self.seed = 1
 
     async def steps(self, *, anew: bool) -> list[tuple[str, Work]]:
-        """Return the steps in order: those of a training, or those that check what was promoted before."""
+        """Return the steps in order: those of a training, or those that check what is in force here."""
         await self.store.prepare()
-        found = (await Known.read(self.bus)).decisions.get(FAMILY, [])
-        promoted = [decided for decided, _ in found if isinstance(decided, ModelPromoted)]
-        self.seed = 1 + len(promoted)
-        if promoted and not anew:
-            self.good = promoted[-1].model
+        decided = (await Known.read(self.bus)).decisions.get(FAMILY, [])
+        self.seed = 1 + sum(isinstance(decision, ModelPromoted) for decision, _ in decided)
+        standing = standing_in(in_force(decided), self.bus.env, now_ms(self.world))
+        if standing is not None and not anew:
+            self.good = standing.model
             return [("ingest", self._ingest), ("load", self._load), ("trace", self._trace)]
         self.without = self._why_not()
         if self.without:
@@ -260,12 +262,12 @@ class Teacher:
     async def _introduced(self) -> None:
         """Have the log know a person of this home, who may vote and sign."""
         roles: list[Role] = ["human", "signer"]
-        signer = self.host.keys.signer(YOU, YOU)
-        asked_for = IntroducePerson(YOU, roles, signer.key_id, signer.public, self.host.keys.nkey(YOU))
+        signer = self.keys.signer(YOU, YOU)
+        asked_for = IntroducePerson(YOU, roles, signer.key_id, signer.public, self.keys.nkey(YOU))
         await asked(self.bus, asked_for, Granted)
 
     async def _cast(self, role: Role, about: str, reason: str, family: str = "") -> None:
-        signer = self.host.keys.signer(YOU, YOU)
+        signer = self.keys.signer(YOU, YOU)
         ballot = signed_ballot(signer, role, YOU, about, "pass", reason, family=family)
         async with voice(self.loaded, YOU, signer) as own:
             receipt = await own.append(Draft(ballot, new_id(own.world)))
@@ -297,15 +299,20 @@ class Teacher:
         return f"the boundary read {self.good[:16]}… whole, found it promoted in the log, and speaks with it"
 
     async def _trace(self) -> str:
-        """Walk from the model back to one post with its proof, and from that post's dataset forward to the model."""
-        lineage = (await Known.read(self.bus)).lineage
-        run, _ = lineage.runs[self.good][-1]
-        proved = await prove(self.store, run.datasets[0], FIRST, None)
-        check_proved(proved)
-        taught = lineage.forward([run.datasets[0]])
-        hold(self.good in {one.model for one in taught}, "the dataset does not lead back to the model it taught")
-        leaf = f"leaf {proved.index} of {proved.size} under root {proved.root[:16]}…"
-        return f"the first trail is {leaf}, which the log signs; its dataset taught {len(taught)} models"
+        return await traced(self.store, (await Known.read(self.bus)).lineage, self.good)
+
+
+async def traced(store: ArtifactStore, lineage: Lineage, model: str) -> str:
+    """Walk from a model back to one post under a root that the log holds, and from that post forward to the model.
+
+    Refused C008, D005; StepFailed.
+    """
+    proved, sealed = await proved_post(store, None, lineage, model, FIRST)
+    held = await holding(store, lineage, lambda line: line.id == FIRST, [proved.dataset])
+    taught = lineage.forward(teaching(held))
+    hold(model in {one.model for one in taught}, f"the post {FIRST} does not lead forward to {model[:16]}…")
+    leaf = f"leaf {proved.index} of {proved.size} under root {proved.root[:16]}…"
+    return f"the first trail is {leaf}, which the log holds at {sealed.index}; that trail taught {len(taught)} models"
 
 
 async def _python(offset: int) -> Source:

@@ -77,6 +77,16 @@ PROMOTION: Given = {
     "approvals": [{"role": role, "voter": f"the_{role}", "age_s": 60} for role in ROLES],
     "signatures": [{"role": "signer", "voter": "ada", "age_s": 60}],
 }
+#: What changes in it for a family with a default, while nothing is in force.
+AGAINST_DEFAULT: Given = {
+    "family": "toxicity",
+    "suites": ["frames 1", "mine"],
+    "in_force": False,
+    "by_default": [
+        {"suite": "frames 1", "quality_ppm": 960_000, "default_quality_ppm": 900_000},
+        {"suite": "mine", "quality_ppm": 970_000, "default_quality_ppm": 950_000},
+    ],
+}
 ALLOWED: dict[str, Given] = {
     "nimmerverse.data_quality": QUALITY,
     "nimmerverse.energy": ENERGY,
@@ -128,6 +138,7 @@ def random_input(random: Random, package: str) -> Given:
         )
         base["approvals"] = [*base["approvals"], *extra]
         base["signatures"] = [{"role": "signer", "voter": name, "age_s": 9} for name in "abcd"[: random.randrange(5)]]
+        base |= AGAINST_DEFAULT if random.random() < 0.3 else {}
     if package == "nimmerverse.training":
         base |= {"exemption": "pilot"} if random.random() < 0.5 else {}
         every = ("pii", "weights", "licence:CC-BY-NC-4.0", "restriction:no-training")

@@ -27,10 +27,10 @@ from shared.policy import Policies
 from shared.registry.family import TARGETS
 from shared.registry.holding import Held, holding, teaching
 from shared.registry.lineage import Lineage, Node, Taught
+from shared.registry.proving import proved_post
 from shared.registry.rejudging import Trainings, rejudged
 from shared.subjects.system import Decided
 from shared.vault import people_of, vault_exists
-from shared.vault.records import prove
 from shared.world import RealWorld
 
 _DIGEST, _PSEUDONYM = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{32}")
@@ -211,22 +211,10 @@ async def _proof(loaded: Loaded, known: Lineage, model: str, post: str) -> tuple
     """Return the proof that a post stands in a dataset that taught a model, held against the log's own root."""
     store, world = await _store(loaded), RealWorld(loaded.settings.env)
     people = people_of(loaded.settings, world) if vault_exists(loaded.settings) else None
-    for dataset in known.datasets_of(model):
-        if dataset not in known.corpora:
-            continue
-        try:
-            proved = await prove(store, dataset, post, people)
-        except Refused as no:
-            if no.refusal.code != "C008":
-                raise
-            continue
-        sealed = known.root_of(proved.corpus, proved.batch)
-        if sealed is None or sealed[0] != proved.root:
-            raise Refused(Refusal("D005", f"batch {proved.batch} of {proved.corpus} is not the one in the log"))
-        where = f"batch {proved.batch} of {proved.corpus}, sealed at ({sealed[1].index}, {sealed[1].offset})"
-        said = f"{post}: {proved.fate}, leaf {proved.index} of {proved.size} under {proved.root}, {where}"
-        return msgspec.to_builtins(proved) | {"sealed": [sealed[1].index, sealed[1].offset]}, said
-    raise Refused(Refusal("C008", f"{post[:80]!r} is in none of the datasets that taught {model[:16]}"))
+    proved, sealed = await proved_post(store, people, known, model, post)
+    where = f"batch {proved.batch} of {proved.corpus}, sealed at ({sealed.index}, {sealed.offset})"
+    said = f"{post}: {proved.fate}, leaf {proved.index} of {proved.size} under {proved.root}, {where}"
+    return msgspec.to_builtins(proved) | {"sealed": [sealed.index, sealed.offset]}, said
 
 
 def _taught(known: Lineage, datasets: list[str], held: list[Held], terminal: Terminal) -> Exit:

@@ -10,7 +10,7 @@ import msgspec
 from shared.ballots import role_of
 from shared.constant import constant
 from shared.errors import Refusal
-from shared.registry.gate import word_of
+from shared.registry.gate import DEFAULT_QUALITY, word_of
 from shared.subjects.consensus import (
     CtoBallot,
     InfrastructureLeadBallot,
@@ -33,6 +33,7 @@ Noted: TypeAlias = EvidenceNoted | Refusal | None
 
 METER = "file"  #: the source that a meter's own program writes; others say what somebody thinks, or what once was
 HIGH = ("high", "critical")
+QUALITY = "quality"
 METRICS = constant(32, "metrics", "X-12")  # of one suite; others stay in the report
 NOTE_NAME_CHARS = constant(256, "characters", "X-12")
 MS = 1_000
@@ -70,6 +71,8 @@ def noted(heard: Evidence, at: Place, now_ms: int) -> Noted:
             return _note(heard.purpose, "", "dataset", "", heard.dataset, values, at, now_ms)
         case Evaluated():
             values = {metric.name: metric.ppm for metric in heard.metrics[:METRICS]}
+            default = next((metric.ppm for metric in heard.default if metric.name == QUALITY), None)
+            values |= {} if default is None else {DEFAULT_QUALITY: default}
             said = (heard.family, heard.model, "evaluation", heard.suite, heard.report)
             return _note(*said, values, at, now_ms, [heard.dataset])
         case PowerWindowDecided():

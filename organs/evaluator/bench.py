@@ -23,11 +23,11 @@ class EngineBench:
     def __init__(self, program: Path = PROGRAM) -> None:
         self.program = program
 
-    async def seat(self, family: str, model: bytes) -> EngineSeated:
+    async def seat(self, family: str, model: bytes | None) -> EngineSeated:
         async def given() -> bytes:
-            return model
+            return model or b""
 
-        seated = EngineSeated(Engine(self.program, {"family": family}, given))
+        seated = EngineSeated(Engine(self.program, {"family": family, "default": model is None}, given))
         async with AsyncExitStack() as undo:
             undo.push_async_callback(seated.close)
             await seated.begin()

@@ -25,7 +25,8 @@ Answering = Callable[[list[str]], Awaitable[list[str]]]
 def load(options: dict[str, Any], model: bytes) -> Callable[[dict[str, Any], bytes], tuple[dict[str, Any], bytes]]:
     """Return what answers lists of questions. Whatever a family raises says why this is no model of it."""
     loop = asyncio.new_event_loop()
-    answering = FAMILIES[options["family"]](model)
+    family = options["family"]
+    answering = DEFAULTS[family]() if options["default"] else FAMILIES[family](model)
 
     def ask(_: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         questions = msgspec.json.decode(data, type=list[str])
@@ -61,10 +62,18 @@ def _boundary(model: bytes) -> Answering:
 def _toxicity(model: bytes) -> Answering:
     from shared.toxicity.learned import read_model
 
-    scorer = read_model(model, blake3(model).hexdigest())
+    return _scored(read_model(model, blake3(model).hexdigest()).scores)
 
+
+def _toxicity_by_default() -> Answering:
+    from cells.toxicity_cell.scorer import default_scorer
+
+    return _scored(default_scorer().scores)
+
+
+def _scored(scores: Callable[[list[str]], list[int]]) -> Answering:
     async def answer(questions: list[str]) -> list[str]:
-        return [str(score) for score in scorer.scores(questions)]
+        return [str(score) for score in scores(questions)]
 
     return answer
 
@@ -146,3 +155,4 @@ FAMILIES: dict[str, Callable[[bytes], Answering]] = {
     "language": _language,
     "answers": _answers,
 }
+DEFAULTS: dict[str, Callable[[], Answering]] = {"toxicity": _toxicity_by_default}

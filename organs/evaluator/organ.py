@@ -6,7 +6,7 @@ come to its end, and what a suite could not measure is not among its metrics: it
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import ClassVar, cast
 
 import msgspec
@@ -140,6 +140,7 @@ class EvaluatorOrgan(Organ):
             metrics=measured.metrics,
             baseline=measured.baseline,
             elapsed_ms=round(1_000 * (self.world.elapsed_s() - began_s)),
+            default=tuple(measured.default),
         )
         note(self.last, found)
         in_force = self.ledger.in_force.get(request.family, "")
@@ -152,15 +153,19 @@ class EvaluatorOrgan(Organ):
             model = await read(self.store, request.model, MAX_MEASURED_BYTES)
         except (Refused, Damaged) as trouble:
             raise Refused(Refusal("V004", f"{request.model[:80]}: {trouble}")) from None
-        self._seated = await self.bench.seat(request.family, model)
-        del model
+        measured = sitting.judge(await self._answers(request.family, model, sitting.questions))
+        if request.family not in self.policies.with_default:
+            return measured
+        return measured.beside(sitting.judge(await self._answers(request.family, None, sitting.questions)))
+
+    async def _answers(self, family: str, model: bytes | None, questions: Sequence[str]) -> list[str]:
+        self._seated, answers = await self.bench.seat(family, model), list[str]()
         try:
-            answers: list[str] = []
-            for start in range(0, len(sitting.questions), QUESTIONS_AT_ONCE):
-                answers += await self._seated.ask(sitting.questions[start : start + QUESTIONS_AT_ONCE])
+            for start in range(0, len(questions), QUESTIONS_AT_ONCE):
+                answers += await self._seated.ask(questions[start : start + QUESTIONS_AT_ONCE])
         finally:
             await self._rise()
-        return sitting.judge(answers)
+        return answers
 
     async def _keep(self, request: EvaluateModel, suite: Suite, measured: Measured) -> str:
         """Put every single answer into the store, and have it registered; return its digest."""
@@ -173,6 +178,7 @@ class EvaluatorOrgan(Organ):
             "by": f"{self.name} {self.version}",
             "metrics": measured.metrics,
             "baseline": measured.baseline,
+            "default": measured.default,
         }
         raw = b"".join(_encode(line) + b"\n" for line in [head, *measured.answers])
         kept = await self.store.put(_pieces(raw), MEDIA_TYPE)

@@ -26,6 +26,9 @@ class Seated(Protocol):
 class Bench(Protocol):
     """Whoever can load models of the families that are measured."""
 
-    async def seat(self, family: str, model: bytes) -> Seated:
-        """Load a model from its whole, verified file. Refused V004 where it is none, B011 where an extra is missing."""
+    async def seat(self, family: str, model: bytes | None) -> Seated:
+        """Load a model from its whole, verified file; None is what stands in where no model is in force.
+
+        Refused V004 where it is none, B011 where an extra is missing.
+        """
         ...

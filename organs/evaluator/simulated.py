@@ -13,10 +13,10 @@ MODEL = b"by the rules"  #: the one content that is a model here
 
 
 class SimBench:
-    """Seats `MODEL` of two families, and nothing else."""
+    """Seats `MODEL` of two families and the default of toxicity, which are the same, and nothing else."""
 
-    async def seat(self, family: str, model: bytes) -> SimSeated:
-        if model != MODEL or family not in ("boundary", "toxicity"):
+    async def seat(self, family: str, model: bytes | None) -> SimSeated:
+        if model not in (MODEL, None) or family not in ("boundary", "toxicity"):
             raise Refused(Refusal("V004", f"this is no model of {family}"))
         return SimSeated(family)
 

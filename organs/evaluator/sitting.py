@@ -21,6 +21,13 @@ class Measured(msgspec.Struct, frozen=True):
     metrics: list[Metric]
     baseline: list[Metric]
     answers: list[dict[str, Any]]
+    default: list[Metric] = []  #: of what stands in where no model is in force
+
+    def beside(self, default: Measured) -> Measured:
+        """Return the same with what the default's answers are worth beside it, and each of these answers."""
+        both = zip(self.answers, default.answers, strict=True)
+        answers = [{**mine, "default": other["answer"]} for mine, other in both]
+        return Measured(self.metrics, self.baseline, answers, default.metrics)
 
 
 class Sitting(Protocol):

@@ -22,7 +22,7 @@ from shared.training.votes import count
 from shared.world import World
 
 REPEATER = constant("reproduce", "identity", "ILL-04")
-#: What `--set` may change besides a hyperparameter.
+#: What `--alter` may change besides a hyperparameter.
 _WHOLE = ("seed", "steps", "workers")
 
 
@@ -84,7 +84,7 @@ def altered(spec: JobSpec, given: Sequence[str]) -> JobSpec:
         name = name.removeprefix("hyperparameters.")
         if not number.removeprefix("-").isdecimal() or not (name in _WHOLE or name in spec.hyperparameters):
             known = ", ".join((*_WHOLE, *spec.hyperparameters))
-            raise ConfigFault(f"--set {item!r}: write FIELD=NUMBER, FIELD one of {known}")
+            raise ConfigFault(f"--alter {item!r}: write FIELD=NUMBER, FIELD one of {known}")
         if name in _WHOLE:
             spec = msgspec.structs.replace(spec, **{name: int(number)})
         else:

@@ -96,6 +96,11 @@ class Policies:
         found = msgspec.json.decode(self._engine().eval_query_as_json(f"data.{LIMITS}"))
         return found["result"][0]["expressions"][0]["value"]
 
+    @cached_property
+    def with_default(self) -> frozenset[str]:
+        """The families in which something stands in where no model is in force."""
+        return msgspec.convert(self.limits["with_default"], frozenset[str])
+
     def evaluate(self, package: str, given: Mapping[str, object]) -> Judged:
         """Return what `package` says about `given`. Raises Refused Q003 where that is no input."""
         raw = canonical(given)

@@ -14,6 +14,7 @@ from shared.registry.manifest import Manifest
 from shared.subjects.registry import Digest, EvidenceNoted
 
 PACKAGE = "nimmerverse.promotion"
+DEFAULT_QUALITY = "default_quality"  #: among a note's values: of what stands in where no model is in force
 PPM = 1_000_000
 MS = 1_000
 
@@ -96,10 +97,19 @@ def _before(known: Family, manifest: Manifest) -> dict[str, object]:
         "in_force": there is not None,
         "staged": staging is not None and staging.model == manifest.model,
     }
-    if there is not None:
-        measured = _measured([note for note in known.notes if note.model == there.model])
-        given |= _whole({"in_force_quality_ppm": measured.get("quality_ppm")})
-    return given
+    if there is None:
+        return given | {"by_default": [*_by_default(known, manifest.model)]}
+    measured = _measured([note for note in known.notes if note.model == there.model])
+    return given | _whole({"in_force_quality_ppm": measured.get("quality_ppm")})
+
+
+def _by_default(known: Family, model: Digest) -> Iterator[dict[str, object]]:
+    """Yield each suite that measured quality: the model's, and that of what stands in while nothing is in force."""
+    for note in known.notes:
+        if note.evidence == "evaluation" and note.model == model:
+            qualities = {f"{name}_ppm": note.values.get(name) for name in ("quality", DEFAULT_QUALITY)}
+            if whole := _whole(qualities):
+                yield {"suite": note.name, **whole}
 
 
 def _words(

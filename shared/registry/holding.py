@@ -5,7 +5,7 @@ Only what was kept teaches; a post that was dropped is found too, and said to be
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
@@ -25,10 +25,17 @@ class Held(msgspec.Struct, frozen=True):
     root_in_log: bool  #: whether the log seals this batch with the root that the dataset's manifest names
 
 
-async def holding(store: ArtifactStore, lineage: Lineage, wanted: Callable[[Line], bool]) -> list[Held]:
-    """Return the wanted records of every dataset that was taken from a corpus. Refused S002, D005; Damaged."""
+async def holding(
+    store: ArtifactStore, lineage: Lineage, wanted: Callable[[Line], bool], among: Collection[str] | None = None
+) -> list[Held]:
+    """Return the wanted records of every dataset that was taken from a corpus, or of those among them.
+
+    Refused S002, D005; Damaged.
+    """
     found: list[Held] = []
     for dataset, (corpus, _) in lineage.corpora.items():
+        if among is not None and dataset not in among:
+            continue
         for listed in (await read_manifest(store, dataset)).batches:
             sealed = lineage.root_of(corpus.corpus, listed.number)
             same = sealed is not None and sealed[0] == listed.root

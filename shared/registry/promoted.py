@@ -34,11 +34,8 @@ class Promoted:
         return True
 
     def in_force(self, now_ms: int) -> Standing | None:
-        """Return what is in force here; of an emergency that ran out nothing is, until the registry says what is."""
-        targets: tuple[Target, ...] = (PROD,) if self.env == PROD else TARGETS
-        found = [standing for target in targets if (standing := self.family.at(target)) is not None]
-        found = [standing for standing in found if not standing.expired(now_ms)]
-        return max(found, key=lambda standing: standing.number, default=None)
+        """Return what is in force here."""
+        return standing_in(self.family, self.env, now_ms)
 
     def refused(self, model: str, exemption: str, now_ms: int) -> Refusal | None:
         """Return why a model may not speak here; None where it is in force, or exempt by name."""
@@ -55,6 +52,17 @@ class Promoted:
             return None
         no = judged.refusal()
         return Refusal("N006", f"{exemption[:80]!r} exempts no installation in {self.env}: {no.detail if no else ''}")
+
+
+def standing_in(family: Family, env: str, now_ms: int) -> Standing | None:
+    """Return what of a family is in force in an environment.
+
+    Of an emergency that ran out nothing is, until the registry says what is.
+    """
+    targets: tuple[Target, ...] = (PROD,) if env == PROD else TARGETS
+    found = [standing for target in targets if (standing := family.at(target)) is not None]
+    found = [standing for standing in found if not standing.expired(now_ms)]
+    return max(found, key=lambda standing: standing.number, default=None)
 
 
 def is_after(at: Position, other: Position) -> bool:

@@ -34,6 +34,7 @@ class Evaluated(Decision, subject="lifecycle.evaluation.event.{model}.evaluated"
     metrics: list[Metric]
     baseline: list[Metric]  #: the same metrics of what needs no model, for instance length alone
     elapsed_ms: int
+    default: tuple[Metric, ...] = ()  #: of what stands in for a model where none is in force; empty of most families
 
 
 class EvaluationDone(Reply, subject="lifecycle.evaluation.run.reply"):
@@ -66,5 +67,5 @@ class Recommended(Decision, subject="lifecycle.evaluation.event.{model}.recommen
     recommendation: Recommendation
     against: Digest  #: the model that is in force in prod; empty where none is
     metric: Metric | None  #: of this model, the one that decided it; None where that was not measured
-    in_force: Metric | None  #: the same of the model in force; None where it was not measured by this suite
+    in_force: Metric | None  #: the same of the model in force, or the default; None where this suite did not measure it
     reason: str

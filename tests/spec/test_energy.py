@@ -27,8 +27,10 @@ from shared.policy import Policies
 from shared.subjects.energy import PowerWindow, PowerWindowDecided, PowerWindowRequest, SiteReading
 from shared.subjects.system import Tick
 from shared.world import SimWorld, now_ms
+from tests.commands import Home
 from tests.ground import ENV, Founded, Ground, play_sim
 from tests.parts import own_metrics, stage
+from tests.published import published
 
 POLICIES = Policies.shipped()
 START_MS = 1_767_225_600_000
@@ -634,3 +636,14 @@ def test_a_reading_says_all_that_is_judged() -> None:
     again = POLICIES.again(decided.policy, decided.engine, "nimmerverse.energy", given)
     assert (decided.input_digest, decided.allowed) == (again.input_digest, again.allowed)
     assert msgspec.structs.asdict(decided)["off_peak"]
+
+
+@pytest.mark.slow
+@pytest.mark.spec("COL-06", "COL-16")
+def test_a_published_grid_is_a_history_of_windows(tmp_path: Path) -> None:
+    """New South Wales over 45,312 half-hours, as docs plays it: 39,354 open, 5,750 off-peak alone, 208 short."""
+    series = published("data", "drift", "elec.csv")
+    shares = ("--load", "nswdemand", "--charge", "transfer", "--full-kw", "300000", "--every-s", "1800")
+    [told] = Home.at(tmp_path / "home").held("energy", "--play", str(series), *shares, "--json", wait_s=900).documents
+    assert 45_312 == told["readings"]
+    assert {"OK": 39_354, "OFFPEAK_REQUIRED": 5_750, "GRID_CONSTRAINT": 208} == told["reasons"]

@@ -11,6 +11,7 @@ import pytest
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from organs.evaluator import EvaluatorOrgan
 from organs.evaluator.bench import EngineBench
@@ -373,6 +374,23 @@ def test_toxicity_is_measured_by_groups_of_people() -> None:
     assert (500_000, False) == (silent["quality"].ppm, "hallucination" in silent)
 
 
+@pytest.mark.spec("COL-02", "ILL-06")
+def test_the_default_of_toxicity_is_measured_beside_a_model() -> None:
+    """By the same suite and with every answer; a family in which nothing stands in has nothing beside it."""
+
+    async def life(living: Living) -> None:
+        model = await put(living, MODEL)
+        for family, suite in (("toxicity", FRAMES), ("boundary", SUITE)):
+            assert isinstance(await asked(living, EvaluateModel(model, family, suite)), EvaluationDone)
+        first, second = await events(living, Evaluated)
+        assert (first.metrics, ()) == ([*first.default], second.default), "simulated, a model is the default"
+        head, *answers = (await read(evaluator(living).store, first.report, 10_000_000)).splitlines()
+        assert msgspec.to_builtins(first.metrics) == msgspec.json.decode(head)["default"]
+        assert all(answer["answer"] == answer["default"] for answer in map(msgspec.json.decode, answers))
+
+    live_sim(life, simulated)
+
+
 @pytest.mark.spec("COL-10")
 def test_groups_are_found_as_they_are_named() -> None:
     """A group is found in singular and plural, whatever the case, and not inside other words."""
@@ -427,6 +445,23 @@ def test_a_recommendation_follows_from_what_was_measured(
     assert expected == (advice.recommendation, advice.metric and advice.metric.name)
     assert (evaluated.report, in_force) == (advice.report, advice.against)
     assert advice.reason
+
+
+@pytest.mark.spec("COL-02", "ILL-19")
+@pytest.mark.parametrize(
+    ("default", "expected", "reason"),
+    [(USUAL, "promote", "is above"), (NEAR, "keep", "not told apart"), (None, "keep", "not measured")],
+)
+def test_while_nothing_is_in_force_a_model_is_better_than_the_default(
+    default: Metric | None, expected: str, reason: str
+) -> None:
+    """Where something stands in, nothing in force is no reason to promote: the intervals do not touch, or all stays."""
+    beside = () if default is None else (default,)
+    own = NEAR if default is NEAR else BETTER
+    advice = recommended(replace(found("a", own), family="toxicity", default=beside), "", None, POLICIES)
+    assert (expected, "", default) == (advice.recommendation, advice.against, advice.in_force)
+    assert reason in advice.reason
+    assert "the default" in advice.reason
 
 
 @pytest.mark.spec("ILL-06")

@@ -9,7 +9,8 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
-from organs.evaluator.toxicity_family import SUITE
+from cells.toxicity_cell.scorer import default_scorer
+from organs.evaluator.toxicity_family import SUITE, ToxicityFamily
 from shared.config import load
 from shared.errors import Exit
 from shared.home import Keys
@@ -88,6 +89,14 @@ def test_a_dataset_with_people_is_sanitised(home: Home, tmp_path: Path) -> None:
     assert (Exit.REFUSED, "D002") == (wrong.code, wrong.documents[0]["kind"])
 
 
+def lexicon_quality() -> int:
+    """What the default is worth by the product's own suite."""
+    family = ToxicityFamily()
+    sitting = family.read(family.shipped[SUITE].splitlines())
+    measured = sitting.judge([str(score) for score in default_scorer().scores(sitting.questions)])
+    return next(one.ppm for one in measured.metrics if one.name == "quality")
+
+
 @pytest.mark.spec("ILL-06", "COL-10", "ILL-19")
 def test_a_model_is_measured_from_the_command_line(home: Home, posts: Path, tmp_path: Path) -> None:
     """A file is measured by a shipped suite and by a registered one, shown beside what is demanded, and drawn."""
@@ -100,6 +109,7 @@ def test_a_model_is_measured_from_the_command_line(home: Home, posts: Path, tmp_
     run = ("eval", "run", str(model), "--family", "toxicity", "--suite")
     by_frames = home.run(*run, SUITE, "--plot", str(plot), "--json")
     [found] = by_frames.documents
+    assert lexicon_quality() == next(one["ppm"] for one in found["default"] if one["name"] == "quality")
     assert ["hallucination"] == found["missing"], "it knows made-up words alone, and calls nothing toxic"
     assert (Exit.FAILED, "keep") == (by_frames.code, found["recommended"][0]["recommendation"])
     assert "quality by frames 1" in plot.read_text()

@@ -9,16 +9,19 @@ import pytest
 from blake3 import blake3
 from msgspec.structs import replace
 
+from deploy.tour_audit import StepFailed
+from deploy.tour_model import FIRST, traced
 from shared.artifacts import MemoryStore
-from shared.corpus import BATCH_MEDIA_TYPE, MANIFEST_MEDIA_TYPE, Listed, Manifest, batch_of, check_proved, line_of
+from shared.corpus import BATCH_MEDIA_TYPE, MANIFEST_MEDIA_TYPE, Listed, Manifest, batch_of, line_of
 from shared.corpus.batches import Content, write_batch
+from shared.errors import Refused
 from shared.log.entry import Position
 from shared.registry.holding import holding, teaching
 from shared.registry.lineage import Heard, Lineage, Node
+from shared.registry.proving import proved_post
 from shared.subjects.datasets import DatasetFacts, DatasetRegistered, Transformation
 from shared.subjects.provenance import BatchSealed, CorpusFinished, Fate, Intake, Tally
 from shared.subjects.registry import ModelPromoted, ModelRegistered
-from shared.vault.records import prove
 from tests.promotions import FAMILY, MODEL, SECOND, Lane, facts, run
 
 INTAKE = Intake("jsonl", "posts", "CC0-1.0", [], "en", 300_000, "", "0" * 64)
@@ -54,19 +57,37 @@ class Told:
             [_line("p1"), _line("p2", "toxic"), _line("p3", person=PERSON)],
             [_line("p4"), _line("p5", person="cd" * 16)],
         ]
-        listed: list[Listed] = []
-        for number, contents in enumerate(batches):
-            lines = [line_of(content, blake3(content.id.encode()).digest())[0] for content in contents]
-            raw, root = write_batch(lines), batch_of(lines).root.hex()
-            kept = sum(line.fate == "kept" for line in lines)
-            records = (await self.store.put(_bytes(raw), BATCH_MEDIA_TYPE)).blake3
-            listed.append(Listed(number, root, records, len(lines), kept))
-            self.roots.append(root)
-            self.say(BatchSealed(CORPUS, number, root, records, "0" * 64, len(lines), Tally(kept), 0, 0, 0))
-        raw = Manifest("posts", CORPUS, INTAKE, listed).bytes()
+        listed = [await self._batch(number, contents) for number, contents in enumerate(batches)]
+        for one in listed:
+            self.roots.append(one.root)
+            self.say(
+                BatchSealed(CORPUS, one.number, one.root, one.records, "0" * 64, one.posts, Tally(one.kept), 0, 0, 0)
+            )
+        return await self._finished(CORPUS, listed)
+
+    async def _batch(self, number: int, contents: list[Content]) -> Listed:
+        lines = [line_of(content, blake3(content.id.encode()).digest())[0] for content in contents]
+        records = (await self.store.put(_bytes(write_batch(lines)), BATCH_MEDIA_TYPE)).blake3
+        kept = sum(line.fate == "kept" for line in lines)
+        return Listed(number, batch_of(lines).root.hex(), records, len(lines), kept)
+
+    async def _finished(self, corpus: str, listed: list[Listed]) -> str:
+        raw = Manifest("posts", corpus, INTAKE, listed).bytes()
         dataset = (await self.store.put(_bytes(raw), MANIFEST_MEDIA_TYPE)).blake3
-        self.say(CorpusFinished(CORPUS, 2, 5, Tally(4, 1), 2, 0, dataset))
+        self.say(CorpusFinished(corpus, len(listed), 5, Tally(4, 1), 2, 0, dataset))
         return dataset
+
+    def taught_by(self, corpus: str, content: Content, *, sealed: bool) -> str:
+        """A model that a corpus of one post taught; unless its batch is sealed, no root of it stands in the log."""
+
+        async def whole() -> str:
+            one = await self._batch(0, [content])
+            if sealed:
+                self.say(BatchSealed(corpus, 0, one.root, one.records, "0" * 64, 1, Tally(one.kept), 0, 0, 0))
+            return await self._finished(corpus, [one])
+
+        self.say(run(THIRD, job="job-4", datasets=[asyncio.run(whole())]))
+        return THIRD
 
 
 @pytest.fixture
@@ -101,10 +122,38 @@ def test_a_model_leads_back_to_a_post_with_a_proof(told: Told) -> None:
         names(node, "corpus"),
     )
     assert told.roots == names(node, "batch")
-    proved = asyncio.run(prove(told.store, told.dataset, "p4", None))
-    check_proved(proved)
-    assert (proved.root, Position(2, 0)) == told.lineage.root_of(CORPUS, proved.batch)
+    proved, sealed = asyncio.run(proved_post(told.store, None, told.lineage, MODEL, "p4"))
+    assert (told.dataset, 1, told.roots[1]) == (proved.dataset, proved.batch, proved.root)
+    assert Position(2, 0) == sealed
     assert told.lineage.back("0" * 64) is None
+
+
+@pytest.mark.spec("ILL-16", "COL-01")
+@pytest.mark.parametrize(("corpus", "sealed"), [("forged", "none"), (CORPUS, "[0-9a-f]{64}")])
+def test_a_root_that_the_log_does_not_hold_proves_nothing(corpus: str, sealed: str) -> None:
+    """A manifest is consistent in itself and names a root that no BatchSealed has: refused, in the tour as well."""
+    told = Told()
+    model = told.taught_by(corpus, _line(FIRST), sealed=False)
+    for walk in (
+        proved_post(told.store, None, told.lineage, model, FIRST),
+        traced(told.store, told.lineage, model),
+    ):
+        with pytest.raises(Refused, match=f"D005.*batch 0 of {corpus} has the root .* the log sealed {sealed}"):
+            asyncio.run(walk)
+
+
+@pytest.mark.spec("ILL-16", "COL-01")
+@pytest.mark.parametrize(("fate", "leads"), [("kept", True), ("toxic", False)])
+def test_the_tour_goes_from_the_post_forward(fate: Fate, leads: bool) -> None:  # noqa: FBT001
+    """From the post itself, not from its dataset: one that was dropped leads to no model, and the step fails."""
+    told = Told()
+    model = told.taught_by("trails", _line(FIRST, fate), sealed=True)
+    walk = traced(told.store, told.lineage, model)
+    if leads:
+        assert "leaf 0 of 1" in asyncio.run(walk)
+        return
+    with pytest.raises(StepFailed, match="does not lead forward"):
+        asyncio.run(walk)
 
 
 @pytest.mark.spec("ILL-16")

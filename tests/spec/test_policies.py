@@ -20,6 +20,7 @@ from shared.policy.policies import MAX_INTEGER, PolicyRow
 from shared.toxicity.measures import KEEP_PPM
 from shared.training.votes import AGREEMENT_PPM
 from tests.policies import (
+    AGAINST_DEFAULT,
     ALLOWED,
     DATASET,
     ENERGY,
@@ -179,6 +180,37 @@ def test_the_gate_at_its_exact_boundaries(row: str, changes: Given, holds: bool)
     """Exactly 250 MW and 99 % pass, exactly 0.25 and 0.15 do not; approvals live 14 days."""
     found = judged("promotion", PROMOTION, **changes)
     assert holds == (row not in failing(found))
+
+
+def beside(*qualities: tuple[object, object]) -> Given:
+    """Suites by which a model and the default have these qualities, while nothing is in force."""
+    names = ("quality_ppm", "default_quality_ppm")
+    compared = [{name: ppm for name, ppm in zip(names, pair, strict=True) if ppm is not MISSING} for pair in qualities]
+    return PROMOTION | AGAINST_DEFAULT | {"by_default": compared}
+
+
+@pytest.mark.spec("COL-02", "COL-10")
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (PROMOTION | AGAINST_DEFAULT, ""),
+        (beside((900_000, 900_000)), ""),
+        (beside((899_999, 900_000)), "TOO_LOW"),
+        (beside((990_000, 900_000), (899_999, 900_000), (810_000, 800_000)), "TOO_LOW"),
+        (beside((960_000, MISSING)), "MISSING_NOT_WORSE"),
+        (beside((960_000, 900_000), (960_000, "900000")), "MISSING_NOT_WORSE"),
+        (beside((MISSING, 900_000)), "MISSING_NOT_WORSE"),
+        (beside((960_000, -1)), "MISSING_NOT_WORSE"),
+        (beside(), "MISSING_NOT_WORSE"),
+        (beside() | {"by_default": [[960_000, 900_000]]}, "MISSING_NOT_WORSE"),
+        (beside() | {"by_default": MISSING}, "MISSING_NOT_WORSE"),
+        (beside((1, 900_000)) | {"in_force": True}, ""),
+        (beside() | {"family": "boundary", "suites": ["reflexes 1"]}, ""),
+    ],
+)
+def test_while_nothing_is_in_force_a_model_is_held_against_the_default(given: Given, reason: str) -> None:
+    """By every suite it is at least as good as the default, and one that did not measure both is a denial."""
+    assert reason == failing(judged("promotion", given)).get("not_worse", "")
 
 
 @pytest.mark.spec("COL-10", "COL-11")

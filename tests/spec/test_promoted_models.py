@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from deploy.tour_model import Teacher
 from nerves.registry import RegistryNerve
 from organs.boundary import BoundaryOrgan
 from organs.records import MemoryRecords
@@ -68,9 +69,19 @@ async def noted(living: Living, count: int) -> None:
         await living.world.sleep(0.05)
 
 
+async def toured(living: Living, home: Path) -> list[str]:
+    """The names of the steps that a tour would take between posts and a promoted model."""
+    loaded = load({}, {"env": living.operator.env, "home": str(home)}, "here")
+    teacher = Teacher(living.operator, Keys(loaded.settings, living.world, CHEAP), loaded, lambda _: None)
+    return [name for name, _ in await teacher.steps(anew=False)]
+
+
 @pytest.mark.spec("ILL-17", "ILL-18", "COL-10")
-def test_what_is_promoted_speaks_and_what_is_rolled_back_does_not() -> None:
-    """Evidence that others decided is noted where it stands; the model speaks from its promotion to its rollback."""
+def test_what_is_promoted_speaks_and_what_is_rolled_back_does_not(tmp_path: Path) -> None:
+    """Evidence that others decided is noted where it stands; the model speaks from its promotion to its rollback.
+
+    So long the tour looks at it; then nothing is in force, and it trains.
+    """
 
     async def life(living: Living) -> None:
         at_ms = now_ms(living.world)
@@ -95,9 +106,11 @@ def test_what_is_promoted_speaks_and_what_is_rolled_back_does_not() -> None:
             await living.world.sleep(0.05)
         assert isinstance(await asked(living, PromoteModel(FAMILY, MODEL, "staging", "ada", False, "")), Decided)  # noqa: FBT003
         assert MODEL == (await spoken(living, f"model:{MODEL}")).model
+        assert ["ingest", "load", "trace"] == await toured(living, tmp_path)
         assert isinstance(await asked(living, InstallModel(MODEL)), Decided)
         assert isinstance(await asked(living, RollBackModel(FAMILY, "staging", "it drifted", "ada")), Decided)
         assert "" == (await spoken(living, "translator")).model
+        assert "train" in await toured(living, tmp_path)
         records = MemoryRecords()
         await records.apply([verdict async for verdict in living.operator.replay()])
         promotions = [dict(zip(PROMOTIONS.names, row, strict=True)) for row in records.tables["promotions"].values()]

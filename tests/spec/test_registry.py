@@ -15,6 +15,7 @@ from shared.registry import in_force, status_of
 from shared.registry.family import EVALUATIONS, NOTES
 from shared.registry.rejudging import rejudged
 from shared.subjects.consensus import Role
+from shared.subjects.evaluation import Metric
 from shared.subjects.registry import (
     EvidenceNoted,
     FamilyStated,
@@ -416,6 +417,31 @@ def test_a_worse_model_replaces_none() -> None:
     lane.hear(evaluated(960_000, model=SECOND))
     assert MODEL == lane.promote(SECOND, "staging").replaces
     assert ("deprecated", "staging") == (status_of(lane.state, MODEL), status_of(lane.state, SECOND))
+
+
+@pytest.mark.spec("COL-02", "COL-10", "ILL-08")
+@pytest.mark.parametrize(
+    ("own", "default", "reason"),
+    [
+        (900_000, 900_000, ""),
+        (810_000, 900_000, "TOO_LOW"),
+        (990_000, None, "MISSING_NOT_WORSE"),
+        (None, 900_000, "MISSING_NOT_WORSE"),
+    ],
+)
+def test_the_first_toxicity_model_is_held_against_the_default(
+    own: int | None, default: int | None, reason: str
+) -> None:
+    """Nothing is in force and something stands in: what that was measured to be is in the notes, and judged again."""
+    lane = Lane()
+    lane.hear(run(family="toxicity"))
+    lane.hear(RegisterModel("toxicity", MODEL, facts()))
+    beside = () if default is None else (Metric("quality", default, default, default, 100, ""),)
+    lane.hear(evaluated(own, family="toxicity", suite="frames 1", default=beside))
+    blocked = lane.hear(PromoteModel("toxicity", MODEL, "staging", "ada", False, ""))  # noqa: FBT003
+    [row] = [row for row in blocked.judgement.rows if row.name == "not_worse"]
+    assert (reason, not reason) == (row.reason, row.holds)
+    assert ["same"] == [one.verdict for one in rejudged(lane.decided, Policies.shipped())]
 
 
 @pytest.mark.spec("COL-10")

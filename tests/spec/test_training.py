@@ -67,6 +67,7 @@ from tests.organisms import Living, live_sim
 from tests.parts import own_metrics, stage
 from tests.run_teller import TellerOrgan, TellRun
 from tests.trainings import boundary_spec, changed, facts, line_spec, pairs, sim_parts, stored, trail_lines
+from tests.voters import counted
 
 DATASET = "d" * 64
 SPEC = line_spec(DATASET)
@@ -346,6 +347,16 @@ def test_many_voters_are_counted_in_one_pass() -> None:
     assert (990, True, []) == (counted.tally().agreeing, counted.tally().agreed, void)
     counted, _ = count(JOB, 1, keys, [vote(signers["v1"], JOB, 1, "v1", OTHER), *given[1:]])
     assert (989, False, ONE) == (counted.tally().agreeing, counted.tally().agreed, counted.tally().digest)
+
+
+@pytest.mark.spec("COL-09")
+@pytest.mark.parametrize(("silent", "agreeing", "agreed"), [(0, 1_994, True), (7, 1_980, True), (8, 1_978, False)])
+def test_thousands_of_voters_with_bad_votes_among_them(silent: int, agreeing: int, agreed: bool) -> None:  # noqa: FBT001
+    """Unsigned, forged, twice, a stranger's, for another digest: none counts; `python -m tests.voters N` counts N."""
+    found = counted(2_000, silent)
+    assert (2_000, agreeing, agreed) == (found.tally.registered, found.tally.agreeing, found.tally.agreed)
+    forged = "signed by no key of this worker, or over something else"
+    assert dict.fromkeys(("unsigned", forged, "voted already", "unregistered"), 2) == found.void
 
 
 # When a run counts

@@ -50,6 +50,9 @@ quality_ppm := {"boundary": 900000, "toxicity": 800000}
 
 quality_of_others_ppm := 800000
 
+# COL-02: families in which something stands in where no model is in force; until one is, a model is held against that
+with_default := ["toxicity"]
+
 # ILL-06: the product's own suites, by which a model of a family is measured whatever else it is measured by
 suites := {"boundary": ["reflexes 1"], "toxicity": ["frames 1"]}
 

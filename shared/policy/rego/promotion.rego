@@ -8,6 +8,7 @@
 #   workers: how many could vote on the run's last checkpoint
 #   consensus_ppm, quality_ppm, bias_ppm, hallucination_ppm; suites: [names of the suites that measured it]
 #   in_force (bool), in_force_quality_ppm: of the model that is at the target now
+#   by_default: [{suite, quality_ppm, default_quality_ppm}]: of the model and of what stands in while nothing is there
 #   staged (bool): the model is what is at staging now; asked for prod alone
 #   proposal (its state), approvals, signatures: [{role, voter, age_s}], each a `pass` of its own voter
 # Values: approval_life_s, ratify_within_s, ratify_signatures, signatures (how many are demanded), waived (names of the rows).
@@ -100,12 +101,39 @@ quality_ppm := object.get(limits.quality_ppm, input.family, limits.quality_of_ot
 	is_string(object.get(input, "family", null))
 }
 
-not_worse := data.nimmerverse.rows.made("not_worse", "nothing in force", null, "") if {
+not_worse := not_worse_than_default if {
+	object.get(input, "in_force", null) == false
+	object.get(input, "family", null) in limits.with_default
+} else := data.nimmerverse.rows.made("not_worse", "nothing in force", null, "") if {
 	object.get(input, "in_force", null) == false
 } else := data.nimmerverse.rows.share_at_least("not_worse", object.get(input, "quality_ppm", null), input.in_force_quality_ppm) if {
 	object.get(input, "in_force", null) == true
 	data.nimmerverse.rows.natural(object.get(input, "in_force_quality_ppm", null))
 } else := data.nimmerverse.rows.missing("not_worse", ">= what is in force")
+
+# By every suite that measured the model the default was measured too; the first by which it is worse is told.
+not_worse_than_default := data.nimmerverse.rows.missing("not_worse", ">= the default") if {
+	not is_array(object.get(input, "by_default", null))
+} else := data.nimmerverse.rows.missing("not_worse", ">= the default") if {
+	count(input.by_default) == 0
+} else := data.nimmerverse.rows.missing("not_worse", ">= the default") if {
+	count(beside_default) < count(input.by_default)
+} else := data.nimmerverse.rows.share_at_least("not_worse", compared.quality_ppm, compared.default_quality_ppm)
+
+beside_default := [each |
+	some each in objects("by_default")
+	data.nimmerverse.rows.natural(each.quality_ppm)
+	data.nimmerverse.rows.natural(each.default_quality_ppm)
+]
+
+behind_default := [each |
+	some each in beside_default
+	each.quality_ppm < each.default_quality_ppm
+]
+
+compared := behind_default[0] if {
+	count(behind_default) > 0
+} else := beside_default[0]
 
 # The product's own suites of a family, and any where it has none.
 suites := data.nimmerverse.rows.missing("suites", "measured") if {
