@@ -32,7 +32,7 @@ from shared.subjects.training import JobSpec
 from shared.world import RealWorld
 
 REPLICAS = (1, 2, 4, 8)
-STEPS = constant(200, "steps", "ZER-10")  # at most: with eight workers that is minutes
+BENCH_STEPS = constant(200, "steps", "ZER-10")  # at most: with eight workers that is minutes
 SHORT_STEPS = constant(10, "steps", "ZER-10")
 BENCH_TRAILS = constant(2_000, "trails", "ZER-10")
 DATASET = "0" * 64

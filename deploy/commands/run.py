@@ -135,7 +135,9 @@ def bench(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         from deploy import bench_train
 
         terminal.note("training the tour's network with 1, 2, 4 and 8 workers …")
-        trained = finish(bench_train.measure_train(RealWorld(loaded.settings.env), min(args.events, bench_train.STEPS)))
+        trained = finish(
+            bench_train.measure_train(RealWorld(loaded.settings.env), min(args.events, bench_train.BENCH_STEPS))
+        )
         terminal.give([asdict(figure) for figure in trained], bench_train.table(trained))
         return Exit.OK
     from deploy.bench import bench, table
