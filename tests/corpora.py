@@ -81,7 +81,8 @@ class Place:
         async def opened(offset: int) -> Source:
             return reader(Bytes(path, offset), self.world.elapsed_s)
 
-        return Plan(corpus, intake, opened, "train", self.folder / corpus)
+        size = path.stat().st_size if path.is_file() else None
+        return Plan(corpus, intake, opened, "train", self.folder / corpus, size)
 
     def ingest(
         self, path: Path, corpus: str = "c", intake: Intake = RULES, reader: type[FileSource] = JsonLines

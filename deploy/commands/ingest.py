@@ -70,7 +70,8 @@ def ingest(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             scored = not args.no_scorer and reader != "trails"
             scorer = await scorer_in_force(bus, store, corpus) if scored else NoScorer()
             intake = _intake(args, reader, scorer)
-            plan = Plan(corpus, intake, source, args.use, folder_of(loaded.settings, corpus))
+            folder, size = folder_of(loaded.settings, corpus), _size(args)
+            plan = Plan(corpus, intake, source, args.use, folder, size)
             ports = ports_of(bus, store, people_of(loaded.settings, world), scorer)
             return await carry_out(plan, ports, terminal)
 
@@ -118,6 +119,11 @@ def _reader(args: Namespace) -> Reader:
     if found is None:
         raise ConfigFault(f"{args.file} does not say what it holds; choose --format {', '.join(READERS)}")
     return found
+
+
+def _size(args: Namespace) -> int | None:
+    path = Path(args.file) if args.file not in (None, STDIN) and args.x_stream is None else None
+    return path.stat().st_size if path is not None and path.is_file() else None
 
 
 def _name(args: Namespace) -> str:

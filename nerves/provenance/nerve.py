@@ -242,7 +242,9 @@ def _finished(state: Corpus, asked: FinishCorpus) -> list[Said] | Refusal:
         return _again("finished", asked.corpus)
     if state.dataset:
         return Refusal("C002", f"{asked.corpus[:80]} is the dataset {state.dataset}")
-    if asked.batches != state.batches or not state.batches:
+    if not asked.batches and not state.batches:
+        return Refusal("C003", "no post was found, and without one there is no dataset; see what the source holds")
+    if asked.batches != state.batches:
         return Refusal("C003", f"found an end after {asked.batches} batches, expected it after {state.batches}")
     if not _DIGEST.fullmatch(asked.dataset):
         return Refusal("B002", "a dataset is 64 lower-case hexadecimal digits")

@@ -72,6 +72,7 @@ class Plan:
     open: Callable[[int], Awaitable[Source]]  #: the source from a byte on
     use: DatasetUse
     folder: Path  #: of what is remembered between two runs
+    size: int | None = None  #: of the source in bytes, where it is a file
     code: str = f"ingest {VERSION}"  #: name and version of what makes the dataset
     sources: tuple[str, ...] = ()  #: digests of the datasets that it is derived from
     earlier: tuple[Transformation, ...] = ()  #: what made those
@@ -124,6 +125,7 @@ class Ingest:
         """Take the source in to its end, from where the corpus stands. Refused as its parts refuse; see docs."""
         stated = await self._stated()
         if stated.dataset and stated.intake == self.plan.intake:
+            self._check_ended(stated)
             return Ended(stated, finished=True, registered=await self._conclude(stated), unanchored=0)
         await self._asked(BeginCorpus(self.plan.corpus, self.plan.intake), Decided)
         stated = await self._stated()
@@ -134,6 +136,12 @@ class Ingest:
             for task in self._anchoring:
                 task.cancel()
             seen.close()
+
+    def _check_ended(self, stated: CorpusStated) -> None:
+        """Refuse C002 where the source of a finished corpus has become another one: nothing of it is passed over."""
+        if self.plan.size not in (None, stated.next_offset):
+            found = f"{stated.corpus} is finished at byte {stated.next_offset}, its source has {self.plan.size} now"
+            raise Refused(Refusal("C002", f"{found}; take what is new in as another corpus: --corpus NAME"))
 
     async def _run(self, stated: CorpusStated, seen: Seen) -> Ended:
         ports = self.ports

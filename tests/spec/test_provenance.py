@@ -331,6 +331,10 @@ def test_a_finished_corpus_is_only_told_again(place: Place, tmp_path: Path) -> N
     path = written(tmp_path / "posts.jsonl", [post(n) for n in range(10)])
     ended = place.ingest(path)
     assert (ended.stated, True) == (place.ingest(path).stated, ended.finished)
+    for more in ([post(10)], [post(3, "another one than that was")]):
+        with pytest.raises(Refused, match=r"C002.*--corpus NAME"):
+            place.ingest(written(tmp_path / "posts.jsonl", [*(post(n) for n in range(10)), *more]))
+    written(path, [post(n) for n in range(10)])
     with pytest.raises(Refused, match="C001"):
         place.ingest(path, intake=msgspec.structs.replace(RULES, language="de"))
     cut = written(tmp_path / "cut.jsonl", [*(post(n) for n in range(1_100)), {"id": 1}])
