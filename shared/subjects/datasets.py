@@ -68,7 +68,7 @@ class DatasetVerified(Decision, subject="lifecycle.datasets.event.{dataset}.veri
     merkle_valid: bool
     anchor: StateName  #: the least of its batches' anchors
     anchored: bool  #: that is enough in this environment
-    erased: int  #: records of persons who were erased since: they can be proved, and not read
+    erased: int  #: of these records, those of persons who were erased since: they can be proved, and not read
     detail: str  #: what does not hold first; empty where all does
 
 

@@ -46,8 +46,8 @@ class Checked:
 
     @property
     def erased(self) -> int:
-        """How many records are of persons who were erased since."""
-        return sum(bool(record.erased) for record in self.records)
+        """How many of the kept records are of persons who were erased since."""
+        return sum(bool(record.erased) for record in self.records if record.fate == "kept")
 
 
 async def check_batch(store: ArtifactStore, listed: Listed, people: People | None) -> Checked:

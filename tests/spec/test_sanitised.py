@@ -19,6 +19,7 @@ from organs.provenance.sanitised import Sanitised, check_source
 from shared.corpus import read_batch
 from shared.errors import Refused
 from shared.subjects.provenance import Tally
+from shared.vault.records import check_batch
 from tests.corpora import RULES, Place, listed, post, written
 
 PIECES = st.sampled_from(
@@ -190,6 +191,8 @@ def test_whoever_is_erased_is_not_in_it(place: Place, tmp_path: Path) -> None:
     assert {None} == gone
     left = sum(one.fate == "kept" and not one.erased for one in place.records(source.dataset))
     assert 0 < left == sanitised(place, source.dataset).stated.posts < source.tally.kept
+    checked = asyncio.run(check_batch(place.store, listed(place, source.dataset, 0), place.people))
+    assert source.tally.kept - left == checked.erased < sum(bool(one.erased) for one in checked.records)
 
 
 @pytest.mark.spec("ILL-03", "COL-03")
