@@ -19,6 +19,7 @@ from deploy.families import Known
 from deploy.host import OPERATOR
 from deploy.people import voice
 from deploy.promoting import NOTED_S, decision_at, gather, noted, registration
+from deploy.proving import proved_post
 from deploy.tour_audit import StepFailed, hold
 from organs.provenance.ingest import Ended, Ingest, Plan
 from organs.provenance.lines import Bytes
@@ -41,7 +42,6 @@ from shared.registry import in_force
 from shared.registry.holding import holding, teaching
 from shared.registry.lineage import Lineage
 from shared.registry.promoted import EXEMPTIONS, standing_in
-from shared.registry.proving import proved_post
 from shared.subjects.boundary import BoundaryStated, BoundaryStatus
 from shared.subjects.consensus import (
     MakeProposal,

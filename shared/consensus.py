@@ -34,7 +34,7 @@ from shared.subjects.consensus import (
 )
 from shared.training.jobs import BATCH, DATASETS, EPOCHS, LIMITS
 
-VOTES_TOLD = constant(8, "votes", "X-12")  # what a status tells; the log keeps all
+VOTES_TOLD = constant(6, "votes", "X-12")  # what a status tells; the log keeps all
 ID_CHARS = constant(5, "characters", "ZER-01")
 HUMAN: Final[Role] = "human"
 VOTING: Final[tuple[Role, ...]] = (AI, HUMAN)

@@ -14,6 +14,7 @@ from deploy.commands.audit import source_of
 from deploy.commands.task import finish
 from deploy.families import Known
 from deploy.promoting import registration
+from deploy.proving import proved_post
 from deploy.terminal import Terminal
 from nerves.registry.stating import stated
 from shared.artifacts import ArtifactStore, store_of
@@ -27,7 +28,6 @@ from shared.policy import Policies
 from shared.registry.family import TARGETS
 from shared.registry.holding import Held, holding, teaching
 from shared.registry.lineage import Lineage, Node, Taught
-from shared.registry.proving import proved_post
 from shared.registry.rejudging import Trainings, rejudged
 from shared.subjects.system import Decided
 from shared.vault import people_of, vault_exists

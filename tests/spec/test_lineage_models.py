@@ -9,6 +9,7 @@ import pytest
 from blake3 import blake3
 from msgspec.structs import replace
 
+from deploy.proving import proved_post
 from deploy.tour_audit import StepFailed
 from deploy.tour_model import FIRST, traced
 from shared.artifacts import MemoryStore
@@ -18,7 +19,6 @@ from shared.errors import Refused
 from shared.log.entry import Position
 from shared.registry.holding import holding, teaching
 from shared.registry.lineage import Heard, Lineage, Node
-from shared.registry.proving import proved_post
 from shared.subjects.datasets import DatasetFacts, DatasetRegistered, Transformation
 from shared.subjects.provenance import BatchSealed, CorpusFinished, Fate, Intake, Tally
 from shared.subjects.registry import ModelPromoted, ModelRegistered
