@@ -30,7 +30,7 @@ PARTS = (
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A data folder on which they live."""
-    home = Home.at(tmp_path_factory.mktemp("training") / "home").without_records()
+    home = Home.at(tmp_path_factory.mktemp("training") / "home", energy_meter="none").without_records()
     Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
     with home.up(*(word for part in PARTS for word in ("--part", part))):
         yield home
