@@ -40,8 +40,7 @@ class Forked:
         finally:
             os.close(to_out)
             os.close(to_err)
-        assert self._process.pid is not None
-        self.pid = self._process.pid
+        self.pid = cast("int", self._process.pid)
 
     @property
     def returncode(self) -> int | None:
