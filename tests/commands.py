@@ -23,6 +23,10 @@ import nats
 import psutil
 from nats.aio.client import Client
 
+from shared.config import load
+from shared.home import Keys
+from shared.keys.sealed import CHEAP
+from shared.world import RealWorld
 from tests.forked import Forked
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -140,6 +144,11 @@ class Home:
     def set(self, **settings: str) -> Home:
         """The same with other settings."""
         return Home(self.folder, {**self.settings, **settings}, self.program, self.cwd)
+
+    def keyed(self) -> Home:
+        """The same, with a keyring that opens quickly."""
+        Keys(load(self.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
+        return self
 
     @property
     def environ(self) -> dict[str, str]:

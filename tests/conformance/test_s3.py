@@ -17,8 +17,6 @@ from shared.artifacts.s3 import Bucket
 from shared.artifacts.sigv4 import Account, query_of, signed
 from shared.config import load
 from shared.errors import ConfigFault, Fault, KeyFault, NotPermitted, StorageFault, Unreachable
-from shared.home import Keys
-from shared.keys.sealed import CHEAP
 from shared.world import RealWorld
 from tests.commands import Home
 from tests.conformance.test_artifacts import ACCESS_KEY, SECRET, Rclone, S3Place, content_of, opened, pieces
@@ -293,8 +291,7 @@ def test_the_commands_work_on_a_bucket(rclone: Rclone, tmp_path: Path) -> None:
     account.write_text(f"{ACCESS_KEY}:{SECRET}\n")
     account.chmod(0o600)
     url = f"s3+http://127.0.0.1:{rclone.port}/{where.name}/in/here"
-    home = Home.at(tmp_path / "home", artifact_url=url, artifact_credentials=str(account)).without_records()
-    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
+    home = Home.at(tmp_path / "home", artifact_url=url, artifact_credentials=str(account)).without_records().keyed()
     file = tmp_path / "file"
     file.write_bytes(content_of(100_000))
     with home.up("--part", "organs.artifacts"):

@@ -15,9 +15,7 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs] - it ships none
 import pytest
 
 from shared.config import load
-from shared.home import Keys, Running
-from shared.keys.sealed import CHEAP
-from shared.world import RealWorld
+from shared.home import Running
 from tests.commands import Home, Living
 from tests.faults.test_kill_everything import PROGRAM, kill_server
 from tests.ground import until
@@ -109,8 +107,7 @@ class Storm:
 
 def weathered(folder: Path, appends: int, kills: int) -> Storm:
     """Let writers append while the projector, its database and rebuilds are killed."""
-    home = Home.at(folder).set(beat_ms="1000")
-    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
+    home = Home.at(folder).set(beat_ms="1000").keyed()
     storm = Storm(home, appends, kills)
     asyncio.run(storm.run())
     assert kills == sum(storm.killed.values())

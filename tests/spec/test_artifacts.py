@@ -15,10 +15,7 @@ from blake3 import blake3
 from organs.artifacts import ArtifactsOrgan
 from shared.artifacts import FolderStore, MemoryStore
 from shared.codec import decode
-from shared.config import load
 from shared.errors import Exit, Refusal
-from shared.home import Keys
-from shared.keys.sealed import CHEAP
 from shared.message import Request, lookup
 from shared.part import Part
 from shared.subjects.artifacts import (
@@ -184,8 +181,7 @@ def test_the_status_says_what_is_there(live: Live) -> None:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A data folder on which the artifacts organ lives."""
-    home = Home.at(tmp_path_factory.mktemp("artifacts") / "home").without_records()
-    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
+    home = Home.at(tmp_path_factory.mktemp("artifacts") / "home").without_records().keyed()
     with home.up("--part", "organs.artifacts"):
         yield home
 

@@ -17,8 +17,6 @@ from shared.bus import Bus, Wire
 from shared.codec import decode
 from shared.config import load
 from shared.errors import NoStream, Refusal
-from shared.home import Keys
-from shared.keys import CHEAP
 from shared.message import Decision, Message, lookup
 from shared.subjects.gates import (
     GateReply,
@@ -37,7 +35,6 @@ from shared.subjects.log import Checkpointed
 from shared.subjects.meaning import UNKNOWN, WaveFelt
 from shared.subjects.system import Decided, Heartbeat
 from shared.subjects.thalamus import Escalated
-from shared.world import RealWorld
 from tests.commands import EVENT_S, Home, Living
 
 PARTS = ("organs.meaning", "nerves.gate", "nerves.outcome", "nerves.thalamus", "organs.notary")
@@ -53,7 +50,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture(scope="module")
 def organism(home: Home) -> Iterator[Living]:
     """An organism of gates, with the sentence model."""
-    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
+    home.keyed()
     words = [word for part in PARTS for word in ("--part", part)]
     with home.up(*words) as up:
         yield up
@@ -266,8 +263,7 @@ def test_every_decision_comes_out_again(home: Home, organism: Living) -> None:
 @pytest.mark.spec("NIM-23")
 def test_lower_steps_work_alone(tmp_path: Path) -> None:
     """Without gates a cell answers; without a thalamus gates open; nothing waits for what is not there."""
-    home = Home.at(tmp_path).without_records()
-    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
+    home = Home.at(tmp_path).without_records().keyed()
     with home.up("--part", "cells.math_cell"):
         assert "5\n" == home.held("ask", "2+3").out
     with home.up("--part", "organs.meaning", "--part", "nerves.gate"):

@@ -29,8 +29,6 @@ from shared.boundary.translator import URGENT_PERCENT, Rules, translate
 from shared.codec import decode, encode
 from shared.config import load
 from shared.errors import ConfigFault, Exit, Refusal, Refused
-from shared.home import Keys
-from shared.keys.sealed import CHEAP
 from shared.message import Request, lookup
 from shared.part import Part
 from shared.subjects.boundary import (
@@ -46,7 +44,7 @@ from shared.subjects.boundary import (
     TransformRequest,
 )
 from shared.subjects.system import Decided
-from shared.world import RealWorld, World
+from shared.world import World
 from tests.boundaries import untrained
 from tests.commands import Home
 from tests.organisms import Life, Living, live_nats, live_sim
@@ -523,8 +521,7 @@ def test_the_last_installed_model_speaks(tmp_path: Path) -> None:
 @pytest.mark.spec("NIM-14")
 def test_a_model_is_installed_asked_and_measured(tmp_path: Path, raw: bytes, digest: str) -> None:
     """`boundary install` has a file speak, `ask` and `status` say so, and `evaluate` finds every answer allowed."""
-    home = Home.at(tmp_path / "home").without_records()
-    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
+    home = Home.at(tmp_path / "home").without_records().keyed()
     file, values = tmp_path / "model.gguf", [f"{name}={value}" for name, value in STATE.items()]
     file.write_bytes(raw)
     with home.up("--part", "organs.boundary", "--part", "organs.artifacts"):

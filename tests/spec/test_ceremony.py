@@ -297,8 +297,7 @@ def refused(done: Done, code: Exit, sentence: str) -> None:
 
 def test_the_whole_ceremony_by_hand(tmp_path: Path) -> None:
     """Three owners with three keyrings; the start names the ceremony, 1 is refused, 2 of 3 begin a log that runs."""
-    home = Home.at(tmp_path / "home").without_records()
-    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
+    home = Home.at(tmp_path / "home").without_records().keyed()
     file = str(tmp_path / "ceremony.json")
 
     def at(owner: str) -> tuple[str, ...]:

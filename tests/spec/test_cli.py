@@ -30,7 +30,6 @@ from deploy.usage import COMMANDS, Group, each_command
 from shared.bus import Bus, Draft
 from shared.config import Loaded, load
 from shared.errors import Exit, Refusal, Refused, StorageFault
-from shared.home import Keys
 from shared.keys.sealed import CHEAP
 from shared.subjects.keys import KEYS_ENTITY, KeyRevoked, KeyRotated
 from shared.vault import People, Vault, open_vault
@@ -62,9 +61,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 def cheap(folder: Path) -> Home:
     """A data folder whose keyring opens quickly."""
-    home = Home.at(folder).without_records()
-    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
-    return home
+    return Home.at(folder).without_records().keyed()
 
 
 @pytest.fixture

@@ -11,12 +11,8 @@ import pytest
 
 from cells.toxicity_cell.scorer import default_scorer
 from organs.evaluator.toxicity_family import SUITE, ToxicityFamily
-from shared.config import load
 from shared.errors import Exit
-from shared.home import Keys
-from shared.keys.sealed import CHEAP
 from shared.toxicity.training import Training
-from shared.world import RealWorld
 from tests.commands import Home
 from tests.corpora import post, written
 from tests.labelled import made_up
@@ -34,8 +30,7 @@ PARTS = (
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A data folder on which they live."""
-    home = Home.at(tmp_path_factory.mktemp("evaluation") / "home").without_records()
-    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
+    home = Home.at(tmp_path_factory.mktemp("evaluation") / "home").without_records().keyed()
     with home.up(*(word for part in PARTS for word in ("--part", part))):
         yield home
 

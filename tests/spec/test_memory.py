@@ -33,10 +33,7 @@ from organs.memory.retention import (
     id_of,
 )
 from organs.vault import VaultOrgan
-from shared.config import load
 from shared.errors import ConfigFault, Exit, Refusal
-from shared.home import Keys
-from shared.keys.sealed import CHEAP
 from shared.message import Reply, Request
 from shared.part import Organ, Part
 from shared.personal import Personal
@@ -58,7 +55,7 @@ from shared.subjects.memory import (
 from shared.subjects.privacy import EraseRequest
 from shared.subjects.system import Decided
 from shared.vault import MemoryStore, simulated_people
-from shared.world import RealWorld, SimWorld, World, now_ms
+from shared.world import SimWorld, World, now_ms
 from tests.commands import NO_DATABASE, Home
 from tests.grams_part import GramsOrgan
 from tests.organisms import Living, live_nats, live_sim
@@ -577,8 +574,7 @@ def test_what_is_no_text_is_named(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def alive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A data folder on which memory and cognition live, with somebody who says what texts mean."""
-    home = Home.at(tmp_path_factory.mktemp("memory") / "alive", database_url=NO_DATABASE)
-    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
+    home = Home.at(tmp_path_factory.mktemp("memory") / "alive", database_url=NO_DATABASE).keyed()
     parts = ("tests/grams_part.py", "organs.memory", "organs.cognition", "cells.math_cell")
     with home.up(*(word for part in parts for word in ("--part", part))):
         yield home

@@ -229,8 +229,7 @@ def test_a_registry_that_was_restarted_is_reminded_of_every_family() -> None:
 @pytest.mark.spec("ILL-07", "ILL-17", "COL-10")
 def test_a_model_is_promoted_from_the_command_line(tmp_path: Path) -> None:
     """Registered, blocked with every missing row named and recorded, signed by a person, promoted, told, taken back."""
-    home = Home.at(tmp_path / "home").without_records()
-    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
+    home = Home.at(tmp_path / "home").without_records().keyed()
     part = str(ROOT / "tests" / "evidence_part.py")
     with home.up("--part", "nerves.registry", "--part", part):
         said = "demo.evidence.say.request"

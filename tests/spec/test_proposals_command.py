@@ -46,9 +46,7 @@ def alive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 
 def cheap(folder: Path) -> Home:
     """A data folder whose keyring opens quickly."""
-    home = Home.at(folder).without_records()
-    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
-    return home
+    return Home.at(folder).without_records().keyed()
 
 
 def propose(home: Home, name: str, *words: str) -> None:

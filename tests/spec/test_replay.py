@@ -15,8 +15,6 @@ from shared.bus import Bus
 from shared.codec import decode
 from shared.config import load
 from shared.errors import Exit
-from shared.home import Keys
-from shared.keys import CHEAP
 from shared.message import Decision, Message, Wave, lookup
 from shared.part import Nerve
 from shared.policy import Policies
@@ -32,7 +30,7 @@ from shared.subjects.speech import HeardWave, TurnTaken
 from shared.subjects.system import Decided
 from shared.subjects.thalamus import Escalated
 from shared.subjects.training import JobSpec, SubmitJob
-from shared.world import RealWorld, new_id, now_ms
+from shared.world import new_id, now_ms
 from tests.commands import EVENT_S, Done, Home
 from tests.parts import Add
 from tests.run_teller import TellRun
@@ -117,8 +115,7 @@ async def governed(bus: Bus) -> None:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A living organism of every nerve that ships and one of somebody's own, which have all decided."""
-    home = Home.at(tmp_path_factory.mktemp("replay")).without_records().set(beat_ms="100")
-    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
+    home = Home.at(tmp_path_factory.mktemp("replay")).without_records().set(beat_ms="100").keyed()
     cells = ("cells.sensor_cell", "cells.energy_cell")
     parts = (*SHIPPED.values(), *cells, "organs.meaning", "organs.notary", OWN, "tests.run_teller")
 

@@ -7,11 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.config import load
 from shared.errors import Exit
-from shared.home import Keys
-from shared.keys.sealed import CHEAP
-from shared.world import RealWorld
 from tests.commands import Home
 from tests.corpora import post, written
 from tests.labelled import made_up
@@ -30,8 +26,7 @@ PARTS = (
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A data folder on which they live."""
-    home = Home.at(tmp_path_factory.mktemp("training") / "home", energy_meter="none").without_records()
-    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
+    home = Home.at(tmp_path_factory.mktemp("training") / "home", energy_meter="none").without_records().keyed()
     with home.up(*(word for part in PARTS for word in ("--part", part))):
         yield home
 

@@ -12,11 +12,7 @@ import pytest
 
 from organs.records import VIEWS
 from organs.records.port import tables_of
-from shared.config import load
 from shared.errors import Exit
-from shared.home import Keys
-from shared.keys.sealed import CHEAP
-from shared.world import RealWorld
 from tests.commands import Home
 
 TABLES = [table.name for table in tables_of(VIEWS)]
@@ -33,9 +29,7 @@ def alive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 
 def cheap(folder: Path) -> Home:
     """A data folder whose keyring opens quickly."""
-    home = Home.at(folder)
-    Keys(load(home.environ, {}, "here").settings, RealWorld("dev"), CHEAP)
-    return home
+    return Home.at(folder).keyed()
 
 
 def sql(home: Home, statement: str, role: str = "nimmerverse") -> list[tuple[Any, ...]]:
