@@ -100,7 +100,8 @@ def _command(words: Sequence[str], environ: Mapping[str, str], cwd: str, *output
         own = output.detach()
         os.dup2(own, number)
         os.close(own)
-    sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115 - a line at a time, as Python's
     os.environ.clear()
     os.environ.update(environ)
     os.chdir(cwd)
