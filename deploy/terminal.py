@@ -16,6 +16,13 @@ ENVIRONMENTS = {"dev": "dark_green", "staging": "dark_orange3", "prod": "blue3"}
 DOMAINS = {"cognitive": "violet", "nervous": "cyan", "organs": "light_coral", "system": "grey62"}
 
 
+class _Console(Console):
+    """Leaves it to the command line how a command ends whose reader has read enough."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 class Terminal:
     """Prints for people on a terminal, and nothing but JSON when asked for it."""
 
@@ -23,7 +30,7 @@ class Terminal:
         self.as_json = as_json
         color = settings.color if settings else "auto"
         force = True if color == "always" else False if color == "never" else None
-        self.console = Console(force_terminal=force, no_color=color == "never", highlight=False, soft_wrap=True)
+        self.console = _Console(force_terminal=force, no_color=color == "never", highlight=False, soft_wrap=True)
 
     @property
     def interactive(self) -> bool:

@@ -450,6 +450,19 @@ def test_text_is_never_taken_for_markup(alive: Home) -> None:
     assert "'[/1] [2]' cannot be read as arithmetic" in done.out
 
 
+def test_a_reader_that_has_read_enough_ends_a_command_well(begun: Home) -> None:
+    """What is piped into something that reads only its beginning, `head` say, ends with 0 and without a word."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [*NIMMERVERSE, "config"], cwd=ROOT, env=begun.environ, stdout=write, stderr=subprocess.PIPE, check=False
+        )
+    finally:
+        os.close(write)
+    assert (0, b"") == (done.returncode, done.stderr)
+
+
 # Bad words
 
 
