@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import subprocess
 from collections import defaultdict
@@ -11,6 +12,7 @@ import pytest
 
 from organs.meaning.threads import limit_threads
 
+gc.disable()  # until all is collected
 limit_threads()  # before any test imports numpy; on a busy machine its waiting threads cost more than they bring
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if not mark.args or not all(isinstance(row, str) and ROW.fullmatch(row) for row in mark.args):
                 message = f"{item.nodeid}: spec takes rows such as X-14, found {mark.args!r}"
                 raise pytest.UsageError(message)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected lives to the end: it is not searched for garbage, while tests are made or while they run."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
