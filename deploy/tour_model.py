@@ -116,7 +116,8 @@ class Teacher:
         trails = await self._taken("tour-trails", "trails", partial(_trails, file, self.world), NoScorer())
         self.trails = trails.stated.dataset
         tally = text.stated.tally
-        dropped = f"{tally.toxic} toxic, {tally.language} not seen to be English, {tally.empty + tally.duplicate} empty or double"
+        unread, void = f"{tally.language} not seen to be English", tally.empty + tally.duplicate
+        dropped = f"{tally.toxic} toxic, {unread}, {void} empty or double"
         return (
             f"{text.stated.posts} paragraphs of CPython's own text: {tally.kept} kept, {dropped}; and "
             f"{trails.stated.posts} trails; {text.stated.batches + trails.stated.batches} batches under signed roots"

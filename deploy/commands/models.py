@@ -97,7 +97,7 @@ def serve(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 def bench(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Measure a model through organd beside llama.cpp asked directly."""
-    from deploy.bench_models import measure
+    from deploy.bench.models import measure
 
     found = finish(measure(loaded.settings, args.name, args.calls))
     told = {name: round(getattr(found, name), 2) for name in (*found.__slots__, "overhead_ms")}

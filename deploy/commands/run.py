@@ -20,7 +20,6 @@ from shared.home import Running
 from shared.journal import configure
 from shared.part import Runner
 from shared.part.main import sentence, serve, serve_metrics
-from shared.world import RealWorld
 
 
 def up(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -97,54 +96,6 @@ def sim(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         },
         text,
     )
-    return Exit.OK
-
-
-def bench(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
-    """Measure one area, ours beside what it is made of."""
-    if args.area == "log":
-        from deploy import bench_log
-
-        terminal.note("measuring trees, signatures and replays in memory …")
-        told = bench_log.measure_log(RealWorld(loaded.settings.env), args.events)
-        terminal.give([asdict(figure) for figure in told], bench_log.table(told))
-        return Exit.OK
-    if args.area == "gates":
-        from deploy import bench_gates
-
-        figure = bench_gates.measure_gates(RealWorld(loaded.settings.env), args.events)
-        terminal.note("measuring the way over a server of its own …")
-        way = finish(bench_gates.measure_way(args.events))
-        terminal.give(asdict(figure) | {"way": [asdict(one) for one in way]}, bench_gates.table(figure, way))
-        return Exit.OK
-    if args.area == "attention":
-        from deploy import bench_attention
-
-        terminal.note("measuring an organism of its own under load …")
-        found = finish(bench_attention.measure_attention(min(args.events, bench_attention.PROBES)))
-        missed = found.missed()
-        terminal.give(asdict(found) | {"ok": not missed, "missed": missed}, bench_attention.table(found))
-        return Exit.FAILED if missed else Exit.OK
-    if args.area == "ingest":
-        from deploy import bench_ingest
-
-        taken = finish(bench_ingest.measure_ingest(RealWorld(loaded.settings.env), args.events))
-        terminal.give(asdict(taken), bench_ingest.table(taken))
-        return Exit.OK
-    if args.area == "train":
-        from deploy import bench_train
-
-        terminal.note("training the tour's network with 1, 2, 4 and 8 workers …")
-        trained = finish(
-            bench_train.measure_train(RealWorld(loaded.settings.env), min(args.events, bench_train.BENCH_STEPS))
-        )
-        terminal.give([asdict(figure) for figure in trained], bench_train.table(trained))
-        return Exit.OK
-    from deploy.bench import bench, table
-
-    terminal.note("measuring on a server of its own with `sync: always` …")
-    figures = finish(bench(args.events))
-    terminal.give([asdict(figure) for figure in figures], table(figures))
     return Exit.OK
 
 

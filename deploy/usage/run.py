@@ -8,7 +8,8 @@ from deploy.usage.described import Described, option
 from deploy.usage.values import above_zero, count, natural, whole
 
 _RUN = "deploy.commands.run"
-_AREAS = ("bus", "log", "gates", "attention", "ingest", "train")
+#: Written out: the help of one command loads none of what is measured.
+_AREAS = ("all", "appends", "log", "gates", "attention", "ingest", "train")
 _PART = option("name", help="cells.math_cell, ./my_cell.py, or ./my_cells.py:OneOfThem")
 
 RUN: dict[str, Described] = {
@@ -68,11 +69,12 @@ RUN: dict[str, Described] = {
         ),
     ),
     "bench": Described(
-        f"{_RUN}:bench",
-        "measure ours beside what it is made of, in one run: the bus, log, gates, attention, ingest, or training",
+        "deploy.commands.bench:bench",
+        "measure ours beside what it is made of, in one run",
         (
-            option("area", nargs="?", choices=_AREAS, default="bus", help="what to measure (default: bus)"),
+            option("area", nargs="?", choices=_AREAS, default="appends", help="what to measure (default: appends)"),
             option("--events", type=count, default=5_000, metavar="N", help="events of one measurement"),
+            option("--write", type=Path, metavar="FILE", help="write the figures as a page, with machine and commit"),
         ),
     ),
 }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.bench_attention import WAIT_S, Attention, figure, table
-from deploy.bench_load import LOAD_PER_S
+from deploy.bench.attention import WAIT_S, Attention, figure, table
+from deploy.bench.load import LOAD_PER_S
 
 pytestmark = pytest.mark.spec("NIM-07")
 QUICK = figure("tier 0: quick", [1.0] * 100, 10.0)

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TypeAlias, cast
 
 from deploy.attach import living
-from deploy.bench_load import ENV, LOAD_PER_S, loaded
+from deploy.bench.load import ENV, LOAD_PER_S, loaded
 from deploy.host import OPERATOR
 from deploy.organism import Organism
 from shared.bus import Bus, Delivery

@@ -1,6 +1,6 @@
 """The load of `bench attention`: faint waves at an even rate, from a process of its own.
 
-    python -m deploy.bench_load URL NKEY_FILE
+    python -m deploy.bench.load URL NKEY_FILE
 
 It publishes until its input ends, then prints how many waves a second it published. What it is late with it makes up
 for, so that the rate is the one that was asked for or the figure says that it was not.
@@ -49,7 +49,7 @@ class Load:
 @asynccontextmanager
 async def loaded(url: str, nkey: Path) -> AsyncGenerator[Load]:
     """Put a load on a server for as long as the block runs; `per_s` is known after it."""
-    words = (sys.executable, "-m", "deploy.bench_load", url, str(nkey))
+    words = (sys.executable, "-m", "deploy.bench.load", url, str(nkey))
     process = await asyncio.create_subprocess_exec(*words, stdin=PIPE, stdout=PIPE)
     load = Load(process)
     try:

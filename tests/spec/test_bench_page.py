@@ -1,0 +1,33 @@
+"""`bench --write`: figures as a page that says where they come from."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from deploy.bench.areas import AREAS, Told
+from deploy.bench.page import page, where
+from deploy.usage import COMMANDS, Described
+
+
+@pytest.mark.spec("X-13")
+def test_a_page_says_what_was_measured_where_and_what_did_not_hold() -> None:
+    """A page names command, commit, machine and libraries, holds each table as it is, and says each missed bound."""
+    told = {"log": Told({}, "claim  µs\nours   12   ", ()), "attention": Told({}, "tier 0", ["the load"])}
+    written = page(AREAS, told, "nimmerverse bench all")
+    assert "Written by `nimmerverse bench all`" in written
+    assert all(f"| {name} | {value} |" in written for name, value in where().items())
+    assert re.search(r"commit [0-9a-f]{12}|commit unknown", written)
+    assert "nats-py 2." in written
+    assert "\n## log\n" in written
+    assert "```\nclaim  µs\nours   12\n```" in written
+    assert 1 == written.count("Did not hold: ") == written.count("Did not hold: the load.")
+
+
+def test_every_area_can_be_asked_for() -> None:
+    """The areas of the command line are those that can be measured, and all of them."""
+    command = COMMANDS["bench"]
+    assert isinstance(command, Described)
+    [choices] = [option.how["choices"] for option in command.options if option.flags == ("area",)]
+    assert ("all", *AREAS) == choices
