@@ -34,7 +34,6 @@ class BoundaryRecipe:
     name = "boundary_recipe 1.0.0"
     kinds = ("trails",)
     backends = ("torch",)
-    parallel = "replicas"
     sources = ("shared/boundary", "organs/trainer/boundary_recipe.py", "organs/trainer/records.py")
 
     def check(self, spec: JobSpec) -> Refusal | None:

@@ -39,7 +39,6 @@ class CurveRecipe:
     name = "curve_recipe 1.0.0"
     kinds = ("pairs",)
     backends = tuple(_BACKENDS)
-    parallel = "replicas"
     sources = tuple(f"organs/trainer/{name}.py" for name in _FILES)
 
     def check(self, spec: JobSpec) -> Refusal | None:

@@ -30,7 +30,6 @@ class LineRecipe:
     name = "line_recipe 1.0.0"
     kinds = ("pairs",)
     backends = ("torch",)
-    parallel = "replicas"
     sources = ("organs/trainer/line_recipe.py", "organs/trainer/points.py", "organs/trainer/records.py")
 
     def check(self, spec: JobSpec) -> Refusal | None:

@@ -97,11 +97,6 @@ class Recipe(Protocol):
         ...
 
     @property
-    def parallel(self) -> str:
-        """`replicas` where every worker trains the whole run, `data` where each takes a share of every batch."""
-        ...
-
-    @property
     def sources(self) -> tuple[str, ...]:
         """Files and folders, from where the packages lie, whose digests are this recipe's code."""
         ...

@@ -24,7 +24,6 @@ from shared.world import World, within
 
 STALL_S = constant(900.0, "s", "ILL-02")  #: how long workers that may compute say nothing before they count as dead
 POWER_LOOK_S = constant(5.0, "s", "ILL-02")  #: how often somebody looks whether a vote's time is over
-LIVE_POINTS = constant(200, "points", "X-12")
 
 
 class Court(Protocol):

@@ -30,7 +30,6 @@ class ToxicityRecipe:
     name = "toxicity_recipe 1.0.0"
     kinds = ("posts",)
     backends = ("torch",)
-    parallel = "replicas"
     sources = ("shared/toxicity", "organs/trainer/toxicity_recipe.py", "organs/trainer/records.py")
 
     def check(self, spec: JobSpec) -> Refusal | None:
