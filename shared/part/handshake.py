@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import msgspec
 from blake3 import blake3
 
@@ -49,6 +51,7 @@ async def shake_hands(bus: Bus, declared: Declaration) -> str:
     return "accepted"
 
 
+@cache
 def shape_digest(cls: type[Message]) -> str:
     """Return a digest of a message class's schema: equal exactly when both sides would read the same bytes alike."""
     schema = msgspec.json.schema(cls)
