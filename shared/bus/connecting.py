@@ -85,7 +85,7 @@ async def connect(
     try:
         await _insist(
             client.connect(  # pyright: ignore[reportUnknownMemberType] - nats-py leaves some options untyped
-                url,
+                url.split(","),
                 name=identity,
                 error_cb=on_error,
                 disconnected_cb=on_disconnect,

@@ -58,6 +58,11 @@ class Wire(Protocol):
     @property
     def connected(self) -> bool: ...
 
+    @property
+    def replicated(self) -> bool:
+        """Whether several servers may keep a stream, so that the one that answers a reading may be behind."""
+        ...
+
     def inbox(self) -> str:
         """Return a fresh subject under this identity's private inbox."""
         ...
@@ -93,6 +98,13 @@ class Wire(Protocol):
 
     async def last(self, stream: str, pattern: str) -> Entry | None:
         """Return the newest stored entry that matches, or None."""
+        ...
+
+    async def horizon(self, stream: str, pattern: str, start: int) -> tuple[int, int]:
+        """Return the newest matching index from `start` on, -1 for none, and the last index of whoever answers.
+
+        Both are from one answer, so it proves that nothing else matches. (-1, -1) where nothing ever matched.
+        """
         ...
 
     async def swap(self, subject: str, data: bytes, last: int, timeout_s: float) -> int:
