@@ -1,4 +1,4 @@
-"""Three real nats-servers as one cluster on loopback: a ground on which members are killed, and stay down if told so."""
+"""Three real nats-servers as one cluster on loopback, whose members are killed, frozen, left down and started again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import socket
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from deploy.embedded import Member, NatsServer
 from shared.bus.connecting import connect
@@ -98,8 +98,14 @@ class ClusterGround(NatsGround):
                 await asyncio.sleep(0.02)
 
     async def crash(self, name: str) -> None:
-        """Kill a member with -9; its supervisor starts it again."""
-        self.servers[name].child.kill9()
+        """Kill a member with -9, and return when its supervisor has started it again."""
+        child = self.servers[name].child
+        before = child.restarts
+        child.kill9()
+        await child.restarted(before + 1)
+
+    async def strike(self) -> None:
+        await self.crash(await self.leader())
 
     async def down(self, name: str) -> None:
         """Kill a member with -9 and leave it down."""
@@ -110,7 +116,7 @@ class ClusterGround(NatsGround):
         """Start a member that was left down."""
         await self.servers[name].start()
 
-    async def __aenter__(self) -> ClusterGround:
+    async def __aenter__(self) -> Self:
         await asyncio.gather(*(server.start() for server in self.servers.values()))
         self.admin = await connect(self.url, "admin", nkey=self._seed_file("admin"))
         await self.create_stream(LOG, f"{ENV}.*.*.event.>")

@@ -4,19 +4,19 @@ Every append resolves: a Receipt, a Refused, or a Fault. An append is a compare-
 acknowledgement the appender reads its own entry back, admits it with the same function every reader uses, and only then
 reports it. On a conflict or a lost answer it reads the lane: its own id admitted there means done.
 
-In a cluster any replica answers a reading, and one may be behind. A reading is therefore never taken for the end of what
-is known to be stored: what this bus was acknowledged, delivered or has read, it reads until it is there (BEHIND_S), and
-that no key event lies between is believed to whoever shows in the same answer that it holds what is judged.
+In a cluster any replica answers a reading, and one may be behind: it shows a true beginning of the log. So what this bus
+was acknowledged, was delivered or has read before, it reads until it is there (BEHIND_S); and that no further key event
+stands before an entry it believes to whoever shows in the same answer that it holds that entry.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
-from shared.bus.wire import READ_BATCH, Wire, stream_name
+from shared.bus.wire import READ_BATCH, Moved, Wire, stream_name
 from shared.codec import encode
 from shared.constant import constant
 from shared.envelope import (
@@ -35,7 +35,7 @@ from shared.envelope import (
     type_of,
 )
 from shared.envelope.envelope import MAX_BATCH_ENTRIES, MAX_BLOCK_EVENTS, Agent
-from shared.errors import Fault, LogFault, NoStream, NotPermitted, Refusal, Refused, Unreachable, Unresolved
+from shared.errors import LogFault, NoStream, NotPermitted, Refusal, Refused, Unreachable, Unresolved
 from shared.keys import RemoteSigner, Signer, signature_of
 from shared.log.entry import Entry
 from shared.message import Decision, lane_of
@@ -81,6 +81,14 @@ class Context:
 
     cause: bytes = b""
     correlation: str = ""
+
+
+@dataclass
+class _Course:
+    """How one append goes: the indices that were acknowledged here, and how far its lane is said to reach."""
+
+    own: set[int] = field(default_factory=set[int])
+    reach: int = -1
 
 
 @dataclass
@@ -194,12 +202,12 @@ class Ledger:
                 yield verdict
                 index += 1
 
-    async def entries(self, start: int, known: int = -1) -> list[Entry]:
+    async def entries(self, start: int, known: int = -1, limit: int = READ_BATCH) -> list[Entry]:
         """Return what is stored from index `start` on, as much as one reading gives; nothing is judged.
 
         `known` is an index that the caller knows to be stored: a replica that has not got as far is asked again.
         """
-        return await self._read(start, known=known)
+        return await self._read(start, limit=limit, known=known)
 
     async def newest(self, known: int = -1) -> Entry | None:
         """Return the last stored entry; one before `known` is not the last."""
@@ -241,19 +249,22 @@ class Ledger:
         assert all(draft.decision.lane(self.env) == lane for block in blocks for draft in block), "one lane per append"
         trouble: Exception | None = None
         stuck_at: int | None = None
-        own = set[int]()  #: the indices that were acknowledged here
+        course = _Course()
         try:
             async with asyncio.timeout(self.deadline_s), self._lock(lane):
                 known = lane in self.prefix.lanes
                 while True:
                     try:
-                        return await self._attempt(lane, blocks, context, only_at, own, known=known)
+                        return await self._attempt(lane, blocks, context, only_at, course, known=known)
                     except Refused as no:
                         last = self.prefix.lane(lane).last
                         if no.refusal.code != "B007" or only_at not in (None, last):
                             raise
+                        course.reach = max(course.reach, (no.to if isinstance(no, Moved) else None) or -1)
                         if stuck_at == last:  # refused again although nothing new stands on the lane
-                            trouble = self._stuck(lane, last, no.refusal.detail)
+                            trouble = LogFault(
+                                f"{lane} ends before {last}, which was read already: {no.refusal.detail}"
+                            )
                             await self.world.sleep(RETRY_S)
                         stuck_at = last
                     except (Unreachable, Unresolved) as fault:
@@ -266,33 +277,28 @@ class Ledger:
             why = trouble or "other appends to the lane took all the time"
             raise Unresolved(f"{lane}: {why}; the same event id makes a retry safe") from trouble
 
-    def _stuck(self, lane: str, last: int, detail: str) -> Fault:
-        if self.wire.replicated:
-            return Unresolved(f"who answers does not hold yet what moved the lane: {detail}")
-        return LogFault(f"{lane} ends before {last}, which was read already: {detail}")
-
-    async def _attempt(  # noqa: PLR0913, PLR0917 - one append, and what is known of it so far
+    async def _attempt(  # noqa: PLR0913 - one append, and what is known of it so far
         self,
         lane: str,
         blocks: list[list[Draft]],
         context: Context,
         only_at: int | None,
-        own: set[int],
+        course: _Course,
         *,
         known: bool,
     ) -> list[Receipt]:
         """Append once what the lane, read anew unless `known`, does not hold yet; Refused B007 where it moved.
 
-        What was acknowledged, `own`, is never appended again: it is read until it is there.
+        What was acknowledged is never appended again: it is read until it is there.
         """
         if not known:
-            await self._read_back(lane, own)
+            await self._read_back(lane, course)
         missing = self._missing(lane, blocks)
         if missing:
             if only_at not in (None, self.prefix.lane(lane).last):
                 raise Refused(Refusal("B007", f"{lane} moved past {only_at}"))
-            await self._append_once(lane, missing, context, own)
-        receipts = [self._receipt(lane, draft, own) for block in blocks for draft in block]
+            await self._append_once(lane, missing, context, course)
+        receipts = [self._receipt(lane, draft, course.own) for block in blocks for draft in block]
         self.counters.appended += len({receipt.event_id for receipt in receipts if not receipt.duplicate})
         return receipts
 
@@ -309,7 +315,7 @@ class Ledger:
                 out.append(left)
         return out
 
-    async def _append_once(self, lane: str, blocks: list[list[Draft]], context: Context, own: set[int]) -> None:
+    async def _append_once(self, lane: str, blocks: list[list[Draft]], context: Context, course: _Course) -> None:
         """Seal, compare-and-set, read back, admit and fold; Refused if our own entry is void."""
         prev = self.prefix.lane(lane).last
         batch = [
@@ -318,13 +324,14 @@ class Ledger:
         ]
         self.counters.sent_bytes += sum(len(raw) for _, raw in batch)
         index = await self.wire.append(batch, lane, prev, APPEND_TIMEOUT_S)
-        own.update(range(index - len(batch) + 1, index + 1))
-        await self._read_back(lane, own)
+        course.own.update(range(index - len(batch) + 1, index + 1))
+        course.reach = max(course.reach, index)
+        await self._read_back(lane, course)
 
-    async def _read_back(self, lane: str, own: set[int]) -> None:
-        """Fold what is new on a lane, up to what was acknowledged here; Refused where that is void."""
-        for verdict in await self._follow(lane, max(own, default=None)):
-            if verdict.entry.index in own and verdict.refusal:
+    async def _read_back(self, lane: str, course: _Course) -> None:
+        """Fold what is new on a lane, as far as it is said to reach; Refused where what was acknowledged is void."""
+        for verdict in await self._follow(lane, course.reach):
+            if verdict.entry.index in course.own and verdict.refusal:
                 raise Refused(verdict.refusal)
 
     async def _seal(self, block: list[Draft], prev: int, place: int, context: Context) -> bytes:
@@ -358,17 +365,17 @@ class Ledger:
         message = unsigned.message
         return assemble(unsigned, [Signature(s.key_id, await signature_of(s, message)) for s in self.signers])
 
-    async def _follow(self, lane: str, until: int | None = None) -> list[Verdict]:
+    async def _follow(self, lane: str, until: int = -1) -> list[Verdict]:
         """Fold the lane's new entries, keys first; `until` is an index known to be stored (it must appear)."""
         start = self.prefix.lane(lane).last + 1
         entries: list[Entry] = []
         while True:
-            some = await self._read(start, f"{lane}.>", known=-1 if until is None else until)
+            some = await self._read(start, f"{lane}.>", known=until)
             entries += some
-            if not some or (until is not None and some[-1].index >= until):
+            if not some or 0 <= until <= some[-1].index:
                 break
             start = some[-1].index + 1
-        if until is not None and start <= until and (not entries or entries[-1].index < until):
+        if start <= until and (not entries or entries[-1].index < until):
             raise Unresolved(f"entry {until} of {lane} was acknowledged but cannot be read yet")
         if entries:
             await self.learn_keys(entries[-1].index)
@@ -403,7 +410,7 @@ class Ledger:
                 self._keys_read = max(self._keys_read, held + 1, until + 1)
 
     async def _has_keys(self) -> bool:
-        """Say whether there are key events, as in every log that was begun: one without any proves nothing by its end."""
+        """Say whether the log was begun with a key event; one that was not has none that count."""
         first = await self._read(0, limit=1, known=0)
         return not first or lane_of(first[0].subject) == self._keys_lane
 

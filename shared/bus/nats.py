@@ -25,13 +25,14 @@ from nats.errors import TimeoutError as NatsTimeout
 
 from shared.bus.pull import NOBODY, Pull
 from shared.bus.refusals import Refusals
-from shared.bus.wire import READ_BATCH, Consumer, Delivery, Sink, Subscription
+from shared.bus.wire import READ_BATCH, Consumer, Delivery, Moved, Sink, Subscription
 from shared.constant import constant
 from shared.errors import Fault, NoStream, Refusal, Refused, StorageFault, Unreachable, Unresolved
 from shared.journal import record
 from shared.log.entry import Entry
 
 CONNECT_S = constant(5, "s", "X-07")
+READ_S = constant(2.0, "s", "X-07")  #: from one entry to the next; who was asked may have died with the question
 RECONNECT_S = constant(0.05, "s", "X-07")
 PONG_S = constant(60, "s", "X-07")  #: longer than a silent link lives
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
@@ -157,9 +158,13 @@ class NatsWire:
 
     async def _collected(self, subject: str, body: bytes) -> tuple[list[Entry], Mapping[str, str]]:
         found: list[Entry] = []
-        done: asyncio.Future[Mapping[str, str]] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Mapping[str, str]] = loop.create_future()
+        patience = asyncio.timeout(READ_S)
 
         def collect(delivery: Delivery) -> None:
+            if not done.done():
+                patience.reschedule(loop.time() + READ_S)
             if "Nats-Sequence" in delivery.headers:  # a stored entry, whatever headers its writer gave it
                 found.append(_entry(delivery))
             elif not done.done():
@@ -169,10 +174,10 @@ class NatsWire:
         subscription = _Closing(await self.client.subscribe(inbox, cb=_adapt(collect)))  # pyright: ignore[reportUnknownMemberType] - untyped in nats-py
         try:
             await self.client.publish(subject, body, inbox)
-            async with asyncio.timeout(CONNECT_S):
+            async with patience:
                 return found, await done
         except (TimeoutError, NatsError):
-            return found, {"Description": f"not answered within {CONNECT_S} s"}
+            return found, {"Description": f"not answered within {READ_S} s"}
         finally:
             await subscription.close()
 
@@ -320,9 +325,10 @@ def _stored(data: bytes, lane: str, last: int) -> int:
     error = answer.get("error")
     if error is None:
         return int(answer["seq"]) - 1
-    if error.get("err_code") in MOVED:
-        raise Refused(Refusal("B007", f"{lane} moved past {last}: {error.get('description')}"))
     description = error.get("description", "")
+    if error.get("err_code") in MOVED:
+        newest = description.rpartition(": ")[2]
+        raise Moved(lane, last, int(newest) - 1 if newest.isdecimal() else None, description)
     if error.get("err_code") in FULL or "storage" in description or "resource" in description:
         raise StorageFault(
             f"the {'bucket' if lane.startswith('$KV.') else 'log'} cannot be written: {description} "

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from shared.bus.bucket import SimBucket
-from shared.bus.wire import INBOX, READ_BATCH, Consumer, Delivery, Sink, Subscription, inbox_prefix
+from shared.bus.wire import INBOX, READ_BATCH, Consumer, Delivery, Moved, Sink, Subscription, inbox_prefix
 from shared.envelope.keybook import covers
 from shared.errors import NotPermitted, Refusal, Refused, Unreachable, Unresolved
 from shared.log.entry import Entry
@@ -66,7 +66,9 @@ class SimStream:
 
     def last(self, pattern: str, until_ns: int | None = None) -> Entry | None:
         """Return the newest entry that matches."""
-        held = (e for e in reversed(self.entries) if until_ns is None or e.time_ns <= until_ns)
+        lane = self.by_lane.get(pattern.removesuffix(".>")) if pattern.endswith(".>") else None
+        kept = self.entries if lane is None else lane
+        held = (e for e in reversed(kept) if until_ns is None or e.time_ns <= until_ns)
         return next((e for e in held if covers(pattern, e.subject)), None)
 
 
@@ -248,8 +250,9 @@ class SimWire:
         for subject, _ in batch:
             self._check_publish(subject)
         await self._carried(lane, timeout_s, self.server.faults.lose_append)
-        if self.server.lanes.get(lane, -1) != last:
-            raise Refused(Refusal("B007", f"{lane} moved past {last}"))
+        newest = self.server.lanes.get(lane, -1)
+        if newest != last:
+            raise Moved(lane, last, newest)
         index = -1
         for subject, raw in batch:
             stored = self.server.keep(subject, raw)
@@ -272,7 +275,7 @@ class SimWire:
         index = bucket.swap(subject, data, last, self.server.world.now_ns())
         await self._carried(subject, timeout_s, self.server.faults.lose_ack)
         if index is None:
-            raise Refused(Refusal("B007", f"{subject} moved past {last}"))
+            raise Moved(subject, last, None)
         return index
 
     async def read(self, stream: str, start: int, pattern: str = "", limit: int = READ_BATCH) -> list[Entry]:

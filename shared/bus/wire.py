@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from shared.constant import constant
+from shared.errors import Refusal, Refused
 from shared.log.entry import Entry
 from shared.message import encode_token
 
@@ -39,6 +40,14 @@ class Outcome:
 
     kind: Literal["ack", "nak", "term"]
     delay_s: float = 0.0
+
+
+class Moved(Refused):
+    """B007: an append or a swap met another newest index. `to` is that index, -1 for none; None where nobody said."""
+
+    def __init__(self, what: str, last: int, to: int | None, why: str = "") -> None:
+        super().__init__(Refusal("B007", f"{what} moved past {last}" + (f": {why}" if why else "")))
+        self.to = to
 
 
 Sink = Callable[[Delivery], None]
@@ -88,7 +97,7 @@ class Wire(Protocol):
     async def append(self, batch: Sequence[tuple[str, bytes]], lane: str, last: int, timeout_s: float) -> int:
         """Store all or none if the lane's last index is `last`; return the last entry's index.
 
-        Raises Refused B007 when the lane moved, Unresolved when no answer came, NotPermitted, StorageFault.
+        Raises Moved when the lane moved, Unresolved when no answer came, NotPermitted, StorageFault.
         """
         ...
 
@@ -110,7 +119,7 @@ class Wire(Protocol):
     async def swap(self, subject: str, data: bytes, last: int, timeout_s: float) -> int:
         """Store a key's value if its newest index is `last`, -1 for none; empty data deletes. Return the new index.
 
-        Raises Refused B007 when the key moved, Unresolved when no answer came, NotPermitted, Unreachable, StorageFault.
+        Raises Moved when the key moved, Unresolved when no answer came, NotPermitted, Unreachable, StorageFault.
         """
         ...
 
