@@ -260,7 +260,7 @@ class Ledger:
                         last = self.prefix.lane(lane).last
                         if no.refusal.code != "B007" or only_at not in (None, last):
                             raise
-                        course.reach = max(course.reach, (no.to if isinstance(no, Moved) else None) or -1)
+                        course.reach = max(course.reach, no.to if isinstance(no, Moved) else -1)
                         if stuck_at == last:  # refused again although nothing new stands on the lane
                             trouble = LogFault(
                                 f"{lane} ends before {last}, which was read already: {no.refusal.detail}"
@@ -407,7 +407,7 @@ class Ledger:
                     for entry in entries:
                         self.prefix.fold(admit(self.prefix, entry))
                     self._keys_read = (entries[-1].index if entries else newest) + 1
-                self._keys_read = max(self._keys_read, held + 1, until + 1)
+                self._keys_read = max(self._keys_read, until + 1)
 
     async def _has_keys(self) -> bool:
         """Say whether the log was begun with a key event; one that was not has none that count."""

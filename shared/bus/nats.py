@@ -36,7 +36,8 @@ READ_S = constant(2.0, "s", "X-07")  #: from one entry to the next; who was aske
 RECONNECT_S = constant(0.05, "s", "X-07")
 PONG_S = constant(60, "s", "X-07")  #: longer than a silent link lives
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
-MOVED = (10071, 10164)  #: wrong last sequence; the second when another append to the lane is in flight
+MOVED = 10071  #: wrong last sequence
+IN_FLIGHT = 10164  #: another append to the lane is not settled yet; in a cluster without a majority for long
 FULL = (10023, 10047, 10077, 10122)  #: insufficient resources, storage or account limits, maximum messages or bytes
 MISSING_STREAM = 10059
 
@@ -326,9 +327,10 @@ def _stored(data: bytes, lane: str, last: int) -> int:
     if error is None:
         return int(answer["seq"]) - 1
     description = error.get("description", "")
-    if error.get("err_code") in MOVED:
-        newest = description.rpartition(": ")[2]
-        raise Moved(lane, last, int(newest) - 1 if newest.isdecimal() else None, description)
+    if error.get("err_code") == MOVED:
+        raise Moved(lane, last, int(description.rpartition(": ")[2]) - 1)
+    if error.get("err_code") == IN_FLIGHT:
+        raise Unresolved(f"another append to {lane} is in flight, and may have been this one")
     if error.get("err_code") in FULL or "storage" in description or "resource" in description:
         raise StorageFault(
             f"the {'bucket' if lane.startswith('$KV.') else 'log'} cannot be written: {description} "

@@ -275,7 +275,8 @@ class SimWire:
         index = bucket.swap(subject, data, last, self.server.world.now_ns())
         await self._carried(subject, timeout_s, self.server.faults.lose_ack)
         if index is None:
-            raise Moved(subject, last, None)
+            newest = bucket.last(subject, self.server.world.now_ns())
+            raise Moved(subject, last, -1 if newest is None else newest.index)
         return index
 
     async def read(self, stream: str, start: int, pattern: str = "", limit: int = READ_BATCH) -> list[Entry]:

@@ -43,10 +43,10 @@ class Outcome:
 
 
 class Moved(Refused):
-    """B007: an append or a swap met another newest index. `to` is that index, -1 for none; None where nobody said."""
+    """B007: an append or a swap met another newest index than `last`. `to` is that index, -1 for none."""
 
-    def __init__(self, what: str, last: int, to: int | None, why: str = "") -> None:
-        super().__init__(Refusal("B007", f"{what} moved past {last}" + (f": {why}" if why else "")))
+    def __init__(self, what: str, last: int, to: int) -> None:
+        super().__init__(Refusal("B007", f"{what} moved past {last}: it ends at {to}"))
         self.to = to
 
 
