@@ -4,9 +4,9 @@ Every append resolves: a Receipt, a Refused, or a Fault. An append is a compare-
 acknowledgement the appender reads its own entry back, admits it with the same function every reader uses, and only then
 reports it. On a conflict or a lost answer it reads the lane: its own id admitted there means done.
 
-In a cluster any replica answers a reading, and one may be behind: it shows a true beginning of the log. So what this bus
-was acknowledged, was delivered or has read before, it reads until it is there (BEHIND_S); and that no further key event
-stands before an entry it believes to whoever shows in the same answer that it holds that entry.
+In a cluster any replica answers a reading, and one may be behind: it shows a true beginning of the log. So what this
+bus was acknowledged, was delivered or has read before, it reads until it is there (BEHIND_S); and that no further key
+event stands before an entry it believes to whoever shows in the same answer that it holds that entry.
 """
 
 from __future__ import annotations
