@@ -394,20 +394,25 @@ class Ledger:
 
     async def learn_keys(self, until: int) -> None:
         """Fold every key event up to an index that is stored; Unresolved where nobody who answers holds it yet."""
-        pattern = f"{self._keys_lane}.>"
         async with self._keys_lock:
-            while self._keys_read <= until:
-                newest, held = await self._held(
-                    lambda: self.wire.horizon(self.log, pattern, self._keys_read), lambda told: told[1] >= until
-                )
-                if held < until and self.wire.replicated and await self._has_keys():
-                    raise Unresolved(f"who answers holds the log up to {held}, not yet up to {until}")
-                while self._keys_read <= newest:
-                    entries = await self._read(self._keys_read, pattern, known=newest)
-                    for entry in entries:
-                        self.prefix.fold(admit(self.prefix, entry))
-                    self._keys_read = (entries[-1].index if entries else newest) + 1
-                self._keys_read = max(self._keys_read, until + 1)
+            if self._keys_read > until:
+                return
+            newest = await self._newest_key(until) if self.wire.replicated else until
+            while self._keys_read <= newest:
+                entries = await self._read(self._keys_read, f"{self._keys_lane}.>", known=newest)
+                for entry in entries:
+                    self.prefix.fold(admit(self.prefix, entry))
+                self._keys_read = (entries[-1].index if entries else newest) + 1
+            self._keys_read = max(self._keys_read, until + 1)
+
+    async def _newest_key(self, until: int) -> int:
+        """Return the index of the newest key event that was not read, -1 for none, from one who holds `until`."""
+        newest, held = await self._held(
+            lambda: self.wire.horizon(self.log, f"{self._keys_lane}.>", self._keys_read), lambda told: told[1] >= until
+        )
+        if held < until and await self._has_keys():
+            raise Unresolved(f"who answers holds the log up to {held}, not yet up to {until}")
+        return newest
 
     async def _has_keys(self) -> bool:
         """Say whether the log was begun with a key event; one that was not has none that count."""

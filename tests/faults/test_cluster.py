@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 
 from shared.bus import Bus, Draft
-from shared.errors import Unresolved
+from shared.errors import Exit, Unresolved
 from shared.subjects.keys import KeyRevoked
 from shared.world import new_id
-from tests.cluster import ClusterGround
+from tests.cluster import MEMBERS, ClusterGround
+from tests.commands import Home
 from tests.ground import LOG, Founded, noted
 from tests.load import Load
 
 Play = Callable[[Callable[[ClusterGround], Coroutine[None, None, None]]], None]
 NEWCOMERS = 12
+PARTS = tuple(word for name in ("cells.math_cell", "nerves.overload", "organs.notary") for word in ("--part", name))
 HELD_UP_S = 2.5
 
 
@@ -33,6 +35,43 @@ def play(tmp_path: Path) -> Play:
         asyncio.run(whole())
 
     return run
+
+
+@pytest.mark.spec("X-07", "X-10")
+def test_the_same_organism_on_a_cluster(play: Play, tmp_path: Path) -> None:
+    """`up` on a cluster has every stream, bucket and consumer kept by three servers; it answers, and its log verifies.
+
+    Another number than the streams have, or more than there are servers, is refused by name.
+    """
+
+    async def body(ground: ClusterGround) -> None:
+        await ground.api(f"STREAM.DELETE.{LOG}", {})
+        settings = {"nats_url": ground.url, "nats_nkey": str(ground._seed_file("admin")), "nats_replicas": "3"}
+        home = Home.at(tmp_path / "home", **settings).without_records().keyed()
+        await asyncio.to_thread(live, home)
+        streams = (await ground.api("STREAM.LIST", {}))["streams"]
+        assert {LOG, "DEAD_dev", "OUTCOMES_dev", "KV_leases_dev", "TRACES_dev_overload"} <= {
+            stream["config"]["name"] for stream in streams
+        }
+        consumers = (await ground.api(f"CONSUMER.LIST.{LOG}", {}))["consumers"]
+        assert consumers
+        kept = [len(one["cluster"]["replicas"]) + 1 for one in (*streams, *consumers)]
+        assert {MEMBERS} == set(kept)
+
+    def live(home: Home) -> None:
+        with home.up(*PARTS) as organism:
+            assert "5\n" == home.held("ask", "2+3").out
+            assert 0 == organism.stop().code
+        verified = home.run("audit", "verify")
+        assert Exit.UNKNOWN_SIGNER == verified.code, verified
+        other = home.set(nats_replicas="1").run("up")
+        assert Exit.CONFIG == other.code
+        assert "LOG_dev has num_replicas 3, nats_replicas is 1" in other.sentence
+        more = home.set(nats_replicas="5", env="prod").run("up")
+        assert Exit.CONFIG == more.code
+        assert "there are not 5 servers" in more.sentence
+
+    play(body)
 
 
 async def followers(ground: ClusterGround) -> list[str]:

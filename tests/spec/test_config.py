@@ -132,6 +132,7 @@ def test_other_variables_are_not_ours() -> None:
         ("beat_ms", "9", "from 10 to 3600000"),
         ("beat_ms", "1e3", "from 10 to 3600000"),
         ("nats_port", "65536", "from 1 to 65535"),
+        ("nats_replicas", "2", "1, 3 or 5"),
         ("nats_url", "http://bus", "nats://HOST:PORT"),
         ("nats_url", "nats://bus:x", "nats://HOST:PORT"),
         ("nats_url", "nats://bus,bus2", "nats://HOST:PORT"),
@@ -192,6 +193,8 @@ def test_contradictions(tmp_path: Path) -> None:
     )
     assert "nats_url (environment NIMMERVERSE_NATS_URL)" in refusal(tmp_path, url, nats_port="4222")
     assert "has no server to log in to" in refusal(tmp_path, nats_creds="a")
+    assert "the embedded one is alone: set nats_url" in refusal(tmp_path, nats_replicas="3")
+    assert 3 == read(tmp_path, url, nats_replicas="3").settings.nats_replicas
 
 
 def test_effective_values_hide_secrets(tmp_path: Path) -> None:
