@@ -19,7 +19,7 @@ from tests.load import Load
 
 Play = Callable[[Callable[[ClusterGround], Coroutine[None, None, None]]], None]
 NEWCOMERS = 12
-PARTS = tuple(word for name in ("cells.math_cell", "nerves.overload", "organs.notary") for word in ("--part", name))
+PARTS = tuple(word for name in ("cells.math_cell", "nerves.registry", "organs.notary") for word in ("--part", name))
 HELD_UP_S = 2.5
 
 
@@ -50,7 +50,7 @@ def test_the_same_organism_on_a_cluster(play: Play, tmp_path: Path) -> None:
         home = Home.at(tmp_path / "home", **settings).without_records().keyed()
         await asyncio.to_thread(live, home)
         streams = (await ground.api("STREAM.LIST", {}))["streams"]
-        assert {LOG, "DEAD_dev", "OUTCOMES_dev", "KV_leases_dev", "TRACES_dev_overload"} <= {
+        assert {LOG, "DEAD_dev", "OUTCOMES_dev", "KV_leases_dev", "TRACES_dev_math_cell"} <= {
             stream["config"]["name"] for stream in streams
         }
         consumers = (await ground.api(f"CONSUMER.LIST.{LOG}", {}))["consumers"]
@@ -103,8 +103,8 @@ def test_the_leader_is_killed(play: Play) -> None:
     """
 
     async def body(ground: ClusterGround) -> None:
-        ledger = await Load(ground, 320, 1).run()
-        assert (320, 1) == (len(ledger.told), ledger.kills)
+        ledger = await Load(ground, 160, 1).run()
+        assert (160, 1) == (len(ledger.told), ledger.kills)
         await same_everywhere(ground)
 
     play(body)
