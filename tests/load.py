@@ -74,7 +74,10 @@ class Load:
                 self.ledger.unresolved += 1
 
     async def _kill(self) -> None:
-        """Kill the server, of a cluster the log's leader, at moments spread over the load, each time after it came back and took more appends."""
+        """Kill the server, of a cluster the log's leader, at moments spread over the load.
+
+        Each time it came back before and took more appends.
+        """
         chance = random.Random(self.appends)
         for turn in range(self.kills):
             due = (turn + chance.random()) * self.appends / (self.kills + 1)
