@@ -166,7 +166,7 @@ async def _judge(bus: Bus, proposal: Proposal) -> None:
     """Refuse what admission would refuse if it were appended now."""
     if not proposal.given:  # an envelope without any signature could not even be read
         raise Refused(Refusal("R009", f"nobody signed yet, {proposal.threshold} distinct owners are needed"))
-    newest = await bus.wire.last(bus.log, f"{bus.env}.>")
+    newest = await bus.newest()
     index, prefix = (newest.index + 1 if newest else 0), copy.deepcopy(bus.prefix)
     for place, (subject, raw) in enumerate(proposal.entries()):
         verdict = admit(prefix, Entry(index + place, subject, bus.world.now_ns(), raw))

@@ -237,7 +237,7 @@ class RemoteHost:
 
         The server tells the time with a stream's description, so the log's stream is made here where it is missing.
         """
-        log = log_config(self.settings.env)
+        log = log_config(self.settings.env, self.settings.nats_replicas)
         if await self.ground.subjects_of(log["name"]) is None:
             await self.ground.create_stream(log)
         told = json.loads((await wire.request(f"$JS.API.STREAM.INFO.{log['name']}", b"", None, CLOCK_S)).data)
@@ -260,7 +260,7 @@ class RemoteHost:
     def ground(self) -> Ground:
         if self._client is None:
             raise Unreachable("the host was not started")
-        return NatsGround(self._client.client)
+        return NatsGround(self._client.client, self.settings.nats_replicas)
 
     @property
     def door(self) -> Door:

@@ -100,7 +100,7 @@ class Organism:
 
     async def _hold_to_begun(self, bus: Bus, *, empty: bool) -> None:
         """Raise Inconsistent where a log was begun here and there is none: never is another put in its place."""
-        if self._begun.exists() and (empty or await bus.newest() is None):
+        if self._begun.exists() and (empty or await bus.newest(0) is None):
             raise Inconsistent(
                 f"the log that was begun here as {self._begun.read_text().strip()} is gone; restore a backup with "
                 f"`nimmerverse audit restore DIR --reason TEXT`, or remove {self._begun} to begin another log"

@@ -94,7 +94,7 @@ async def gather(bus: Bus, family: str, datasets: Sequence[str], site: str, say:
 
 async def decision_at(bus: Bus, placed: Decided) -> ModelPromoted | PromotionBlocked:
     """Return what the registry decided, as the log has it."""
-    [verdict] = await bus.judged(placed.index, 1)
+    [verdict] = await bus.judged(placed.index, 1, placed.index)
     for decided, at in decisions_in(verdict, ModelPromoted, PromotionBlocked):
         if at.offset == placed.offset:
             return decided

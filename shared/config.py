@@ -210,6 +210,7 @@ def _refuse_contradictions(found: Mapping[str, _Found]) -> None:
             f"anchor_tsa_url and anchor_tsa_ca belong together, found one ({alone.origin}): an authority is worth what "
             "its certificates are; set both, or remove it."
         )
+    _refuse_copies_of_one(given)
     _refuse_permit_of_nothing(given)
     for name, server in _FOR.items():
         if name in given and server not in given:
@@ -227,6 +228,15 @@ def _refuse_contradictions(found: Mapping[str, _Found]) -> None:
         name = next(name for name in _TOKEN if name in given)
         alone = f"{name} ({given[name].origin}) says nothing without {' and '.join(missing)}"
         raise ConfigFault(f"{alone}: set those too, or remove it.")
+
+
+def _refuse_copies_of_one(given: Mapping[str, _Found]) -> None:
+    replicas = given.get("nats_replicas")
+    if replicas is not None and replicas.text != "1" and "nats_url" not in given:
+        raise ConfigFault(
+            f"nats_replicas ({replicas.origin}) asks for copies on several servers, and the embedded one is alone: set "
+            "nats_url to a cluster, or remove it."
+        )
 
 
 def _refuse_permit_of_nothing(given: Mapping[str, _Found]) -> None:

@@ -33,6 +33,12 @@ def _url(*schemes: str, socket: bool = False) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _replicas(count: int) -> int:
+    if count not in {1, 3, 5}:
+        raise ValueError
+    return count
+
+
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -70,6 +76,7 @@ AnchorState = Annotated[
     Literal["none", "pending_local", "pending", "bitcoin_unchecked", "verified"] | None,
     Expected("none, pending_local, pending, bitcoin_unchecked or verified"),
 ]
+Replicas = Annotated[int, AfterValidator(_replicas), Expected("1, 3 or 5")]
 Interval = Annotated[int, Field(ge=1, le=604_800), Expected("a whole number from 1 to 604800")]
 ArtifactUrl = Annotated[
     Annotated[str, _url("s3+https", "s3+http")] | None, Expected("s3+https://HOST:PORT/BUCKET, with /PREFIX or without")
@@ -133,6 +140,9 @@ class Settings(BaseModel):
     nats_url: NatsUrl = Field(None, repr=False, description="NATS server to use; empty starts an embedded one.")
     nats_creds: File = Field(None, description="NATS credentials file for the server at nats_url.")
     nats_nkey: File = Field(None, description="NATS nkey seed file for the server at nats_url.")
+    nats_replicas: Replicas = Field(
+        1, description="How many servers of the cluster at nats_url keep each stream and bucket."
+    )
     nats_port: Port = Field(None, description="Port of the embedded NATS server; empty chooses a free one.")
     database_url: DatabaseUrl = Field(
         None, repr=False, description="PostgreSQL database to use; empty starts an embedded one."

@@ -355,6 +355,12 @@ class NatsGround:
         """Kill the server as the kernel does when memory runs out; its supervisor starts it again."""
         self.server.child.kill9()
 
+    async def strike(self) -> None:
+        """Kill what stores appends, and return when it is back."""
+        before = self.restarts
+        self.kill()
+        await until(lambda: self.restarts > before, 60.0)
+
     async def __aenter__(self) -> Self:
         await self.server.start()
         self.admin = await connect(self.server.url, "admin", nkey=self._seed_file("admin"))

@@ -1,4 +1,4 @@
-"""A load of appends on a real server that is killed again and again, and the judgement of what the log holds then."""
+"""A load of appends on real servers that are killed again and again, and the judgement of what the log holds then."""
 
 from __future__ import annotations
 
@@ -74,14 +74,16 @@ class Load:
                 self.ledger.unresolved += 1
 
     async def _kill(self) -> None:
-        """Kill the server at moments spread over the load, each time after it came back and took more appends."""
+        """Kill the server, of a cluster the log's leader, at moments spread over the load.
+
+        Each time it came back before and took more appends.
+        """
         chance = random.Random(self.appends)
         for turn in range(self.kills):
             due = (turn + chance.random()) * self.appends / (self.kills + 1)
             await until(lambda due=due: len(self.ledger.told) >= due, 60.0)
-            self.ground.kill()
+            await self.ground.strike()
             self.ledger.kills += 1
-            await until(lambda turn=turn: self.ground.restarts > turn, 60.0)
 
 
 async def _alone(one: Awaitable[Receipt]) -> list[Receipt]:

@@ -224,8 +224,8 @@ def _logged_keys(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
     async def main() -> Exit:
         async with operator(loaded, terminal.note) as bus:
-            end = await bus.wire.last(bus.log, f"{bus.env}.>")
-            await bus.learn_keys(end.index if end else 0)
+            end = await bus.newest()
+            await bus.learn_keys(end.index if end else -1)
             book = bus.prefix.keys
         known = sorted(book.keys.values(), key=lambda key: key.first)
         rows = [_logged_row(key) for key in known]

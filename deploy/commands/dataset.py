@@ -121,7 +121,7 @@ def verify(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             assert isinstance(decided, Decided)
             [found] = [
                 said
-                for verdict in await bus.judged(decided.index, 1)
+                for verdict in await bus.judged(decided.index, 1, decided.index)
                 for said, at in decisions_in(verdict, DatasetVerified)
                 if at.offset == decided.offset
             ]

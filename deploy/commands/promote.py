@@ -85,7 +85,7 @@ def rollback(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     async def main() -> Exit:
         async with operator(loaded, terminal.note) as bus:
             placed = await asked(bus, RollBackModel(args.family, target, args.reason, OPERATOR), Decided)
-            [verdict] = await bus.judged(placed.index, 1)
+            [verdict] = await bus.judged(placed.index, 1, placed.index)
             [back] = [one for one, at in decisions_in(verdict, ModelRolledBack) if at.offset == placed.offset]
         told = msgspec.to_builtins(back) | {"index": placed.index, "offset": placed.offset}
         restored = f"{back.restores} is in force there again" if back.restores else "nothing is in force there now"

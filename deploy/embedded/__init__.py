@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deploy.embedded.accounts import Account as Account
 from deploy.embedded.accounts import Identity as Identity
+from deploy.embedded.accounts import Member as Member
 from deploy.embedded.accounts import StorageLimits as StorageLimits
 from deploy.embedded.child import Child as Child
 from deploy.embedded.child import Patience as Patience

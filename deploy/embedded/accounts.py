@@ -25,6 +25,7 @@ _ENV = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _PUBLIC = re.compile(r"U[A-Z2-7]{55}")
 _PATTERN = re.compile(r"(?:(?:\*|[!-)+-\-/-=?-~]+)\.)*(?:\*|>|[!-)+-\-/-=?-~]+)")
 _SYSTEM = "SYS"
+_NAME = "nimmerverse-embedded"
 
 Json: TypeAlias = "str | int | bool | list[Json] | dict[str, Json]"
 
@@ -60,6 +61,15 @@ class Account:
     limits: StorageLimits = field(default_factory=StorageLimits)
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One server's place in a cluster: its own name, the port where the others join it, and theirs."""
+
+    name: str
+    port: int
+    routes: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConf:
     """Everything of nats.conf that outlives a change of accounts. Port 0 lets the server choose."""
@@ -69,12 +79,13 @@ class ServerConf:
     limits: StorageLimits
     system: Identity | None
     monitoring: bool
+    member: Member | None = None
 
     def text(self, accounts: tuple[Account, ...]) -> str:
         """The configuration file; raises ConfigFault where it would not mean what it says."""
         _check(accounts, self.system, self.limits)
         conf: dict[str, Json] = {
-            "server_name": "nimmerverse-embedded",
+            "server_name": self.member.name if self.member else _NAME,
             "listen": f"127.0.0.1:{self.port or -1}",
             "ports_file_dir": str(self.folder),
             "max_payload": MAX_PAYLOAD_BYTES,
@@ -90,6 +101,9 @@ class ServerConf:
         users: dict[str, Json] = {account.env: _account(account) for account in accounts}
         if self.monitoring:
             conf["http"] = "127.0.0.1:-1"
+        if self.member is not None:
+            routes: list[Json] = [f"nats://127.0.0.1:{port}" for port in self.member.routes]
+            conf["cluster"] = {"name": _NAME, "listen": f"127.0.0.1:{self.member.port}", "routes": routes}
         if self.system is not None:
             users[_SYSTEM] = {"users": [_user(self.system)]}
             conf["system_account"] = _SYSTEM

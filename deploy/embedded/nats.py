@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from deploy.embedded.accounts import Account, Identity, ServerConf, StorageLimits
+from deploy.embedded.accounts import Account, Identity, Member, ServerConf, StorageLimits
 from deploy.embedded.child import Child, Program
 from deploy.embedded.launch import AS_WE_ARE
 from deploy.embedded.lock import FolderLock
@@ -38,7 +38,8 @@ class NatsServer:
     """A nats-server that lives in `folder` and dies with this process.
 
     Without `port` it takes a free one at the first start and keeps it for later starts as long as it stays free. Every
-    acknowledged JetStream message is on disk. `on_restart` is called when the server answers again after a crash.
+    acknowledged JetStream message is on disk. `on_restart` is called when the server answers again after a crash. As a
+    `member` it joins a cluster; each member is a NatsServer of its own.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class NatsServer:
         monitoring: bool = False,
         binary: Path | None = None,
         on_restart: Callable[[Child], None] | None = None,
+        member: Member | None = None,
     ) -> None:
         if port is not None and port not in _PORTS:
             raise ConfigFault(f"Port {port} was given for the bus, expected one from 1 to 65535.")
@@ -64,6 +66,7 @@ class NatsServer:
         self._monitoring = monitoring
         self._binary = binary
         self._on_restart = on_restart
+        self._member = member
         self._port = 0
         self._conf_text = ""
         self._lock = FolderLock(self.folder)
@@ -203,6 +206,7 @@ class NatsServer:
             limits=self._limits,
             system=self._system,
             monitoring=self._monitoring,
+            member=self._member,
         ).text(accounts)
 
     def _write_conf(self, text: str) -> None:

@@ -42,7 +42,8 @@ async def apply(passages: Passages, said: Changing, index: int, keys: PersonKeys
 async def recall(passages: Passages, log: JudgedLog, keys: PersonKeys, start: int = 0, stop: int | None = None) -> int:
     """Apply what the log says from `start` on, up to `stop` (exclusive); return the index after the last entry read."""
     while stop is None or start < stop:
-        verdicts = await log.judged(start, READ_AT_ONCE if stop is None else min(READ_AT_ONCE, stop - start))
+        limit, known = (READ_AT_ONCE, -1) if stop is None else (min(READ_AT_ONCE, stop - start), stop - 1)
+        verdicts = await log.judged(start, limit, known)
         if not verdicts:
             break
         for verdict in verdicts:
@@ -54,7 +55,7 @@ async def recall(passages: Passages, log: JudgedLog, keys: PersonKeys, start: in
 
 async def is_of(log: JudgedLog, mark: Mark) -> bool:
     """Say whether the decision that was applied last stands in the log where it stood."""
-    for verdict in await log.judged(mark.next_index - 1, 1):
+    for verdict in await log.judged(mark.next_index - 1, 1, mark.next_index - 1):
         return any(_digest(bytes(event.data)) == mark.digest for _, event in verdict.admitted())
     return False
 
@@ -88,7 +89,7 @@ async def _tried(passages: Passages, said: Changing, index: int, keys: PersonKey
 
 
 async def _remembered_at(log: JudgedLog, index: int) -> list[Remembered]:
-    return [said for verdict in await log.judged(index, 1) for said, _ in decisions_in(verdict, Remembered)]
+    return [said for verdict in await log.judged(index, 1, index) for said, _ in decisions_in(verdict, Remembered)]
 
 
 def _is_said(row: Row, said: Remembered) -> bool:

@@ -56,7 +56,7 @@ async def hold_to(log: OwnLog, shelf: Shelf, *, empty: bool = False) -> None:
     if not sizes:
         raise Inconsistent("what was signed last cannot be read, so nobody can say how long the log was; give a backup")
     size = max(sizes)
-    found = [] if empty else await log.entries(size - 1)  # the end of the log itself may be what cannot be read
+    found = [] if empty else await log.entries(size - 1, size - 1)  # the log's end may be what cannot be read
     newest = None if empty else await log.newest()
     entries = max([0 if newest is None else newest.index + 1, *(entry.index + 1 for entry in found)])
     way = "restore a backup with `nimmerverse audit restore DIR --reason TEXT`"

@@ -181,7 +181,7 @@ class NotaryOrgan(Organ):
     async def _next(self) -> list[Entry]:
         """Return the entries after the last leaf, read together with its own: what follows another is not taken."""
         size = self.notary.size
-        found = await self.log.entries(max(size - 1, 0))
+        found = await self.log.entries(max(size - 1, 0), size - 1)
         if not size:
             return found
         if not found or found[0].index != size - 1:
@@ -210,13 +210,14 @@ class NotaryOrgan(Organ):
         """Hold that the log still ends at or after the last leaf, with the entry that leaf was made of."""
         if not self.notary.size:
             return
-        newest = await self.log.newest()
-        if newest is None or newest.index < self.notary.size - 1:
+        end = self.notary.size - 1
+        newest = await self.log.newest(end)
+        if newest is None or newest.index < end:
             there = 0 if newest is None else newest.index + 1
             raise Inconsistent(f"the log has {there} entries, {self.notary.size} were read: its tail is gone")
-        found = [newest] if newest.index == self.notary.size - 1 else await self.log.entries(self.notary.size - 1)
+        found = [newest] if newest.index == end else await self.log.entries(end, end)
         if not found:
-            raise Inconsistent(f"entry {self.notary.size - 1} was read before and cannot be read any more")
+            raise Inconsistent(f"entry {end} was read before and cannot be read any more")
         self.notary.check_last(found[0])
 
     async def _patrol(self) -> None:
@@ -264,7 +265,7 @@ class NotaryOrgan(Organ):
 
     async def _write_tiles(self, writer: TileWriter, size: int) -> bytes:
         while writer.size < size:
-            entries = (await self.log.entries(writer.size))[: size - writer.size]
+            entries = (await self.log.entries(writer.size, size - 1))[: size - writer.size]
             if not entries or [entry.index for entry in entries] != list(
                 range(writer.size, writer.size + len(entries))
             ):

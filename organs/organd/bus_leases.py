@@ -22,6 +22,7 @@ import msgspec
 
 from organs.organd.ports import Device, Lease, Leases
 from shared.bus import Bucket
+from shared.bus.wire import Moved
 from shared.constant import constant
 from shared.errors import Fault, Refused, Unreachable, Unresolved
 from shared.message import encode_token
@@ -31,6 +32,8 @@ RENEW_S = constant(5.0, "s", "NIM-16")
 RENEW_AGAIN_S = constant(1.0, "s", "NIM-16")  # after a renewal that was not acknowledged
 RENEW_CALL_S = constant(2.0, "s", "NIM-16")
 HOLD_S = constant(18.0, "s", "NIM-16")
+LOOKS = constant(50, "readings", "NIM-16")
+LOOK_S = constant(0.02, "s", "NIM-16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,21 +181,29 @@ class BusLease:
         """Write the claim again. Refused where the key is another's."""
         try:
             self._revision = await self._bucket.put(self._key, self._claim, self._revision, self._terms.call_s)
-        except Refused:
-            await self._adopt()
+        except Moved as moved:
+            await self._adopt(moved.to + 1)
             self._revision = await self._bucket.put(self._key, self._claim, self._revision, self._terms.call_s)
 
     async def _delete(self) -> None:
         with contextlib.suppress(Refused):  # another's, or over
             try:
                 await self._bucket.delete(self._key, self._revision, self._terms.call_s)
-            except Refused:
-                await self._adopt()
+            except Moved as moved:
+                await self._adopt(moved.to + 1)
                 await self._bucket.delete(self._key, self._revision, self._terms.call_s)
 
-    async def _adopt(self) -> None:
-        """Learn the revision of an own write whose acknowledgement was lost; Refused goes on where there was none."""
+    async def _adopt(self, revision: int) -> None:
+        """Learn whether the newest write, of this revision, is an own one whose acknowledgement was lost.
+
+        Of a cluster's servers one that is behind may answer; it is asked again.
+        """
         found = await self._bucket.get(self._key)
+        for _ in range(LOOKS):
+            if found.revision >= revision:
+                break
+            await self._world.sleep(LOOK_S)
+            found = await self._bucket.get(self._key)
         if found.data == self._claim:
             self._revision = found.revision
 

@@ -25,7 +25,7 @@ async def catch_up(records: Records, log: JudgedLog, stop: int | None = None) ->
     while True:
         start = await records.next_index()
         limit = AT_ONCE if stop is None else min(AT_ONCE, stop - start)
-        entries = await log.judged(start, limit) if limit > 0 else []
+        entries = await log.judged(start, limit, -1 if stop is None else stop - 1) if limit > 0 else []
         if not entries:
             return
         await records.apply(entries)

@@ -62,7 +62,7 @@ class RecordsOrgan(Organ):
             return False
         [row] = await self.records.newest(DECISIONS, 1)
         shown = dict(zip(DECISIONS.names, row, strict=True))
-        stored = await self.log.judged(reached - 1, 1)
+        stored = await self.log.judged(reached - 1, 1, reached - 1)
         return not stored or (shown["index"], shown["broker_ns"]) != (reached - 1, stored[0].entry.time_ns)
 
     async def close(self) -> None:

@@ -53,7 +53,7 @@ class Evidence:
         """Read the log on, up to an index and no further, or to its end."""
         while until is None or self.next <= until:
             limit = EVIDENCE_AT_ONCE if until is None else min(EVIDENCE_AT_ONCE, until - self.next + 1)
-            verdicts = await log.judged(self.next, limit)
+            verdicts = await log.judged(self.next, limit, -1 if until is None else until)
             if not verdicts:
                 return
             for verdict in verdicts:

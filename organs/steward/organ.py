@@ -96,7 +96,8 @@ class StewardOrgan(Organ):
         await self._introduce(steward)
         self.granted[steward.part] = steward
         await self.bus.follow(f"{self.env}.system.steward.event.{KEYS_ENTITY}")
-        for config in (dead_config(self.env), outcomes_config(self.env), leases_config(self.env)):
+        for shape in (dead_config, outcomes_config, leases_config):
+            config = shape(self.env, self.ground.replicas)
             if await self.ground.subjects_of(config["name"]) is None:
                 await self._create_stream(config)
         fingerprint = self.root.prefix.keys.fingerprint
@@ -106,7 +107,7 @@ class StewardOrgan(Organ):
     async def begin(self) -> None:
         """Make the log's stream exist, and read what it says about keys."""
         if await self.ground.subjects_of(self.bus.log) is None:
-            await self.ground.create_stream(log_config(self.env))
+            await self.ground.create_stream(log_config(self.env, self.ground.replicas))
         await self.root.follow(self._keys_lane())
 
     async def unknown(self, asked: Sequence[GrantRequest]) -> list[str]:
@@ -300,7 +301,7 @@ class StewardOrgan(Organ):
             name = stream_name(kind, self.env, part) + (f"_{place}" if place > 1 else "")
             kept = await self.ground.subjects_of(name)
             if kept is None:
-                await self._create_stream(kept_config(name, sorted(missing), age_s))
+                await self._create_stream(kept_config(name, sorted(missing), age_s, self.ground.replicas))
                 return
             missing -= set(kept)
 

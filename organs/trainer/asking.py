@@ -62,7 +62,7 @@ class Asking:
     async def decision(self, request: Request, expected: type[D]) -> D:
         """Return what was decided, as the log has it. Raises as `ask`, and LogFault."""
         decided = await self.ask(request, Decided)
-        for verdict in await self.log.judged(decided.index, 1):
+        for verdict in await self.log.judged(decided.index, 1, decided.index):
             for said, at in decisions_in(verdict, expected):
                 if (at.index, at.offset) == (decided.index, decided.offset):
                     return said

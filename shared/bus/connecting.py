@@ -60,7 +60,10 @@ async def _insist(work: Coroutine[Any, Any, None], seconds: float) -> None:
 async def connect(
     url: str, identity: str, *, nkey: Path | None = None, creds: Path | None = None, private_inbox: bool = True
 ) -> NatsWire:
-    """Return a wire to `url`; Unreachable with one clear sentence when no server answers or it refuses the identity."""
+    """Return a wire to `url`, of several with commas between to any that answers.
+
+    Unreachable with one clear sentence when no server answers or it refuses the identity.
+    """
     wires: list[NatsWire] = []
 
     async def on_error(error: Exception) -> None:
@@ -75,7 +78,11 @@ async def connect(
         for wire in wires:
             await wire.on_reconnect()
 
-    options: dict[str, Any] = {"reconnect_time_wait": RECONNECT_S}  # a float, which nats-py takes and types as int
+    servers = url.split(",")
+    options: dict[str, Any] = {  # floats, which nats-py takes and types as int
+        "reconnect_time_wait": RECONNECT_S,
+        "connect_timeout": CONNECT_S / len(servers),
+    }
     if nkey is not None:
         options["nkeys_seed"] = str(nkey)
     if creds is not None:
@@ -85,7 +92,7 @@ async def connect(
     try:
         await _insist(
             client.connect(  # pyright: ignore[reportUnknownMemberType] - nats-py leaves some options untyped
-                url,
+                servers,
                 name=identity,
                 error_cb=on_error,
                 disconnected_cb=on_disconnect,
@@ -94,7 +101,6 @@ async def connect(
                 ping_interval=PING_S,
                 max_outstanding_pings=2,
                 inbox_prefix=prefix.encode(),
-                connect_timeout=CONNECT_S,
                 allow_reconnect=True,
                 **options,
             ),

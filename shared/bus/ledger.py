@@ -3,15 +3,20 @@
 Every append resolves: a Receipt, a Refused, or a Fault. An append is a compare-and-set on its lane; after the
 acknowledgement the appender reads its own entry back, admits it with the same function every reader uses, and only then
 reports it. On a conflict or a lost answer it reads the lane: its own id admitted there means done.
+
+In a cluster any replica answers a reading, and one may be behind: it shows a true beginning of the log. So what this
+bus was acknowledged, was delivered or has read before, it reads until it is there (BEHIND_S); and that no further key
+event stands before an entry it believes to whoever shows in the same answer that it holds that entry.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
 
-from shared.bus.wire import Wire, stream_name
+from shared.bus.wire import READ_BATCH, Moved, Wire, stream_name
 from shared.codec import encode
 from shared.constant import constant
 from shared.envelope import (
@@ -30,16 +35,19 @@ from shared.envelope import (
     type_of,
 )
 from shared.envelope.envelope import MAX_BATCH_ENTRIES, MAX_BLOCK_EVENTS, Agent
-from shared.errors import LogFault, NotPermitted, Refusal, Refused, Unreachable, Unresolved
+from shared.errors import LogFault, NoStream, NotPermitted, Refusal, Refused, Unreachable, Unresolved
 from shared.keys import RemoteSigner, Signer, signature_of
 from shared.log.entry import Entry
 from shared.message import Decision, lane_of
 from shared.subjects.keys import KEYS_LANE
 from shared.world import World, now_ms
 
+T = TypeVar("T")
 APPEND_TIMEOUT_S = constant(2.0, "s", "X-07")
 APPEND_DEADLINE_S = constant(30.0, "s", "X-07")
 RETRY_S = constant(0.05, "s", "X-07")
+BEHIND_S = constant(5.0, "s", "X-07")
+BEHIND_AGAIN_S = constant(0.01, "s", "X-07")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,14 @@ class Context:
 
     cause: bytes = b""
     correlation: str = ""
+
+
+@dataclass
+class _Course:
+    """How one append goes: the indices that were acknowledged here, and how far its lane is said to reach."""
+
+    own: set[int] = field(default_factory=set[int])
+    reach: int = -1
 
 
 @dataclass
@@ -110,6 +126,7 @@ class Ledger:
         self.deadline_s = APPEND_DEADLINE_S
         #: called with every verdict as it is folded, in lane order
         self.observers: list[Callable[[Verdict], None]] = []
+        self.known = -1  #: the newest index that is known to be stored
         self._sequence = 0
         self._keys_read = 0  #: every key event below this index is folded
         self._keys_lane = KEYS_LANE.format(env=world.env)
@@ -174,7 +191,7 @@ class Ledger:
         prefix, index = Prefix(self.env), 0
         prefix.keys.trusted = trusted
         while index <= end:
-            entries = await self.entries(index)
+            entries = await self.entries(index, end)
             if not entries:
                 raise LogFault(f"the log ends at {index - 1}, but entry {end} was acknowledged")
             for entry in entries:
@@ -185,22 +202,34 @@ class Ledger:
                 yield verdict
                 index += 1
 
-    async def entries(self, start: int) -> list[Entry]:
-        """Return what is stored from index `start` on, as much as one reading gives; nothing is judged."""
-        return await self.wire.read(self.log, start)
+    async def entries(self, start: int, known: int = -1, limit: int = READ_BATCH) -> list[Entry]:
+        """Return what is stored from index `start` on, as much as one reading gives; nothing is judged.
 
-    async def newest(self) -> Entry | None:
-        """Return the last stored entry."""
-        return await self.wire.last(self.log, f"{self.env}.>")
+        `known` is an index that the caller knows to be stored: a replica that has not got as far is asked again.
+        """
+        return await self._read(start, limit=limit, known=known)
+
+    async def newest(self, known: int = -1) -> Entry | None:
+        """Return the last stored entry; one before `known` is not the last."""
+        until = max(known, self.known)
+        found = await self._held(
+            lambda: self.wire.last(self.log, f"{self.env}.>"),
+            lambda found: until < 0 or (found is not None and found.index >= until),
+        )
+        self.known = max(self.known, -1 if found is None else found.index)
+        return found
 
     async def keys_until(self, index: int) -> KeyBook:
         """Return the keys as the log knows them up to an index, or further."""
         await self.learn_keys(index)
         return self.prefix.keys
 
-    async def judged(self, start: int, limit: int) -> list[Verdict]:
-        """Return the verdicts of up to `limit` stored entries from index `start` on; LogFault at a gap."""
-        entries = await self.wire.read(self.log, start, limit=limit)
+    async def judged(self, start: int, limit: int, known: int = -1) -> list[Verdict]:
+        """Return the verdicts of up to `limit` stored entries from index `start` on; LogFault at a gap.
+
+        `known` is an index that the caller knows to be stored.
+        """
+        entries = await self._read(start, limit=limit, known=known)
         for index, entry in enumerate(entries, start):
             if entry.index != index:
                 raise LogFault(f"entry {index} is missing: the next readable one is {entry.index}")
@@ -220,16 +249,18 @@ class Ledger:
         assert all(draft.decision.lane(self.env) == lane for block in blocks for draft in block), "one lane per append"
         trouble: Exception | None = None
         stuck_at: int | None = None
+        course = _Course()
         try:
             async with asyncio.timeout(self.deadline_s), self._lock(lane):
                 known = lane in self.prefix.lanes
                 while True:
                     try:
-                        return await self._attempt(lane, blocks, context, only_at, known=known)
+                        return await self._attempt(lane, blocks, context, only_at, course, known=known)
                     except Refused as no:
                         last = self.prefix.lane(lane).last
                         if no.refusal.code != "B007" or only_at not in (None, last):
                             raise
+                        course.reach = max(course.reach, no.to if isinstance(no, Moved) else -1)
                         if stuck_at == last:  # refused again although nothing new stands on the lane
                             trouble = LogFault(
                                 f"{lane} ends before {last}, which was read already: {no.refusal.detail}"
@@ -246,20 +277,30 @@ class Ledger:
             why = trouble or "other appends to the lane took all the time"
             raise Unresolved(f"{lane}: {why}; the same event id makes a retry safe") from trouble
 
-    async def _attempt(
-        self, lane: str, blocks: list[list[Draft]], context: Context, only_at: int | None, *, known: bool
+    async def _attempt(  # noqa: PLR0913 - one append, and what is known of it so far
+        self,
+        lane: str,
+        blocks: list[list[Draft]],
+        context: Context,
+        only_at: int | None,
+        course: _Course,
+        *,
+        known: bool,
     ) -> list[Receipt]:
-        """Append once what the lane, read anew unless `known`, does not hold yet; Refused B007 where it moved."""
+        """Append once what the lane, read anew unless `known`, does not hold yet; Refused B007 where it moved.
+
+        What was acknowledged is never appended again: it is read until it is there.
+        """
         if not known:
-            await self._follow(lane)
+            await self._read_back(lane, course)
         missing = self._missing(lane, blocks)
         if missing:
             if only_at not in (None, self.prefix.lane(lane).last):
                 raise Refused(Refusal("B007", f"{lane} moved past {only_at}"))
-            await self._append_once(lane, missing, context)
-        fresh = {draft.event_id for block in missing for draft in block}
-        self.counters.appended += len(fresh)
-        return [self._receipt(lane, d, duplicate=d.event_id not in fresh) for block in blocks for d in block]
+            await self._append_once(lane, missing, context, course)
+        receipts = [self._receipt(lane, draft, course.own) for block in blocks for draft in block]
+        self.counters.appended += len({receipt.event_id for receipt in receipts if not receipt.duplicate})
+        return receipts
 
     def _missing(self, lane: str, blocks: list[list[Draft]]) -> list[list[Draft]]:
         """Return the drafts that the lane does not hold, each event once."""
@@ -274,7 +315,7 @@ class Ledger:
                 out.append(left)
         return out
 
-    async def _append_once(self, lane: str, blocks: list[list[Draft]], context: Context) -> None:
+    async def _append_once(self, lane: str, blocks: list[list[Draft]], context: Context, course: _Course) -> None:
         """Seal, compare-and-set, read back, admit and fold; Refused if our own entry is void."""
         prev = self.prefix.lane(lane).last
         batch = [
@@ -283,8 +324,14 @@ class Ledger:
         ]
         self.counters.sent_bytes += sum(len(raw) for _, raw in batch)
         index = await self.wire.append(batch, lane, prev, APPEND_TIMEOUT_S)
-        for verdict in await self._follow(lane, index):
-            if verdict.entry.index > index - len(batch) and verdict.refusal:
+        course.own.update(range(index - len(batch) + 1, index + 1))
+        course.reach = max(course.reach, index)
+        await self._read_back(lane, course)
+
+    async def _read_back(self, lane: str, course: _Course) -> None:
+        """Fold what is new on a lane, as far as it is said to reach; Refused where what was acknowledged is void."""
+        for verdict in await self._follow(lane, course.reach):
+            if verdict.entry.index in course.own and verdict.refusal:
                 raise Refused(verdict.refusal)
 
     async def _seal(self, block: list[Draft], prev: int, place: int, context: Context) -> bytes:
@@ -318,17 +365,17 @@ class Ledger:
         message = unsigned.message
         return assemble(unsigned, [Signature(s.key_id, await signature_of(s, message)) for s in self.signers])
 
-    async def _follow(self, lane: str, until: int | None = None) -> list[Verdict]:
+    async def _follow(self, lane: str, until: int = -1) -> list[Verdict]:
         """Fold the lane's new entries, keys first; `until` is an index known to be stored (it must appear)."""
         start = self.prefix.lane(lane).last + 1
         entries: list[Entry] = []
         while True:
-            some = await self.wire.read(self.log, start, f"{lane}.>")
+            some = await self._read(start, f"{lane}.>", known=until)
             entries += some
-            if not some or (until is not None and some[-1].index >= until):
+            if not some or 0 <= until <= some[-1].index:
                 break
             start = some[-1].index + 1
-        if until is not None and (not entries or entries[-1].index < until):
+        if start <= until and (not entries or entries[-1].index < until):
             raise Unresolved(f"entry {until} of {lane} was acknowledged but cannot be read yet")
         if entries:
             await self.learn_keys(entries[-1].index)
@@ -346,23 +393,70 @@ class Ledger:
         return verdicts
 
     async def learn_keys(self, until: int) -> None:
-        """Fold every key event up to an index."""
+        """Fold every key event up to an index that is stored; Unresolved where nobody who answers holds it yet."""
         async with self._keys_lock:
-            while self._keys_read <= until:
-                entries = await self.wire.read(self.log, self._keys_read, f"{self._keys_lane}.>")
+            if self._keys_read > until:
+                return
+            newest = await self._newest_key(until) if self.wire.replicated else until
+            while self._keys_read <= newest:
+                entries = await self._read(self._keys_read, f"{self._keys_lane}.>", known=newest)
                 for entry in entries:
-                    verdict = admit(self.prefix, entry)
-                    self.prefix.fold(verdict)
-                self._keys_read = entries[-1].index + 1 if entries else until + 1
+                    self.prefix.fold(admit(self.prefix, entry))
+                self._keys_read = (entries[-1].index if entries else newest) + 1
+            self._keys_read = max(self._keys_read, until + 1)
+
+    async def _newest_key(self, until: int) -> int:
+        """Return the index of the newest key event that was not read, -1 for none, from one who holds `until`."""
+        newest, held = await self._held(
+            lambda: self.wire.horizon(self.log, f"{self._keys_lane}.>", self._keys_read), lambda told: told[1] >= until
+        )
+        if held < until and await self._has_keys():
+            raise Unresolved(f"who answers holds the log up to {held}, not yet up to {until}")
+        return newest
+
+    async def _has_keys(self) -> bool:
+        """Say whether the log was begun with a key event; one that was not has none that count."""
+        first = await self._read(0, limit=1, known=0)
+        return not first or lane_of(first[0].subject) == self._keys_lane
+
+    # Replicas that are behind
+
+    async def _read(self, start: int, pattern: str = "", limit: int = READ_BATCH, *, known: int = -1) -> list[Entry]:
+        """Return what is stored from `start` on; nothing only where what is `known` to be stored ends before.
+
+        Where no pattern chooses, everything that this bus knows of counts as that.
+        """
+        until = known if pattern else max(known, self.known)
+        found = await self._held(
+            lambda: self.wire.read(self.log, start, pattern, limit), lambda found: found != [] or until < start
+        )
+        self.known = max(self.known, found[-1].index if found else -1)
+        return found
+
+    async def _held(self, reading: Callable[[], Awaitable[T]], holds: Callable[[T], bool]) -> T:
+        """Repeat a reading while whoever answers does not hold what is known to be stored, for BEHIND_S at most."""
+        give_up_s = self.world.elapsed_s() + BEHIND_S
+        while True:
+            late = not self.wire.replicated or self.world.elapsed_s() >= give_up_s
+            try:
+                found = await reading()
+            except NoStream:
+                if late:
+                    raise
+            else:
+                if late or holds(found):
+                    return found
+            await self.world.sleep(BEHIND_AGAIN_S)
 
     def _position(self, lane: str, draft: Draft) -> tuple[int, int] | None:
         return self.prefix.lane(lane).seen.get((self.part, draft.event_id))
 
-    def _receipt(self, lane: str, draft: Draft, *, duplicate: bool) -> Receipt:
+    def _receipt(self, lane: str, draft: Draft, own: set[int]) -> Receipt:
         position = self._position(lane, draft)
         if position is None:
             raise LogFault(f"event {draft.event_id.hex()} of {lane} is stored but not admitted")
-        return Receipt(position[0], position[1], draft.decision.subject(self.env), draft.event_id, duplicate)
+        subject = draft.decision.subject(self.env)
+        return Receipt(position[0], position[1], subject, draft.event_id, position[0] not in own)
 
     def _lock(self, lane: str) -> asyncio.Lock:
         return self._locks.setdefault(lane, asyncio.Lock())

@@ -25,17 +25,19 @@ from nats.errors import TimeoutError as NatsTimeout
 
 from shared.bus.pull import NOBODY, Pull
 from shared.bus.refusals import Refusals
-from shared.bus.wire import READ_BATCH, Consumer, Delivery, Sink, Subscription
+from shared.bus.wire import READ_BATCH, Consumer, Delivery, Moved, Sink, Subscription
 from shared.constant import constant
 from shared.errors import Fault, NoStream, Refusal, Refused, StorageFault, Unreachable, Unresolved
 from shared.journal import record
 from shared.log.entry import Entry
 
 CONNECT_S = constant(5, "s", "X-07")
+READ_S = constant(2.0, "s", "X-07")  #: from one entry to the next; who was asked may have died with the question
 RECONNECT_S = constant(0.05, "s", "X-07")
 PONG_S = constant(60, "s", "X-07")  #: longer than a silent link lives
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
-MOVED = (10071, 10164)  #: wrong last sequence; the second when another append to the lane is in flight
+MOVED = 10071  #: wrong last sequence
+IN_FLIGHT = 10164  #: another append to the lane is not settled yet; in a cluster without a majority for long
 FULL = (10023, 10047, 10077, 10122)  #: insufficient resources, storage or account limits, maximum messages or bytes
 MISSING_STREAM = 10059
 
@@ -63,6 +65,10 @@ class NatsWire:
     @property
     def connected(self) -> bool:
         return self.client.is_connected
+
+    @property
+    def replicated(self) -> bool:
+        return "cluster" in self.client._server_info  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the version is pinned
 
     def inbox(self) -> str:
         return self.client.new_inbox()
@@ -111,7 +117,8 @@ class NatsWire:
             else:
                 answer = await self._ask_batch(batch, expected, timeout_s)
         except NoRespondersError:
-            raise Unreachable(f"no stream stores {subject}; the steward creates the log's stream") from None
+            why = "its cluster has no leader now" if self.replicated else "the steward creates the log's stream"
+            raise Unreachable(f"no stream stores {subject}; {why}") from None
         except NatsTimeout:
             raise Unresolved(f"no acknowledgement on {lane} within {timeout_s} s") from None
         return _stored(answer.data, lane, last)
@@ -121,7 +128,8 @@ class NatsWire:
         try:
             answer = await self._ask([subject], data, headers, timeout_s)
         except NoRespondersError:
-            raise Unreachable(f"no bucket keeps {subject}; the steward creates it") from None
+            why = "its cluster has no leader now" if self.replicated else "the steward creates it"
+            raise Unreachable(f"no bucket keeps {subject}; {why}") from None
         except NatsTimeout:
             raise Unresolved(f"no acknowledgement on {subject} within {timeout_s} s") from None
         return _stored(answer.data, subject, last)
@@ -130,35 +138,47 @@ class NatsWire:
         body: dict[str, Any] = {"seq": start + 1, "batch": limit}
         if pattern:
             body["next_by_subj"] = pattern
+        return (await self._read(stream, body))[0]
+
+    async def horizon(self, stream: str, pattern: str, start: int) -> tuple[int, int]:
+        found, end = await self._read(stream, {"seq": start + 1, "multi_last": [pattern]})
+        return max((entry.index for entry in found), default=-1), int(end.get("Nats-UpTo-Sequence", 0)) - 1
+
+    async def _read(self, stream: str, body: dict[str, Any]) -> tuple[list[Entry], Mapping[str, str]]:
+        """Return the entries of one direct get and the headers that ended it."""
         self._check_link()
         subject = f"$JS.API.DIRECT.GET.{stream}"
-        found, status = await self.refusals.race("publish", [subject], self._read(subject, json.dumps(body).encode()))
-        if status[:3] == NOBODY:
+        work = self._collected(subject, json.dumps(body).encode())
+        found, end = await self.refusals.race("publish", [subject], work)
+        status = end.get("Status", "")
+        if status == NOBODY:
             raise NoStream(f"no server has the stream {stream}; it was deleted, or its folder is not the one it was")
-        if status[:3] not in ("204", "404"):
-            raise Unreachable(f"reading {stream} from {start}: {status}")
-        return found
+        if status not in ("204", "404"):
+            raise Unreachable(f"reading {stream}: {status} {end.get('Description', 'no stream answers')}")
+        return found, end
 
-    async def _read(self, subject: str, body: bytes) -> tuple[list[Entry], str]:
-        """Return the entries of one direct get and the status that ended it."""
+    async def _collected(self, subject: str, body: bytes) -> tuple[list[Entry], Mapping[str, str]]:
         found: list[Entry] = []
-        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Mapping[str, str]] = loop.create_future()
+        patience = asyncio.timeout(READ_S)
 
         def collect(delivery: Delivery) -> None:
-            status = delivery.headers.get("Status", "")
+            if not done.done():
+                patience.reschedule(loop.time() + READ_S)
             if "Nats-Sequence" in delivery.headers:  # a stored entry, whatever headers its writer gave it
                 found.append(_entry(delivery))
             elif not done.done():
-                done.set_result(f"{status} {delivery.headers.get('Description', 'no stream answers')}")
+                done.set_result(delivery.headers)
 
         inbox = self.inbox()
         subscription = _Closing(await self.client.subscribe(inbox, cb=_adapt(collect)))  # pyright: ignore[reportUnknownMemberType] - untyped in nats-py
         try:
             await self.client.publish(subject, body, inbox)
-            async with asyncio.timeout(CONNECT_S):
+            async with patience:
                 return found, await done
         except (TimeoutError, NatsError):
-            return found, f"not answered within {CONNECT_S} s"
+            return found, {"Description": f"not answered within {READ_S} s"}
         finally:
             await subscription.close()
 
@@ -306,9 +326,11 @@ def _stored(data: bytes, lane: str, last: int) -> int:
     error = answer.get("error")
     if error is None:
         return int(answer["seq"]) - 1
-    if error.get("err_code") in MOVED:
-        raise Refused(Refusal("B007", f"{lane} moved past {last}: {error.get('description')}"))
     description = error.get("description", "")
+    if error.get("err_code") == MOVED:
+        raise Moved(lane, last, int(description.rpartition(": ")[2]) - 1)
+    if error.get("err_code") == IN_FLIGHT:
+        raise Unresolved(f"another append to {lane} is in flight, and may have been this one")
     if error.get("err_code") in FULL or "storage" in description or "resource" in description:
         raise StorageFault(
             f"the {'bucket' if lane.startswith('$KV.') else 'log'} cannot be written: {description} "

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from shared.bus.bucket import SimBucket
-from shared.bus.wire import INBOX, READ_BATCH, Consumer, Delivery, Sink, Subscription, inbox_prefix
+from shared.bus.wire import INBOX, READ_BATCH, Consumer, Delivery, Moved, Sink, Subscription, inbox_prefix
 from shared.envelope.keybook import covers
 from shared.errors import NotPermitted, Refusal, Refused, Unreachable, Unresolved
 from shared.log.entry import Entry
@@ -20,13 +20,17 @@ from shared.world import SimWorld
 
 @dataclass(frozen=True)
 class Faults:
-    """Chances in [0, 1] per message, and the longest extra delay in seconds."""
+    """Chances in [0, 1] per message, and the longest extra delay in seconds.
+
+    `behind_s` makes the server a cluster: who answers a reading is up to so many seconds behind what is stored.
+    """
 
     drop: float = 0.0
     duplicate: float = 0.0
     delay_s: float = 0.002
     lose_ack: float = 0.0
     lose_append: float = 0.0
+    behind_s: float = 0.0
 
 
 @dataclass
@@ -50,13 +54,22 @@ class SimStream:
             self.first += 1
         return entry.index
 
-    def read(self, start: int, pattern: str, limit: int) -> list[Entry]:
+    def read(self, start: int, pattern: str, limit: int, until_ns: int | None = None) -> list[Entry]:
         """Return up to `limit` entries from `start` on that match; a whole lane is answered from its index."""
         lane = self.by_lane.get(pattern.removesuffix(".>"))
         if pattern.endswith(".>") and lane is not None:
-            return lane[bisect_left(lane, start, key=lambda e: e.index) :][:limit]
-        found = islice(self.entries, max(start - self.first, 0), None)
-        return list(islice((e for e in found if not pattern or covers(pattern, e.subject)), limit))
+            found = lane[bisect_left(lane, start, key=lambda e: e.index) :][:limit]
+        else:
+            rest = islice(self.entries, max(start - self.first, 0), None)
+            found = list(islice((e for e in rest if not pattern or covers(pattern, e.subject)), limit))
+        return found if until_ns is None else [entry for entry in found if entry.time_ns <= until_ns]
+
+    def last(self, pattern: str, until_ns: int | None = None) -> Entry | None:
+        """Return the newest entry that matches."""
+        lane = self.by_lane.get(pattern.removesuffix(".>")) if pattern.endswith(".>") else None
+        kept = self.entries if lane is None else lane
+        held = (e for e in reversed(kept) if until_ns is None or e.time_ns <= until_ns)
+        return next((e for e in held if covers(pattern, e.subject)), None)
 
 
 @dataclass
@@ -157,6 +170,11 @@ class SimServer:
                 return index
         return None
 
+    def held_ns(self) -> int | None:
+        """Return until when the one that answers holds what was stored; None where it holds all of it."""
+        behind_s = self.faults.behind_s
+        return self.world.now_ns() - int(self.world.chance() * behind_s * 1e9) if behind_s else None
+
     async def wake(self) -> None:
         """Tell durable consumers that something was stored."""
         async with self.stored:
@@ -177,6 +195,10 @@ class SimWire:
     @property
     def connected(self) -> bool:
         return self.linked
+
+    @property
+    def replicated(self) -> bool:
+        return self.server.faults.behind_s > 0
 
     def inbox(self) -> str:
         return f"{inbox_prefix(self.identity)}.{self.server.world.entropy(11).hex()}"
@@ -228,8 +250,9 @@ class SimWire:
         for subject, _ in batch:
             self._check_publish(subject)
         await self._carried(lane, timeout_s, self.server.faults.lose_append)
-        if self.server.lanes.get(lane, -1) != last:
-            raise Refused(Refusal("B007", f"{lane} moved past {last}"))
+        newest = self.server.lanes.get(lane, -1)
+        if newest != last:
+            raise Moved(lane, last, newest)
         index = -1
         for subject, raw in batch:
             stored = self.server.keep(subject, raw)
@@ -252,19 +275,28 @@ class SimWire:
         index = bucket.swap(subject, data, last, self.server.world.now_ns())
         await self._carried(subject, timeout_s, self.server.faults.lose_ack)
         if index is None:
-            raise Refused(Refusal("B007", f"{subject} moved past {last}"))
+            newest = bucket.last(subject, self.server.world.now_ns())
+            raise Moved(subject, last, -1 if newest is None else newest.index)
         return index
 
     async def read(self, stream: str, start: int, pattern: str = "", limit: int = READ_BATCH) -> list[Entry]:
         await self._round_trip(f"$JS.API.DIRECT.GET.{stream}")
-        return self._stream(stream).read(start, pattern, limit)
+        return self._stream(stream).read(start, pattern, limit, self.server.held_ns())
 
     async def last(self, stream: str, pattern: str) -> Entry | None:
         await self._round_trip(f"$JS.API.DIRECT.GET.{stream}")
         bucket = self.server.buckets.get(stream)
         if bucket is not None:
             return bucket.last(pattern, self.server.world.now_ns())
-        return next((e for e in reversed(self._stream(stream).entries) if covers(pattern, e.subject)), None)
+        return self._stream(stream).last(pattern, self.server.held_ns())
+
+    async def horizon(self, stream: str, pattern: str, start: int) -> tuple[int, int]:
+        await self._round_trip(f"$JS.API.DIRECT.GET.{stream}")
+        kept, held_ns = self._stream(stream), self.server.held_ns()
+        newest, end = kept.last(pattern, held_ns), kept.last(">", held_ns)
+        if newest is None or end is None:
+            return -1, -1
+        return newest.index if newest.index >= start else -1, end.index
 
     async def consume(self, stream: str, durable: str, consumer: Consumer) -> Subscription:
         self._check_link()

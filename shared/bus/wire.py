@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from shared.constant import constant
+from shared.errors import Refusal, Refused
 from shared.log.entry import Entry
 from shared.message import encode_token
 
@@ -41,6 +42,14 @@ class Outcome:
     delay_s: float = 0.0
 
 
+class Moved(Refused):
+    """B007: an append or a swap met another newest index than `last`. `to` is that index, -1 for none."""
+
+    def __init__(self, what: str, last: int, to: int) -> None:
+        super().__init__(Refusal("B007", f"{what} moved past {last}: it ends at {to}"))
+        self.to = to
+
+
 Sink = Callable[[Delivery], None]
 Consumer = Callable[[Entry, int], Awaitable[Outcome]]
 """Called with an entry and how often it was delivered (1 first)."""
@@ -57,6 +66,11 @@ class Wire(Protocol):
 
     @property
     def connected(self) -> bool: ...
+
+    @property
+    def replicated(self) -> bool:
+        """Whether several servers may keep a stream, so that the one that answers a reading may be behind."""
+        ...
 
     def inbox(self) -> str:
         """Return a fresh subject under this identity's private inbox."""
@@ -83,7 +97,7 @@ class Wire(Protocol):
     async def append(self, batch: Sequence[tuple[str, bytes]], lane: str, last: int, timeout_s: float) -> int:
         """Store all or none if the lane's last index is `last`; return the last entry's index.
 
-        Raises Refused B007 when the lane moved, Unresolved when no answer came, NotPermitted, StorageFault.
+        Raises Moved when the lane moved, Unresolved when no answer came, NotPermitted, StorageFault.
         """
         ...
 
@@ -95,10 +109,17 @@ class Wire(Protocol):
         """Return the newest stored entry that matches, or None."""
         ...
 
+    async def horizon(self, stream: str, pattern: str, start: int) -> tuple[int, int]:
+        """Return the newest matching index from `start` on, -1 for none, and the last index of whoever answers.
+
+        Both are from one answer, so it proves that nothing else matches. (-1, -1) where nothing ever matched.
+        """
+        ...
+
     async def swap(self, subject: str, data: bytes, last: int, timeout_s: float) -> int:
         """Store a key's value if its newest index is `last`, -1 for none; empty data deletes. Return the new index.
 
-        Raises Refused B007 when the key moved, Unresolved when no answer came, NotPermitted, Unreachable, StorageFault.
+        Raises Moved when the key moved, Unresolved when no answer came, NotPermitted, Unreachable, StorageFault.
         """
         ...
 

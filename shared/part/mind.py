@@ -184,7 +184,7 @@ class Mind:
         position = self.bus.prefix.lane(lane).seen.get((self.nerve.name, event_id))
         if position is None:
             return None
-        entries = await self.bus.wire.read(self.bus.log, position[0], f"{lane}.>", 1)
+        entries = await self.bus.entries(position[0], position[0], 1)
         if not entries or entries[0].index != position[0]:
             raise LogFault(f"entry {position[0]} of {lane} was admitted and is gone")
         return Receipt(*position, entries[0].subject, event_id, duplicate=True)

@@ -23,8 +23,11 @@ class Log(Protocol):
 class JudgedLog(Log, Protocol):
     """A log that can also be read on from where its reader is."""
 
-    async def judged(self, start: int, limit: int) -> list[Verdict]:
-        """Return up to `limit` entries from index `start` on, as a reader that follows the log judges them."""
+    async def judged(self, start: int, limit: int, known: int = -1) -> list[Verdict]:
+        """Return up to `limit` entries from index `start` on, as a reader that follows the log judges them.
+
+        `known` is an index that the caller knows to be stored, from elsewhere than this log.
+        """
         ...
 
 
@@ -49,7 +52,7 @@ class OwnLog(AskingLog, Protocol):
     @property
     def signers(self) -> Sequence[Signer | RemoteSigner]: ...
 
-    async def entries(self, start: int) -> list[Entry]:
+    async def entries(self, start: int, known: int = -1) -> list[Entry]:
         """Return what is stored from index `start` on, as much as one reading gives; nothing is judged."""
         ...
 
@@ -57,8 +60,8 @@ class OwnLog(AskingLog, Protocol):
         """Return a bucket of the environment, which the organ names among its `buckets`."""
         ...
 
-    async def newest(self) -> Entry | None:
-        """Return the last stored entry."""
+    async def newest(self, known: int = -1) -> Entry | None:
+        """Return the last stored entry, which is not before `known`."""
         ...
 
     async def keys_until(self, index: int) -> KeyBook:

@@ -11,6 +11,7 @@ import pytest
 from shared.bus import Bus, Context, Delivery, Draft, Outcome, Receipt, Writer, pull
 from shared.bus import writer as writer_module
 from shared.bus.bus import DEAD_PER_SECOND
+from shared.bus.sim import Faults, SimWire
 from shared.codec import decode, encode
 from shared.envelope import Verdict
 from shared.envelope.envelope import MAX_BATCH_ENTRIES, MAX_BLOCK_EVENTS, MAX_EVIDENCE_BYTES
@@ -43,9 +44,11 @@ EVENTS = f"{ENV}.trial.desk.event.>"
 LANE = f"{ENV}.trial.desk.event.a"
 
 
-@pytest.fixture(params=["sim", "nats"])
+@pytest.fixture(params=["sim", "behind", "nats"])
 def play(request: pytest.FixtureRequest, tmp_path: Path) -> Play:
-    """Run a body on the simulated server or on a real one; a missing server fails."""
+    """Run a body on the simulated server, as one and as replicas that may be behind, or on a real one."""
+    if request.param == "behind":
+        return lambda body: play_sim(body, faults=Faults(behind_s=0.1))
     return play_sim if request.param == "sim" else lambda body: play_nats(body, tmp_path)
 
 
@@ -70,7 +73,9 @@ async def plain(ground: Ground, name: str, **wiring: tuple[str, ...]) -> Bus:
 
 
 async def history(bus: Bus) -> list[Verdict]:
-    """The whole log, judged."""
+    """The whole log, judged, to the end that it really has."""
+    if isinstance(bus.wire, SimWire):
+        await bus.newest(len(bus.wire.server.streams[LOG].entries) - 1)
     return [verdict async for verdict in bus.replay()]
 
 

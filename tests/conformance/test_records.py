@@ -123,7 +123,7 @@ class Recorded:
         for verdict in self.verdicts:
             yield verdict
 
-    async def judged(self, start: int, limit: int) -> list[Verdict]:
+    async def judged(self, start: int, limit: int, known: int = -1) -> list[Verdict]:
         """The verdicts from an index on."""
         return self.verdicts[start : start + limit]
 

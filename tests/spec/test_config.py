@@ -192,6 +192,7 @@ def test_contradictions(tmp_path: Path) -> None:
     )
     assert "nats_url (environment NIMMERVERSE_NATS_URL)" in refusal(tmp_path, url, nats_port="4222")
     assert "has no server to log in to" in refusal(tmp_path, nats_creds="a")
+    assert "the embedded one is alone: set nats_url" in refusal(tmp_path, nats_replicas="3")
 
 
 def test_effective_values_hide_secrets(tmp_path: Path) -> None:
@@ -227,6 +228,15 @@ def test_addresses(tmp_path: Path) -> None:
     servers, socket = "nats://a:4222,tls://b", "postgresql:///db?host=/run/postgresql"
     settings = read(tmp_path, nats_url=servers, database_url=socket).settings
     assert (servers, socket) == (settings.nats_url, settings.database_url)
+
+
+def test_copies(tmp_path: Path) -> None:
+    """A cluster keeps one, three or five copies: an even number bears no more losses than the one below it."""
+    servers = {"NIMMERVERSE_NATS_URL": "nats://a,nats://b,nats://c"}
+    assert [1, 3, 5] == [read(tmp_path, servers, nats_replicas=n).settings.nats_replicas for n in "135"]
+    for none in ("0", "2", "7", "three"):
+        assert "nats_replicas is " in refusal(tmp_path, servers, nats_replicas=none)
+        assert "expected 1, 3 or 5" in refusal(tmp_path, servers, nats_replicas=none)
 
 
 def test_settings_are_frozen(tmp_path: Path) -> None:
