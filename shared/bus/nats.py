@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription as NatsSubscription
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError, SlowConsumerError
 from nats.errors import TimeoutError as NatsTimeout
 
-from shared.bus.pull import NOBODY, Pull
+from shared.bus.answers import NOBODY, Answers
+from shared.bus.fastlane import Steady
+from shared.bus.pull import Pull
 from shared.bus.refusals import Refusals
 from shared.bus.wire import READ_BATCH, Consumer, Delivery, Sink, Subscription
 from shared.constant import constant
@@ -40,22 +38,14 @@ FULL = (10023, 10047, 10077, 10122)  #: insufficient resources, storage or accou
 MISSING_STREAM = 10059
 
 
-@dataclass
-class _Closing:
-    subscription: NatsSubscription
-
-    async def close(self) -> None:
-        with suppress(NatsError):  # closed before, or the link is gone: nothing is received either way
-            await self.subscription.unsubscribe()
-
-
 class NatsWire:
     """One identity's connection to a nats-server; reconnects for ever, and never buffers while disconnected."""
 
-    def __init__(self, client: Client, identity: str) -> None:
+    def __init__(self, client: Steady, identity: str) -> None:
         self.client, self.identity = client, identity
         self.slow = 0  #: messages dropped because a subscription's queue was full
         self.refusals = Refusals(identity)
+        self._answers = Answers(client)
         self._pulls: list[Pull] = []
         self._pings: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -73,7 +63,7 @@ class NatsWire:
         self._check_link()
         self.refusals.check("publish", subject)
         try:
-            await self.client.publish(subject, data, reply, dict(headers) if headers else None)
+            await self.client.send(subject, data, reply, headers)
         except NatsError as error:
             raise Unreachable(f"{self.identity} cannot publish on {subject}: {error}") from error
 
@@ -82,11 +72,11 @@ class NatsWire:
         self.refusals.check("publish", subject)
 
     async def subscribe(self, pattern: str, sink: Sink, queue: str = "") -> Subscription:
-        async def receive(message: Msg) -> None:
-            sink(_delivery(message))
+        def hear(subject: str, reply: str, headers: Mapping[str, str], data: bytes) -> None:
+            sink(Delivery(subject, data, headers, reply))
 
         self._check_link()
-        subscription = _Closing(await self.client.subscribe(pattern, queue, cb=receive))  # pyright: ignore[reportUnknownMemberType] - untyped in nats-py
+        subscription = await self.client.listen(pattern, hear, queue)
         try:
             await self.refusals.race("subscribe", [pattern], self._flush())
         except Fault:
@@ -96,7 +86,7 @@ class NatsWire:
 
     async def request(self, subject: str, data: bytes, headers: Mapping[str, str] | None, timeout_s: float) -> Delivery:
         try:
-            return _delivery(await self._ask([subject], data, headers, timeout_s))
+            return await self._ask([subject], data, headers, timeout_s)
         except NoRespondersError:
             raise Refused(Refusal("B006", f"nobody listens on {subject}")) from None
         except NatsTimeout:
@@ -144,31 +134,31 @@ class NatsWire:
         found: list[Entry] = []
         done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-        def collect(delivery: Delivery) -> None:
-            status = delivery.headers.get("Status", "")
-            if "Nats-Sequence" in delivery.headers:  # a stored entry, whatever headers its writer gave it
-                found.append(_entry(delivery))
+        def collect(_: str, __: str, headers: Mapping[str, str], data: bytes) -> None:
+            entry = _entry(headers, data)  # a stored entry, whatever headers its writer gave it
+            if entry is not None:
+                found.append(entry)
             elif not done.done():
-                done.set_result(f"{status} {delivery.headers.get('Description', 'no stream answers')}")
+                done.set_result(f"{headers.get('Status', '')} {headers.get('Description', 'no stream answers')}")
 
-        inbox = self.inbox()
-        subscription = _Closing(await self.client.subscribe(inbox, cb=_adapt(collect)))  # pyright: ignore[reportUnknownMemberType] - untyped in nats-py
+        close: Callable[[], object] | None = None
         try:
-            await self.client.publish(subject, body, inbox)
+            close = await self._answers.hear(subject, body, collect)
             async with asyncio.timeout(CONNECT_S):
                 return found, await done
         except (TimeoutError, NatsError):
             return found, f"not answered within {CONNECT_S} s"
         finally:
-            await subscription.close()
+            if close is not None:
+                close()
 
     async def last(self, stream: str, pattern: str) -> Entry | None:
         body = json.dumps({"last_by_subj": pattern}).encode()
         try:
-            message = _delivery(await self._ask([f"$JS.API.DIRECT.GET.{stream}"], body, None, CONNECT_S))
+            answer = await self._ask([f"$JS.API.DIRECT.GET.{stream}"], body, None, CONNECT_S)
         except (NoRespondersError, NatsTimeout):
             raise Unreachable(f"there is no stream {stream}, or it does not answer") from None
-        return _entry(message) if "Nats-Sequence" in message.headers else None
+        return _entry(answer.headers, answer.data)
 
     async def consume(self, stream: str, durable: str, consumer: Consumer) -> Subscription:
         self._check_link()
@@ -223,22 +213,25 @@ class NatsWire:
         """Pull again: the server forgot the requests."""
         record(self.identity, "link_back")
         for pull in self._pulls:
-            await pull.again()
+            pull.again()
 
     async def _ask(
         self, subjects: Sequence[str], data: bytes, headers: Mapping[str, str] | None, timeout_s: float
-    ) -> Msg:
+    ) -> Delivery:
         """Request on the last of `subjects`; a refusal of any of them ends the wait."""
         self._check_link()
-        asking = self.client.request(subjects[-1], data, timeout_s, headers=dict(headers) if headers else None)
         try:
-            return await self.refusals.race("publish", subjects, asking)
+            answer = await self._answers.ask(subjects[-1], data, headers, timeout_s)
+            self.refusals.watch("publish", subjects, answer)
+            return await answer
         except (NoRespondersError, NatsTimeout):
             raise
         except NatsError as error:
             raise Unreachable(f"{self.identity} cannot ask on {subjects[-1]}: {error}") from error
 
-    async def _ask_batch(self, batch: Sequence[tuple[str, bytes]], expected: dict[str, str], timeout_s: float) -> Msg:
+    async def _ask_batch(
+        self, batch: Sequence[tuple[str, bytes]], expected: dict[str, str], timeout_s: float
+    ) -> Delivery:
         name = self.client.new_inbox().rsplit(".", 1)[1]
         for place, (subject, raw) in enumerate(batch, 1):
             headers = {"Nats-Batch-Id": name, "Nats-Batch-Sequence": str(place)} | (expected if place == 1 else {})
@@ -278,21 +271,13 @@ class NatsWire:
             raise Unreachable(f"{self.identity} has no link to the bus at the moment")
 
 
-def _adapt(sink: Sink) -> Callable[[Msg], Awaitable[None]]:
-    async def receive(message: Msg) -> None:
-        sink(_delivery(message))
-
-    return receive
-
-
-def _delivery(message: Msg) -> Delivery:
-    return Delivery(message.subject, message.data, message.headers or {}, message.reply)
-
-
-def _entry(delivery: Delivery) -> Entry:
-    """Read a direct-get answer; the broker's nanoseconds are in a header that datetime would round."""
-    h = delivery.headers
-    return Entry(int(h["Nats-Sequence"]) - 1, h["Nats-Subject"], nanoseconds(h["Nats-Time-Stamp"]), delivery.data)
+def _entry(headers: Mapping[str, str], data: bytes) -> Entry | None:
+    """Read a direct-get answer; None for a status. The broker's nanoseconds are in a header that datetime would round."""
+    if "Nats-Sequence" not in headers:
+        return None
+    return Entry(
+        int(headers["Nats-Sequence"]) - 1, headers["Nats-Subject"], nanoseconds(headers["Nats-Time-Stamp"]), data
+    )
 
 
 def nanoseconds(stamp: str) -> int:

@@ -25,7 +25,7 @@ class Refusals:
         self._unheard: dict[
             tuple[Verb, str], None
         ] = {}  #: refused while nobody waited; the next caller learns it, once
-        self._waiting: dict[tuple[Verb, str], set[asyncio.Future[None]]] = {}
+        self._waiting: dict[tuple[Verb, str], set[asyncio.Future[Any]]] = {}
 
     def hear(self, error: str) -> None:
         """Take one error text of the client; anything but a permission violation is ignored."""
@@ -56,12 +56,17 @@ class Refusals:
             del self._unheard[key]
             raise self._refusal(*key)
 
+    def watch(self, verb: Verb, subjects: Sequence[str], answer: asyncio.Future[Any]) -> None:
+        """End `answer` with NotPermitted once the server refuses a subject, with Unreachable on a lost link."""
+        keys: set[tuple[Verb, str]] = {(verb, subject.lower()) for subject in subjects}
+        for key in keys:
+            self._waiting.setdefault(key, set()).add(answer)
+        answer.add_done_callback(lambda _: self._leave(keys, answer))
+
     async def race(self, verb: Verb, subjects: Sequence[str], work: Coroutine[Any, Any, T]) -> T:
         """Return what `work` returns; NotPermitted once the server refuses a subject, Unreachable on a lost link."""
         refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        keys: set[tuple[Verb, str]] = {(verb, subject.lower()) for subject in subjects}
-        for key in keys:
-            self._waiting.setdefault(key, set()).add(refused)
+        self.watch(verb, subjects, refused)
         task = asyncio.ensure_future(work)
         try:
             await asyncio.wait((task, refused), return_when=asyncio.FIRST_COMPLETED)
@@ -69,14 +74,13 @@ class Refusals:
                 refused.result()
             return await task
         finally:
-            self._leave(keys, refused)
             for end in (task, refused):
                 if not end.cancel() and not end.cancelled():
                     end.exception()  # looked at: an end that nobody waits for any more is no news
 
-    def _leave(self, keys: set[tuple[Verb, str]], refused: asyncio.Future[None]) -> None:
+    def _leave(self, keys: set[tuple[Verb, str]], answer: asyncio.Future[Any]) -> None:
         for key in keys:
-            self._waiting[key].discard(refused)
+            self._waiting[key].discard(answer)
             if not self._waiting[key]:
                 del self._waiting[key]
 
