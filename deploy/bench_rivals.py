@@ -1,0 +1,115 @@
+"""What `bench bus` is compared with: raw nats-py and FastStream, each as its own documentation has it done.
+
+Nothing here is used by the product. Both clients are untyped here: their own annotations leave most of it open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from nats.aio.client import Client
+
+FETCH = 100  # messages; the claim names it
+Decode = Callable[[bytes], object]
+
+
+class RawNats:
+    """nats-py alone, on a connection of its own."""
+
+    def __init__(self) -> None:
+        self.client: Any = Client()
+
+    async def connect(self, url: str, seed_file: str) -> None:
+        """Connect as the product does: with an nkey."""
+        await self.client.connect(url, nkeys_seed=seed_file)
+        self.stream: Any = self.client.jetstream()
+
+    async def handle(self, stream: str, durable: str, count: int, decode: Decode, batch: int = FETCH) -> None:
+        """Fetch, decode and acknowledge so many messages of a durable consumer."""
+        subscription = await self.stream.pull_subscribe_bind(durable, stream)
+        done = 0
+        while done < count:
+            for message in await subscription.fetch(min(batch, count - done), timeout=5):
+                decode(message.data)
+                await message.ack()
+                done += 1
+        await self.client.flush()
+        await subscription.unsubscribe()
+
+    async def publish(self, subject: str, data: bytes, count: int, in_flight: int) -> None:
+        """Publish with `publish_async`, so many at a time, unconditionally: what it is asked is less than ours does."""
+        stream: Any = self.client.jetstream(publish_async_max_pending=in_flight)
+        for number in range(count):
+            await stream.publish_async(f"{subject}.{number % in_flight}", data)
+        await stream.publish_async_completed()
+
+    async def replay(self, stream: str, pattern: str, count: int, decode: Decode) -> None:
+        """Read a stream with the ordered consumer's callback."""
+        done, seen = asyncio.Event(), 0
+
+        async def hear(message: Any) -> None:
+            nonlocal seen
+            decode(message.data)
+            seen += 1
+            if seen == count:
+                done.set()
+
+        subscription = await self.stream.subscribe(pattern, stream=stream, cb=hear, ordered_consumer=True)
+        await done.wait()
+        await subscription.unsubscribe()
+
+    async def answer(self, subject: str) -> None:
+        """Answer every request with its own bytes."""
+
+        async def echo(message: Any) -> None:
+            await message.respond(message.data)
+
+        await self.client.subscribe(subject, cb=echo)
+        await self.client.flush()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self.client.close()
+
+
+def faststream() -> Any:
+    """Return FastStream's module for NATS, or None where the extra `bench` is not installed."""
+    try:
+        return import_module("faststream.nats")
+    except ImportError:
+        return None
+
+
+async def handle_with_faststream(
+    url: str, seed: str, stream: str, durable: str, pattern: str, count: int, decode: Decode
+) -> None:
+    """Handle so many messages with FastStream's pull subscriber.
+
+    It decodes with the same function, and its handler takes what that returns: nothing is validated twice.
+    """
+    module = faststream()
+    done, seen = asyncio.Event(), 0
+    broker = module.NatsBroker(url, nkeys_seed_str=seed, apply_types=False, logger=None)
+
+    async def read(message: Any) -> object:
+        return decode(message.body)
+
+    @broker.subscriber(
+        pattern,
+        stream=module.JStream(stream, declare=False),
+        durable=durable,
+        pull_sub=module.PullSub(batch_size=FETCH),
+        decoder=read,
+    )
+    async def handle(_: object) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == count:
+            done.set()
+
+    async with broker:
+        await broker.start()
+        await done.wait()
