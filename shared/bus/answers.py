@@ -14,12 +14,17 @@ from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 from nats.nuid import NUID
 
-from shared.bus.fastlane import Hear, Steady
+from shared.bus.fastlane import Hear, Steady, read_headers, read_subject
 from shared.bus.wire import Delivery
 from shared.constant import constant
 
 TOKEN_BYTES = constant(8, "bytes", "X-12")  #: whoever answered one question must not guess the token of another
 NOBODY = "503"
+
+
+def read_delivery(subject: bytes, reply: bytes, headers: bytes, data: bytes) -> Delivery:
+    """Return what arrived, its headers still to be read; Garbled where it is no text."""
+    return Delivery(read_subject(subject), data, read_headers(headers), read_subject(reply))
 
 
 class Answers:
@@ -28,7 +33,7 @@ class Answers:
     def __init__(self, client: Steady) -> None:
         self.client = client
         self._prefix = ""  #: of the inbox, once it is subscribed
-        self._hears: dict[str, Hear] = {}
+        self._hears: dict[bytes, Hear] = {}  #: by inbox
         self._ends: dict[asyncio.Future[Delivery], float] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._asked = 0
@@ -40,13 +45,14 @@ class Answers:
         """Send a question and return its answer to come; NoRespondersError or nats-py's TimeoutError is set instead."""
         answer: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
 
-        def hear(inbox: str, reply: str, headers: Mapping[str, str], data: bytes) -> None:
+        def hear(inbox: bytes, reply: bytes, headers: bytes, data: bytes) -> None:
+            delivery = read_delivery(inbox, reply, headers, data)
             if answer.done():
                 return
-            if headers and headers.get("Status") == NOBODY:
+            if headers and delivery.headers.get("Status") == NOBODY:
                 answer.set_exception(NoRespondersError())
             else:
-                answer.set_result(Delivery(inbox, data, headers, reply))
+                answer.set_result(delivery)
 
         close = await self.hear(subject, data, hear, headers)
 
@@ -68,13 +74,15 @@ class Answers:
             await self._open()
         self._asked += 1
         token = hashlib.blake2s(self._asked.to_bytes(8), key=self._secret, digest_size=TOKEN_BYTES).hexdigest()
-        self._hears[token] = hear
+        inbox = self._prefix + token
+        key = inbox.encode()
+        self._hears[key] = hear
         try:
-            await self.client.send(subject, data, self._prefix + token, headers)
+            await self.client.send(subject, data, inbox, headers)
         except BaseException:
-            del self._hears[token]
+            del self._hears[key]
             raise
-        return lambda: self._hears.pop(token, None)
+        return lambda: self._hears.pop(key, None)
 
     async def _open(self) -> None:
         """Subscribe the inbox. What is asked meanwhile is sent behind the subscription, so it need not wait for it."""
@@ -85,8 +93,8 @@ class Answers:
             self._prefix = ""
             raise
 
-    def _find(self, inbox: str, reply: str, headers: Mapping[str, str], data: bytes) -> None:
-        hear = self._hears.get(inbox[len(self._prefix) :])
+    def _find(self, inbox: bytes, reply: bytes, headers: bytes, data: bytes) -> None:
+        hear = self._hears.get(inbox)
         if hear is not None:  # else nobody waits any more
             hear(inbox, reply, headers, data)
 

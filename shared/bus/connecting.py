@@ -40,7 +40,7 @@ async def _insist(work: Coroutine[Any, Any, None], seconds: float) -> None:
     task.result()
 
 
-async def connect(
+async def connect(  # noqa: PLR0913 - each says one thing of a connection
     url: str,
     identity: str,
     *,

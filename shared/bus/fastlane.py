@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
@@ -34,7 +34,7 @@ from shared.journal import record
 # pyright: reportPrivateUsage=false - this module alone looks inside nats-py, whose version is pinned
 
 MADE_FOR = constant("2.16.0", "nats-py version", "X-07")
-MAX_DIGITS = constant(10, "digits", "X-12")  #: a longer size is nothing that a server announces
+MAX_DIGITS = constant(10, "digits", "X-12")  #: a longer number is nothing that a server announces
 LINE_END = b"\r\n"
 PLAIN = b"NATS/1.0\r\n"  #: how headers begin that cannot be misread; a status stands in their first line instead
 STATUS_AT = len("NATS/1.0 ")
@@ -45,8 +45,12 @@ HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 NO_NEW_LINE = {ord("\r"): " ", ord("\n"): " "}
 NO_HEADER: Any = None  #: what nats-py's parser says of a message without headers
 
-Hear = Callable[[str, str, Mapping[str, str], bytes], None]
-"""Called with subject, reply subject (empty when no answer is wanted), headers and data."""
+Hear = Callable[[bytes, bytes, bytes, bytes], None]
+"""Called with subject, reply subject (empty when no answer is wanted), header block and data, all as they arrived."""
+
+
+class Garbled(Exception):
+    """What arrived is no text where it should be: whoever hears it drops it so, and it is counted."""
 
 
 class Headers(Mapping[str, str]):
@@ -77,7 +81,7 @@ class Headers(Mapping[str, str]):
 
 
 def read_lines(raw: bytes) -> dict[str, str]:
-    """Return `Name: value` lines as nats-py reads them: a name that is no token is skipped, the last of a name counts."""
+    """Return `Name: value` lines as nats-py reads them: what is no name is skipped, the last of a name counts."""
     found: dict[str, str] = {}
     for line in raw.split(LINE_END):
         name, colon, value = line.partition(b":")
@@ -88,21 +92,32 @@ def read_lines(raw: bytes) -> dict[str, str]:
 
 
 def read_headers(raw: bytes) -> Mapping[str, str]:
-    """Return a whole header block; UnicodeDecodeError or IndexError where its first line is no text or missing."""
+    """Return a whole header block; Garbled where its first line is no text or missing."""
     if raw.startswith(PLAIN):
         return Headers(raw)
     if not raw:
         return NO_HEADERS
     found: dict[str, str] = {}
     end = raw.find(LINE_END, STATUS_AT - 1)
-    if raw[STATUS_AT - 1] == ord(" "):
-        status = raw[STATUS_AT : STATUS_AT + STATUS_DIGITS].strip().decode()
-        if status.isdigit():
-            found["Status"] = status
-        words = raw[STATUS_AT + STATUS_DIGITS + 1 : end].decode()
-        if words:
-            found["Description"] = words
+    try:
+        if raw[STATUS_AT - 1] == ord(" "):
+            status = raw[STATUS_AT : STATUS_AT + STATUS_DIGITS].strip().decode()
+            if status.isdigit():
+                found["Status"] = status
+            words = raw[STATUS_AT + STATUS_DIGITS + 1 : end].decode()
+            if words:
+                found["Description"] = words
+    except (UnicodeDecodeError, IndexError):
+        raise Garbled from None
     return found | read_lines(raw[end + len(LINE_END) :])
+
+
+def read_subject(raw: bytes) -> str:
+    """Return a subject as text; Garbled where it is none."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise Garbled from None
 
 
 def frame(subject: str, data: bytes, reply: str = "", headers: Mapping[str, str] | None = None) -> bytes:
@@ -124,6 +139,13 @@ def frame(subject: str, data: bytes, reply: str = "", headers: Mapping[str, str]
 
 
 NO_NEW_LINE = {ord("\r"): " ", ord("\n"): " "}
+
+
+HEADED = {b"MSG": False, b"HMSG": True}
+SID, PLAIN_WORDS = 2, 4  #: which word of a line is the subscription's number; how many words there are without a reply
+PLAIN_LINE = re.compile(rb"MSG (\S+) (\d{1,10}) (?:(\S+) )?()(\d{1,10})\r\n")
+HEADED_LINE = re.compile(rb"HMSG (\S+) (\d{1,10}) (?:(\S+) )?(\d{1,10}) (\d{1,10})\r\n")
+OTHER_LINE = re.compile(rb"(?:PING|PONG|\+OK|-ERR '.+'|INFO [^\r\n]+)\r\n")
 
 
 class Ear:
@@ -165,7 +187,7 @@ class Steady(Client):
     async def listen(self, pattern: str, hear: Hear, queue: str = "") -> Ear:
         """Subscribe; `hear` is called from the read loop itself, so it must be quick and wait for nothing."""
         if not self.fast:
-            return Ear(self, await self.subscribe(pattern, queue, cb=_adapt(hear)))  # pyright: ignore[reportUnknownMemberType] - untyped in nats-py
+            return Ear(self, await self.subscribe(pattern, queue, cb=_adapt(self, hear)))  # pyright: ignore[reportUnknownMemberType] - untyped in nats-py
         sid = b"%d" % (self._sid + 1)  # known before the server can answer
         self.chosen[sid] = hear
         try:
@@ -176,7 +198,7 @@ class Steady(Client):
 
     def forget(self, subscription: Subscription) -> None:
         """Hand over nothing more of a subscription."""
-        self.chosen.pop(b"%d" % subscription._id, None)
+        self.chosen.pop(b"%d" % subscription._id, None)  # noqa: SLF001 - as everywhere here
 
     def post(self, subject: str, data: bytes, reply: str = "", headers: Mapping[str, str] | None = None) -> None:
         """Send at the loop's next turn, together with all that is sent until then; what cannot be sent is lost.
@@ -184,9 +206,7 @@ class Steady(Client):
         Raises what nats-py's `publish` raises where the message itself cannot be sent.
         """
         if not self.fast:
-            task = asyncio.get_running_loop().create_task(self._say(subject, data, reply, headers))
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+            self._say(subject, data, reply, headers)
             return
         if len(data) > self._max_payload:
             raise MaxPayloadError
@@ -195,6 +215,18 @@ class Steady(Client):
         sent = frame(subject, data, reply, headers)
         self.stats["out_msgs"] += 1
         self.stats["out_bytes"] += len(data)
+        self._write(sent)
+
+    def post_all(self, answers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Send short answers to the reply subjects that the server named, in one write."""
+        if not self.fast:
+            for subject, data in answers:
+                self._say(subject.decode(), data)
+            return
+        self.stats["out_msgs"] += len(answers)
+        self._write(b"".join([b"PUB %b %d\r\n%b\r\n" % (subject, len(data), data) for subject, data in answers]))
+
+    def _write(self, sent: bytes) -> None:
         self._pending.append(sent)
         self._pending_data_size += len(sent)
         if self._flush_queue.empty() and self.is_connected:
@@ -209,45 +241,44 @@ class Steady(Client):
         if self._pending_data_size > self._max_pending_size:
             await self._flush_pending(force_flush=True)
 
-    async def _say(self, subject: str, data: bytes, reply: str, headers: Mapping[str, str] | None) -> None:
-        with suppress(NatsError):
-            await self.publish(subject, data, reply, dict(headers) if headers else None)
+    def _say(self, subject: str, data: bytes, reply: str = "", headers: Mapping[str, str] | None = None) -> None:
+        async def say() -> None:
+            with suppress(NatsError):
+                await self.publish(subject, data, reply, dict(headers) if headers else None)
 
-    def deliver(self, hear: Hear, subject: bytes, reply: bytes, headers: bytes, data: bytes) -> Exception | None:
-        """Hand one message over, or count it as garbled; what `hear` raised is returned."""
-        self.stats["in_msgs"] += 1
-        self.stats["in_bytes"] += len(data)
-        try:
-            seen = read_headers(headers) if headers else NO_HEADERS
-            words = subject.decode(), reply.decode()
-        except (UnicodeDecodeError, IndexError):
-            self._count_garbled(data)
-            return None
-        try:
-            hear(*words, seen, data)
-        except Exception as error:  # noqa: BLE001 - as nats-py does: told to the error callback, and the next one is heard
-            return error
-        return None
+        task = asyncio.get_running_loop().create_task(say())
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         hear = self.chosen.get(b"%d" % sid)
         if hear is not None:  # behind something that nats-py's own parser had to read
-            if (error := self.deliver(hear, subject, reply, headers or b"", data)) is not None:
+            try:
+                hear(subject, reply, headers or b"", data)
+            except Garbled:
+                self.count_garbled(len(data))
+            except Exception as error:  # noqa: BLE001 - as in the lane
                 await self._error_cb(error)
             return
         try:
             await super()._process_msg(sid, subject, reply, data, headers)
         except (ValueError, LookupError, TypeError, AttributeError):
-            self._count_garbled(data)
+            self.count_garbled(len(data))
 
-    def _count_garbled(self, data: bytes) -> None:
+    def count_garbled(self, size: int) -> None:
+        """Note a message that nobody could read."""
         self.garbled += 1
-        record("bus", "message_garbled", bytes=len(data))
+        record("bus", "message_garbled", bytes=size)
 
 
-def _adapt(hear: Hear) -> Callable[[Msg], Coroutine[Any, Any, None]]:
+def _adapt(client: Steady, hear: Hear) -> Callable[[Msg], Coroutine[Any, Any, None]]:
     async def receive(message: Msg) -> None:
-        hear(message.subject, message.reply, message.headers or NO_HEADERS, message.data)
+        lines = [f"{name}: {value}\r\n" for name, value in (message.headers or {}).items()]
+        headers = PLAIN + "".join(lines).encode() + LINE_END if lines else b""
+        try:
+            hear(message.subject.encode(), message.reply.encode(), headers, message.data)
+        except Garbled:
+            client.count_garbled(len(message.data))
 
     return receive
 
@@ -271,66 +302,89 @@ class FastLane(Parser):
         super().reset()
         self.turn += 1
         self.held = bytearray()  #: the beginning of a message whose rest is under way
-        self.missing_until = 0  #: how long `held` must be before it is worth a look
+        self.whole = 0  #: how long `held` must be before it is worth a look
 
     async def parse(self, data: bytes = b"") -> None:
         """Take what the server sent, however it was cut."""
-        if self.buf or self.state != AWAITING_CONTROL_LINE:  # nats-py's own parser is in the middle of something
-            await super().parse(data)
-            return
         if self.held:
             self.held += data
-            if len(self.held) < self.missing_until:
+            if len(self.held) < self.whole:
                 return
             data, self.held = bytes(self.held), bytearray()
-        turn, at = self.turn, 0
-        chosen, deliver, find = self.client.chosen, self.client.deliver, data.find
-        while at < len(data):
-            line_end = find(LINE_END, at)
-            if line_end < 0:
-                break
-            words = _message_line(data[at:line_end])
-            if words is None:
-                await super().parse(data[at:])
-                return
-            sid, subject, reply, header_bytes, size = words
-            begin = line_end + len(LINE_END)
-            end = begin + size
-            if len(data) < end + len(LINE_END):
-                self.held, self.missing_until = bytearray(data[at:]), end + len(LINE_END) - at
-                return
-            middle, at = begin + header_bytes, end + len(LINE_END)
-            hear = chosen.get(sid)
-            if hear is None:
-                await self.client._process_msg(
-                    int(sid), subject, reply, data[middle:end], data[begin:middle] or NO_HEADER
-                )
-            elif (error := deliver(hear, subject, reply, data[begin:middle], data[middle:end])) is not None:
-                await self.client._error_cb(error)
-            else:
-                continue
+        turn, at, failed = self.turn, 0, list[Exception]()
+        while not self.buf and self.state == AWAITING_CONTROL_LINE:
+            at = self._take(data, at, failed)
+            for error in failed:
+                await self.client._error_cb(error)  # noqa: SLF001 - as everywhere here
+            failed.clear()
+            left = at
+            if turn == self.turn:
+                at = await self._leave(data, at)
             if turn != self.turn:
                 return  # while that was waited for, the link began anew
-        self.held, self.missing_until = bytearray(data[at:]), 0
+            if at == left:
+                self.held = bytearray(data[at:])
+                return
+        await super().parse(data[at:])  # nats-py's own parser is in the middle of something
 
+    def _take(self, data: bytes, at: int, failed: list[Exception]) -> int:
+        """Hand over chosen messages, one after the other, and return where the first thing stands that is none."""
+        client, chosen, find = self.client, self.client.chosen, data.find
+        messages, received = 0, 0
+        while (line_end := find(LINE_END, at)) >= 0:
+            line = data[at:line_end]
+            words = line.split()
+            count = len(words)
+            hear = chosen.get(words[SID]) if count > SID else None
+            if hear is None or (headed := HEADED.get(words[0])) is None or b" ".join(words) != line:
+                break
+            size = words[-1]
+            if not size.isdigit() or len(size) > MAX_DIGITS:
+                break
+            begin = middle = line_end + 2
+            end = begin + int(size)
+            if len(data) < end + 2:
+                break
+            if headed:
+                head, count = words[-2], count - 1
+                if not head.isdigit() or len(head) > MAX_DIGITS or not begin < (middle := begin + int(head)) <= end:
+                    break
+            if not PLAIN_WORDS <= count <= PLAIN_WORDS + 1:
+                break
+            try:
+                hear(words[1], words[3] if count > PLAIN_WORDS else b"", data[begin:middle], data[middle:end])
+            except Garbled:
+                client.count_garbled(end - middle)
+            except Exception as error:  # noqa: BLE001 - as nats-py: the error callback is told, and the next is heard
+                failed.append(error)
+            messages, received, at = messages + 1, received + end - middle, end + 2
+        client.stats["in_msgs"] += messages
+        client.stats["in_bytes"] += received
+        return at
 
-def _message_line(line: bytes) -> tuple[bytes, bytes, bytes, int, int] | None:
-    """Return SID, subject, reply, header and all bytes of a line as a server writes it; None for every other line."""
-    words = line.split()
-    count = len(words)
-    if count < 4 or words[0] not in HEADER_WORDS or b" ".join(words) != line:
-        return None
-    headed = HEADER_WORDS[words[0]]
-    reply = words[3] if count - headed == 5 else b""
-    size, sid = words[-1], words[2]
-    if count - headed not in (4, 5) or not (size.isdigit() and sid.isdigit()) or max(len(size), len(sid)) > MAX_DIGITS:
-        return None
-    if not headed:
-        return sid, words[1], reply, 0, int(size)
-    header = words[-2]
-    if not header.isdigit() or len(header) > MAX_DIGITS or not 0 < int(header) <= int(size):
-        return None
-    return sid, words[1], reply, int(header), int(size)
+    async def _leave(self, data: bytes, at: int) -> int:
+        """Leave to nats-py what stands here, once it is whole, and return where that ends; `at` where it is not whole.
 
-
-HEADER_WORDS = {b"MSG": 0, b"HMSG": 1}
+        A message is left as it is, another line of a server alone, and with what no server writes all that follows.
+        """
+        self.whole = 0
+        line_end = data.find(LINE_END, at)
+        if line_end < 0:
+            return at
+        found = PLAIN_LINE.match(data, at, line_end + 2) or HEADED_LINE.match(data, at, line_end + 2)
+        if found is None:
+            end = line_end + 2 if OTHER_LINE.match(data, at, line_end + 2) else len(data)
+            await super().parse(data[at:end])
+            return end
+        subject, sid, reply, head, size = found.groups()
+        begin, end = found.end(), found.end() + int(size)
+        if len(data) < end + 2:
+            self.whole = end + 2 - at
+            return at
+        middle = begin + int(head or b"0")
+        if head and not begin < middle <= end:
+            await super().parse(data[at:])
+            return len(data)
+        headers = data[begin:middle] or NO_HEADER
+        await self.client._process_msg(int(sid), subject, reply or b"", data[middle:end], headers)  # noqa: SLF001 - as above
+        return end + 2

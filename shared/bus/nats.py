@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError, SlowConsumerError
 from nats.errors import TimeoutError as NatsTimeout
 
-from shared.bus.answers import NOBODY, Answers
-from shared.bus.fastlane import Steady
+from shared.bus.answers import NOBODY, Answers, read_delivery
+from shared.bus.fastlane import Headers, Steady, read_headers
 from shared.bus.pull import Pull
 from shared.bus.refusals import Refusals
 from shared.bus.wire import READ_BATCH, Consumer, Delivery, Sink, Subscription
@@ -36,6 +38,8 @@ EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 MOVED = (10071, 10164)  #: wrong last sequence; the second when another append to the lane is in flight
 FULL = (10023, 10047, 10077, 10122)  #: insufficient resources, storage or account limits, maximum messages or bytes
 MISSING_STREAM = 10059
+#: What the server says of a stored entry; datetime would round its nanoseconds.
+STORED = re.compile(rb"\r\nNats-Subject: ([^\r]+)\r\nNats-Sequence: (\d+)\r\nNats-Time-Stamp: ([^\r]+)\r\n")
 
 
 class NatsWire:
@@ -72,8 +76,8 @@ class NatsWire:
         self.refusals.check("publish", subject)
 
     async def subscribe(self, pattern: str, sink: Sink, queue: str = "") -> Subscription:
-        def hear(subject: str, reply: str, headers: Mapping[str, str], data: bytes) -> None:
-            sink(Delivery(subject, data, headers, reply))
+        def hear(subject: bytes, reply: bytes, headers: bytes, data: bytes) -> None:
+            sink(read_delivery(subject, reply, headers, data))
 
         self._check_link()
         subscription = await self.client.listen(pattern, hear, queue)
@@ -134,12 +138,13 @@ class NatsWire:
         found: list[Entry] = []
         done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-        def collect(_: str, __: str, headers: Mapping[str, str], data: bytes) -> None:
+        def collect(_: bytes, __: bytes, headers: bytes, data: bytes) -> None:
             entry = _entry(headers, data)  # a stored entry, whatever headers its writer gave it
             if entry is not None:
                 found.append(entry)
             elif not done.done():
-                done.set_result(f"{headers.get('Status', '')} {headers.get('Description', 'no stream answers')}")
+                read = read_headers(headers)
+                done.set_result(f"{read.get('Status', '')} {read.get('Description', 'no stream answers')}")
 
         close: Callable[[], object] | None = None
         try:
@@ -158,7 +163,8 @@ class NatsWire:
             answer = await self._ask([f"$JS.API.DIRECT.GET.{stream}"], body, None, CONNECT_S)
         except (NoRespondersError, NatsTimeout):
             raise Unreachable(f"there is no stream {stream}, or it does not answer") from None
-        return _entry(answer.headers, answer.data)
+        headers = answer.headers
+        return _entry(headers.raw, answer.data) if isinstance(headers, Headers) else None
 
     async def consume(self, stream: str, durable: str, consumer: Consumer) -> Subscription:
         self._check_link()
@@ -271,19 +277,30 @@ class NatsWire:
             raise Unreachable(f"{self.identity} has no link to the bus at the moment")
 
 
-def _entry(headers: Mapping[str, str], data: bytes) -> Entry | None:
-    """Read a direct-get answer; None for a status. The broker's nanoseconds are in a header that datetime would round."""
+def _entry(raw: bytes, data: bytes) -> Entry | None:
+    """Read a direct-get answer; None for a status.
+
+    The server's own headers stand last, behind whatever a writer gave his message; read through nats-py, they may not.
+    """
+    if found := STORED.match(raw, raw.rfind(b"\r\nNats-Subject: ")):
+        subject, sequence, stamp = found.groups()
+        return Entry(int(sequence) - 1, subject.decode(), nanoseconds(stamp.decode()), data)
+    headers = read_headers(raw)
     if "Nats-Sequence" not in headers:
         return None
-    return Entry(
-        int(headers["Nats-Sequence"]) - 1, headers["Nats-Subject"], nanoseconds(headers["Nats-Time-Stamp"]), data
-    )
+    time_ns = nanoseconds(headers["Nats-Time-Stamp"])
+    return Entry(int(headers["Nats-Sequence"]) - 1, headers["Nats-Subject"], time_ns, data)
 
 
 def nanoseconds(stamp: str) -> int:
     """Return RFC 3339 with up to nine fractional digits (`2026-01-01T00:00:00.123456789Z`) as nanoseconds."""
     whole, _, rest = stamp.removesuffix("Z").partition(".")
-    return int(datetime.fromisoformat(whole + "+00:00").timestamp()) * 1_000_000_000 + int(rest.ljust(9, "0") or 0)
+    return _second(whole) * 1_000_000_000 + int(rest.ljust(9, "0") or 0)
+
+
+@lru_cache(maxsize=64)
+def _second(stamp: str) -> int:
+    return int(datetime.fromisoformat(stamp + "+00:00").timestamp())
 
 
 def _stored(data: bytes, lane: str, last: int) -> int:

@@ -10,34 +10,32 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Mapping
 from contextlib import suppress
 
 import msgspec
 from nats.errors import Error as NatsError
 
 from shared.bus.answers import NOBODY
-from shared.bus.fastlane import Ear, Steady
+from shared.bus.fastlane import Ear, Garbled, Steady, read_headers
 from shared.bus.wire import Consumer, Outcome
 from shared.constant import constant
-from shared.journal import record
 from shared.log.entry import Entry
 
 BATCH = constant(200, "messages", "X-07")
 EXPIRES_S = constant(30, "s", "X-07")
-ACKS = "$JS.ACK."
+ACKS = b"$JS.ACK."
 IDLE_S = constant(2, "s", "X-07")
 HAND_BACK_S = constant(2.0, "s", "X-07")
 PROGRESS_S = constant(1.5, "s", "X-07")
 SHORT_ACK_TOKENS = 9
 
 
-class _Held(msgspec.Struct, frozen=True):
+class _Held(msgspec.Struct, frozen=True, gc=False):
     """What the server delivered and nobody settled yet."""
 
     entry: Entry
     deliveries: int
-    reply: str
+    reply: bytes
 
 
 class Pull:
@@ -56,6 +54,7 @@ class Pull:
         self._task: asyncio.Task[None] | None = None
         self._beat: asyncio.TimerHandle | None = None
         self._working: _Held | None = None  #: what the consumer has, not settled yet
+        self._settled: list[tuple[bytes, bytes]] = []  #: until the loop's next turn, which sends them all at once
 
     async def start(self) -> None:
         """Subscribe the private inbox and ask for the first batch."""
@@ -87,27 +86,27 @@ class Pull:
             async with asyncio.timeout(HAND_BACK_S):
                 await self._ear.drain()  # first, or the server would deliver it here again
             for held in ([self._working] if self._working is not None else []) + list(self._held):
-                await self.client.send(held.reply, b"-NAK")
+                self._settle(held, b"-NAK")
+            self._send_settled()
 
     def _ask(self) -> None:
         if self._wanted > BATCH // 2 or not self.client.is_connected or self._task is None:
             return
         body = {"batch": BATCH, "expires": EXPIRES_S * 10**9, "idle_heartbeat": IDLE_S * 10**9}
         self._wanted += BATCH
-        self._post(self.subject, json.dumps(body).encode(), self._inbox)
+        with suppress(NatsError):  # the link is down and what it may keep is full: it is asked again
+            self.client.post(self.subject, json.dumps(body).encode(), self._inbox)
 
-    def _receive(self, subject: str, reply: str, headers: Mapping[str, str], data: bytes) -> None:
+    def _receive(self, subject: bytes, reply: bytes, raw: bytes, data: bytes) -> None:
         self._silent_s = 0.0
         if reply.startswith(ACKS):  # a stored entry, whatever headers its writer gave it
             self.unanswered = False
             self._wanted -= 1
-            held = _read(subject, reply, data)
-            if held is None:
-                record("bus", "message_garbled", bytes=len(data))
-                return
-            self._held.append(held)
+            self._held.append(_read(subject, reply, data))
             self._arrived.set()
-        elif status := headers.get("Status"):
+            if self._wanted > BATCH // 2:
+                return
+        elif status := (headers := read_headers(raw)).get("Status"):
             self.unanswered = status == NOBODY
             if status != "100":  # 100 is a heartbeat; anything else ends a pull, delivered or not
                 left = headers.get("Nats-Pending-Messages", "")
@@ -126,7 +125,7 @@ class Pull:
         """
         self._set_beat()
         if self._working is not None:
-            self._post(self._working.reply, b"+WPI")
+            self._settle(self._working, b"+WPI")
         self._silent_s += PROGRESS_S
         if self._silent_s >= 3 * IDLE_S:
             self._silent_s = 0.0
@@ -140,26 +139,29 @@ class Pull:
             held = self._working = self._held.popleft()
             outcome = await self.consumer(held.entry, held.deliveries)
             self._working = None
-            self._post(held.reply, _settle(outcome))
+            self._settle(held, b"+ACK" if outcome.kind == "ack" else _words(outcome))
 
-    def _post(self, subject: str, data: bytes, reply: str = "") -> None:
-        with suppress(NatsError):  # the link is down and what it may keep is full: the server delivers it again
-            self.client.post(subject, data, reply)
+    def _settle(self, held: _Held, words: bytes) -> None:
+        if not self._settled:
+            asyncio.get_running_loop().call_soon(self._send_settled)
+        self._settled.append((held.reply, words))
+
+    def _send_settled(self) -> None:
+        settled, self._settled = self._settled, []
+        self.client.post_all(settled)
 
 
-def _settle(outcome: Outcome) -> bytes:
-    if outcome.kind == "ack":
-        return b"+ACK"
+def _words(outcome: Outcome) -> bytes:
     if outcome.kind == "term":
         return b"+TERM"
     return b"-NAK " + json.dumps({"delay": int(outcome.delay_s * 1e9)}).encode()
 
 
-def _read(subject: str, reply: str, data: bytes) -> _Held | None:
+def _read(subject: bytes, reply: bytes, data: bytes) -> _Held:
     """Read index, broker nanoseconds and delivery count from the acknowledgement subject, short or with a domain."""
-    tokens = reply.split(".")
+    tokens = reply.split(b".")
     try:
         delivered, sequence, _, stamp = tokens[4:8] if len(tokens) == SHORT_ACK_TOKENS else tokens[6:10]
-        return _Held(Entry(int(sequence) - 1, subject, int(stamp), data), int(delivered), reply)
+        return _Held(Entry(int(sequence) - 1, subject.decode(), int(stamp), data), int(delivered), reply)
     except ValueError:
-        return None  # not the server's: somebody else wrote into this inbox
+        raise Garbled from None  # not the server's: somebody else wrote into this inbox
