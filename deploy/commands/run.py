@@ -140,11 +140,14 @@ def bench(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         )
         terminal.give([asdict(figure) for figure in trained], bench_train.table(trained))
         return Exit.OK
-    from deploy.bench import bench, table
+    from deploy import bench, bench_bus
 
     terminal.note("measuring on a server of its own with `sync: always` …")
-    figures = finish(bench(args.events))
-    terminal.give([asdict(figure) for figure in figures], table(figures))
+    figures = finish(bench.bench(args.events))
+    terminal.note("measuring claim by claim, beside nats-py and FastStream …")
+    claims = finish(bench_bus.measure_bus(RealWorld(loaded.settings.env), args.events))
+    told = {"appends": [asdict(figure) for figure in figures], "claims": [asdict(claim) for claim in claims]}
+    terminal.give(told, f"{bench.table(figures)}\n\n{bench_bus.table(claims)}")
     return Exit.OK
 
 

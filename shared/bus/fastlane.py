@@ -18,6 +18,7 @@ import asyncio
 import re
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -126,19 +127,24 @@ def frame(subject: str, data: bytes, reply: str = "", headers: Mapping[str, str]
         raise BadSubjectError
     if not headers:
         return b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(data), data)
-    lines = ["NATS/1.0"]
-    for name, value in headers.items():
-        key = name.strip()
-        if key:
-            if not HEADER_NAME.fullmatch(key):
-                raise BadHeaderError(key)
-            lines.append(f"{key}: {value.strip().translate(NO_NEW_LINE)}")
-    head = ("\r\n".join(lines) + "\r\n\r\n").encode()
-    sizes = len(head), len(head) + len(data)
-    return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject.encode(), reply.encode(), *sizes, head, data)
+    head = "".join([*map(_header, headers.items())])
+    block = f"NATS/1.0\r\n{head}\r\n".encode()
+    sizes = len(block), len(block) + len(data)
+    return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject.encode(), reply.encode(), *sizes, block, data)
 
 
-NO_NEW_LINE = {ord("\r"): " ", ord("\n"): " "}
+def _header(named: tuple[str, str]) -> str:
+    name, value = named[0].strip(), named[1].strip()
+    if not name:
+        return ""
+    if not _is_name(name):
+        raise BadHeaderError(name)
+    return f"{name}: {value if value.isprintable() else value.translate(NO_NEW_LINE)}\r\n"
+
+
+@lru_cache(maxsize=256)
+def _is_name(name: str) -> bool:
+    return HEADER_NAME.fullmatch(name) is not None
 
 
 HEADED = {b"MSG": False, b"HMSG": True}

@@ -17,6 +17,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError, SlowConsumerError
 from nats.errors import TimeoutError as NatsTimeout
@@ -48,8 +49,8 @@ class NatsWire:
     def __init__(self, client: Steady, identity: str) -> None:
         self.client, self.identity = client, identity
         self.slow = 0  #: messages dropped because a subscription's queue was full
-        self.refusals = Refusals(identity)
         self._answers = Answers(client)
+        self.refusals = Refusals(identity, self._answers.waiting)
         self._pulls: list[Pull] = []
         self._pings: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -227,9 +228,7 @@ class NatsWire:
         """Request on the last of `subjects`; a refusal of any of them ends the wait."""
         self._check_link()
         try:
-            answer = await self._answers.ask(subjects[-1], data, headers, timeout_s)
-            self.refusals.watch("publish", subjects, answer)
-            return await answer
+            return await (await self._answers.ask(subjects, data, headers, timeout_s))
         except (NoRespondersError, NatsTimeout):
             raise
         except NatsError as error:
@@ -295,25 +294,40 @@ def _entry(raw: bytes, data: bytes) -> Entry | None:
 def nanoseconds(stamp: str) -> int:
     """Return RFC 3339 with up to nine fractional digits (`2026-01-01T00:00:00.123456789Z`) as nanoseconds."""
     whole, _, rest = stamp.removesuffix("Z").partition(".")
-    return _second(whole) * 1_000_000_000 + int(rest.ljust(9, "0") or 0)
+    return _second_ns(whole) + int(rest.ljust(9, "0") or 0)
 
 
 @lru_cache(maxsize=64)
-def _second(stamp: str) -> int:
-    return int(datetime.fromisoformat(stamp + "+00:00").timestamp())
+def _second_ns(stamp: str) -> int:
+    return int(datetime.fromisoformat(stamp + "+00:00").timestamp()) * 1_000_000_000
+
+
+class _ApiError(msgspec.Struct):
+    err_code: int = 0
+    description: str = ""
+
+
+class _Ack(msgspec.Struct):
+    seq: int = 0
+    error: _ApiError | None = None
+
+
+_read_ack = msgspec.json.Decoder(_Ack).decode
 
 
 def _stored(data: bytes, lane: str, last: int) -> int:
-    answer = json.loads(data)
-    error = answer.get("error")
+    try:
+        ack = _read_ack(data)
+    except msgspec.MsgspecError as strange:
+        raise Unresolved(f"what came in the place of an acknowledgement on {lane} is none: {strange}") from None
+    error = ack.error
     if error is None:
-        return int(answer["seq"]) - 1
-    if error.get("err_code") in MOVED:
-        raise Refused(Refusal("B007", f"{lane} moved past {last}: {error.get('description')}"))
-    description = error.get("description", "")
-    if error.get("err_code") in FULL or "storage" in description or "resource" in description:
+        return ack.seq - 1
+    if error.err_code in MOVED:
+        raise Refused(Refusal("B007", f"{lane} moved past {last}: {error.description}"))
+    if error.err_code in FULL or "storage" in error.description or "resource" in error.description:
         raise StorageFault(
-            f"the {'bucket' if lane.startswith('$KV.') else 'log'} cannot be written: {description} "
-            f"({error.get('err_code')}); free disk space or raise the quota"
+            f"the {'bucket' if lane.startswith('$KV.') else 'log'} cannot be written: {error.description} "
+            f"({error.err_code}); free disk space or raise the quota"
         )
-    raise Unresolved(f"the server refused an append on {lane}: {error.get('description')} ({error.get('err_code')})")
+    raise Unresolved(f"the server refused an append on {lane}: {error.description} ({error.err_code})")
