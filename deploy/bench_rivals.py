@@ -8,12 +8,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from nats.aio.client import Client
 
-FETCH = 100  # messages; the claim names it
+from shared.constant import constant
+
+FETCH = constant(100, "messages", "X-07")
 Decode = Callable[[bytes], object]
+
+
+class Message(Protocol):
+    """What a message of either is used for here."""
+
+    @property
+    def data(self) -> bytes: ...
+
+    @property
+    def body(self) -> bytes: ...
+
+    async def respond(self, data: bytes) -> None: ...
 
 
 class RawNats:
@@ -22,9 +37,9 @@ class RawNats:
     def __init__(self) -> None:
         self.client: Any = Client()
 
-    async def connect(self, url: str, seed_file: str) -> None:
+    async def connect(self, url: str, seed_file: Path) -> None:
         """Connect as the product does: with an nkey."""
-        await self.client.connect(url, nkeys_seed=seed_file)
+        await self.client.connect(url, nkeys_seed=str(seed_file))
         self.stream: Any = self.client.jetstream()
 
     async def handle(self, stream: str, durable: str, count: int, decode: Decode, batch: int = FETCH) -> None:
@@ -50,7 +65,7 @@ class RawNats:
         """Read a stream with the ordered consumer's callback."""
         done, seen = asyncio.Event(), 0
 
-        async def hear(message: Any) -> None:
+        async def hear(message: Message) -> None:
             nonlocal seen
             decode(message.data)
             seen += 1
@@ -64,7 +79,7 @@ class RawNats:
     async def answer(self, subject: str) -> None:
         """Answer every request with its own bytes."""
 
-        async def echo(message: Any) -> None:
+        async def echo(message: Message) -> None:
             await message.respond(message.data)
 
         await self.client.subscribe(subject, cb=echo)
@@ -75,7 +90,7 @@ class RawNats:
         await self.client.close()
 
 
-def faststream() -> Any:
+def faststream() -> Any:  # noqa: ANN401 - a module that need not be installed
     """Return FastStream's module for NATS, or None where the extra `bench` is not installed."""
     try:
         return import_module("faststream.nats")
@@ -83,33 +98,35 @@ def faststream() -> Any:
         return None
 
 
-async def handle_with_faststream(
-    url: str, seed: str, stream: str, durable: str, pattern: str, count: int, decode: Decode
-) -> None:
-    """Handle so many messages with FastStream's pull subscriber.
+class FastStream:
+    """FastStream's pull subscriber. It decodes with the same function, and nothing is validated twice."""
 
-    It decodes with the same function, and its handler takes what that returns: nothing is validated twice.
-    """
-    module = faststream()
-    done, seen = asyncio.Event(), 0
-    broker = module.NatsBroker(url, nkeys_seed_str=seed, apply_types=False, logger=None)
+    def __init__(self, url: str, seed_file: Path, decode: Decode) -> None:
+        self.url, self.seed, self.decode = url, seed_file.read_text().strip(), decode
 
-    async def read(message: Any) -> object:
-        return decode(message.body)
+    async def handle(self, stream: str, durable: str, pattern: str, count: int) -> None:
+        """Handle so many messages of a durable consumer."""
+        nats = faststream()
+        done, seen = asyncio.Event(), 0
+        broker = nats.NatsBroker(self.url, nkeys_seed_str=self.seed, apply_types=False, logger=None)
 
-    @broker.subscriber(
-        pattern,
-        stream=module.JStream(stream, declare=False),
-        durable=durable,
-        pull_sub=module.PullSub(batch_size=FETCH),
-        decoder=read,
-    )
-    async def handle(_: object) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == count:
-            done.set()
+        async def read(message: Message) -> object:
+            return self.decode(message.body)
 
-    async with broker:
-        await broker.start()
-        await done.wait()
+        async def handle(_: object) -> None:
+            nonlocal seen
+            seen += 1
+            if seen == count:
+                done.set()
+
+        subscriber = broker.subscriber(
+            pattern,
+            stream=nats.JStream(stream, declare=False),
+            durable=durable,
+            pull_sub=nats.PullSub(batch_size=FETCH),
+            decoder=read,
+        )
+        subscriber(handle)
+        async with broker:
+            await broker.start()
+            await done.wait()

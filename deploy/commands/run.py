@@ -140,14 +140,15 @@ def bench(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         )
         terminal.give([asdict(figure) for figure in trained], bench_train.table(trained))
         return Exit.OK
-    from deploy import bench, bench_bus
+    from deploy import bench as appends
+    from deploy import bench_bus
 
     terminal.note("measuring on a server of its own with `sync: always` …")
-    figures = finish(bench.bench(args.events))
+    figures = finish(appends.bench(args.events))
     terminal.note("measuring claim by claim, beside nats-py and FastStream …")
     claims = finish(bench_bus.measure_bus(RealWorld(loaded.settings.env), args.events))
     told = {"appends": [asdict(figure) for figure in figures], "claims": [asdict(claim) for claim in claims]}
-    terminal.give(told, f"{bench.table(figures)}\n\n{bench_bus.table(claims)}")
+    terminal.give(told, f"{appends.table(figures)}\n\n{bench_bus.table(claims)}")
     return Exit.OK
 
 
