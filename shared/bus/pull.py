@@ -12,7 +12,6 @@ import json
 from collections import deque
 from contextlib import suppress
 
-import msgspec
 from nats.errors import Error as NatsError
 
 from shared.bus.answers import NOBODY
@@ -27,15 +26,10 @@ ACKS = b"$JS.ACK."
 IDLE_S = constant(2, "s", "X-07")
 HAND_BACK_S = constant(2.0, "s", "X-07")
 PROGRESS_S = constant(1.5, "s", "X-07")
-SHORT_ACK_TOKENS = 9
+SHORT_ACK_TOKENS, AT_DELIVERIES = 9, 4  #: one with a domain has two tokens more in front
 
 
-class _Held(msgspec.Struct, frozen=True, gc=False):
-    """What the server delivered and nobody settled yet."""
-
-    entry: Entry
-    deliveries: int
-    reply: bytes
+Held = tuple[Entry, int, bytes]  #: an entry, how often it was delivered, and the subject that settles it
 
 
 class Pull:
@@ -46,14 +40,14 @@ class Pull:
         self.subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
         self.unanswered = False  #: the newest answer was that nobody answers: there is no such consumer
         self._inbox = client.new_inbox()
-        self._held: deque[_Held] = deque()
+        self._held: deque[Held] = deque()
         self._arrived = asyncio.Event()
         self._wanted = 0  #: messages asked for and not yet delivered
         self._silent_s = 0.0  #: since anything was heard
         self._ear: Ear | None = None
         self._task: asyncio.Task[None] | None = None
         self._beat: asyncio.TimerHandle | None = None
-        self._working: _Held | None = None  #: what the consumer has, not settled yet
+        self._working: Held | None = None  #: what the consumer has, not settled yet
         self._settled: list[tuple[bytes, bytes]] = []  #: until the loop's next turn, which sends them all at once
 
     async def start(self) -> None:
@@ -102,8 +96,10 @@ class Pull:
         if reply.startswith(ACKS):  # a stored entry, whatever headers its writer gave it
             self.unanswered = False
             self._wanted -= 1
-            self._held.append(_read(subject, reply, data))
-            self._arrived.set()
+            held = _read(subject, reply, data)
+            if not self._held:
+                self._arrived.set()
+            self._held.append(held)
             if self._wanted > BATCH // 2:
                 return
         elif status := (headers := read_headers(raw)).get("Status"):
@@ -132,19 +128,20 @@ class Pull:
             self.again()
 
     async def _work(self) -> None:
+        waiting, consumer = self._held, self.consumer
         while True:
-            if not self._held:
+            if not waiting:
                 self._arrived.clear()
                 await self._arrived.wait()
-            held = self._working = self._held.popleft()
-            outcome = await self.consumer(held.entry, held.deliveries)
+            held = self._working = waiting.popleft()
+            outcome = await consumer(held[0], held[1])
             self._working = None
             self._settle(held, b"+ACK" if outcome.kind == "ack" else _words(outcome))
 
-    def _settle(self, held: _Held, words: bytes) -> None:
+    def _settle(self, held: Held, words: bytes) -> None:
         if not self._settled:
             asyncio.get_running_loop().call_soon(self._send_settled)
-        self._settled.append((held.reply, words))
+        self._settled.append((held[2], words))
 
     def _send_settled(self) -> None:
         settled, self._settled = self._settled, []
@@ -157,11 +154,12 @@ def _words(outcome: Outcome) -> bytes:
     return b"-NAK " + json.dumps({"delay": int(outcome.delay_s * 1e9)}).encode()
 
 
-def _read(subject: bytes, reply: bytes, data: bytes) -> _Held:
+def _read(subject: bytes, reply: bytes, data: bytes) -> Held:
     """Read index, broker nanoseconds and delivery count from the acknowledgement subject, short or with a domain."""
     tokens = reply.split(b".")
     try:
-        delivered, sequence, _, stamp = tokens[4:8] if len(tokens) == SHORT_ACK_TOKENS else tokens[6:10]
-        return _Held(Entry(int(sequence) - 1, subject.decode(), int(stamp), data), int(delivered), reply)
-    except ValueError:
+        at = AT_DELIVERIES if len(tokens) == SHORT_ACK_TOKENS else AT_DELIVERIES + 2
+        entry = Entry(int(tokens[at + 1]) - 1, subject.decode(), int(tokens[at + 3]), data)
+        return entry, int(tokens[at]), reply
+    except (ValueError, IndexError):
         raise Garbled from None  # not the server's: somebody else wrote into this inbox
