@@ -48,10 +48,17 @@ async def operator(loaded: Loaded, say: Say, names: Sequence[str] = BUILT_IN) ->
     settings = loaded.settings
     running = Running.read(settings) if settings.nats_url is None else None
     if running is not None:
-        wire = await connect(running.url, OPERATOR, nkey=nkey_path(settings, OPERATOR), private_inbox=False)
+        wire = await connect(
+            running.url, OPERATOR, nkey=nkey_path(settings, OPERATOR), private_inbox=False, fast=settings.fast
+        )
     elif settings.nats_url is not None:
         wire = await connect(
-            settings.nats_url, OPERATOR, nkey=settings.nats_nkey, creds=settings.nats_creds, private_inbox=False
+            settings.nats_url,
+            OPERATOR,
+            nkey=settings.nats_nkey,
+            creds=settings.nats_creds,
+            private_inbox=False,
+            fast=settings.fast,
         )
     else:
         nothing = f"nothing runs on {settings.home} for {settings.env}"

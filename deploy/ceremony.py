@@ -63,7 +63,7 @@ async def place_of(loaded: Loaded) -> AsyncGenerator[Place]:
     running = Running.read(settings) if settings.nats_url is None else None
     world = RealWorld(settings.env)
     if running is not None:
-        wire = await connect(running.url, STEWARD, nkey=nkey_path(settings, STEWARD))
+        wire = await connect(running.url, STEWARD, nkey=nkey_path(settings, STEWARD), fast=settings.fast)
         bus = Bus(world, wire, ROOT, VERSION, [])
         try:
             await bus.follow(KEYS_LANE.format(env=bus.env))

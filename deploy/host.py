@@ -114,7 +114,9 @@ class EmbeddedHost:
                 )
             else:
                 self.database_url = self.settings.database_url or ""
-            self._client = await connect(self.nats.url, STEWARD, nkey=nkey_path(self.settings, STEWARD))
+            self._client = await connect(
+                self.nats.url, STEWARD, nkey=nkey_path(self.settings, STEWARD), fast=self.settings.fast
+            )
         except BaseException:
             await self.stop()
             raise
@@ -173,7 +175,9 @@ class EmbeddedHost:
         return RealWorld(self.settings.env)
 
     async def wire(self, name: str) -> Wire:
-        return await connect(self.url, name, nkey=nkey_path(self.settings, name), private_inbox=name != OPERATOR)
+        return await connect(
+            self.url, name, nkey=nkey_path(self.settings, name), private_inbox=name != OPERATOR, fast=self.settings.fast
+        )
 
     def signer(self, name: str, owner: str) -> Signer:
         return self.keys.signer(name, owner)
@@ -275,7 +279,12 @@ class RemoteHost:
 
     async def wire(self, name: str) -> Wire:
         return await connect(
-            self.url, name, nkey=self.settings.nats_nkey, creds=self.settings.nats_creds, private_inbox=False
+            self.url,
+            name,
+            nkey=self.settings.nats_nkey,
+            creds=self.settings.nats_creds,
+            private_inbox=False,
+            fast=self.settings.fast,
         )
 
     def signer(self, name: str, owner: str) -> Signer:

@@ -62,10 +62,10 @@ async def voice(loaded: Loaded, name: str, signer: Signer) -> AsyncGenerator[Bus
     settings = loaded.settings
     running = Running.read(settings) if settings.nats_url is None else None
     if running is not None:
-        wire = await connect(running.url, name, nkey=nkey_path(settings, name))
+        wire = await connect(running.url, name, nkey=nkey_path(settings, name), fast=settings.fast)
     elif settings.nats_url is not None:
         seed, creds = settings.nats_nkey, settings.nats_creds
-        wire = await connect(settings.nats_url, name, nkey=seed, creds=creds, private_inbox=False)
+        wire = await connect(settings.nats_url, name, nkey=seed, creds=creds, private_inbox=False, fast=settings.fast)
     else:
         raise Unreachable(f"nothing runs on {settings.home} for {settings.env}")
     bus = Bus(RealWorld(settings.env), wire, name, PERSON_VERSION, [signer])

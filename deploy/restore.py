@@ -242,7 +242,7 @@ async def _server(settings: Settings, folder: Path) -> AsyncGenerator[NatsWire]:
     server = NatsServer(folder / "nats", (Account(settings.env, (identity,), limits),))
     await server.start()
     try:
-        wire = await connect(server.url, "restorer", nkey=nkey, private_inbox=False)
+        wire = await connect(server.url, "restorer", nkey=nkey, private_inbox=False, fast=settings.fast)
         assert isinstance(wire, NatsWire)
         try:
             yield wire

@@ -24,6 +24,10 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
     "message_refused": ("debug", "A part could not use a message; `code` and `detail` say why. Also counted."),
     "handler_failed": ("warning", "A part's own code failed on a message, which was dead-lettered."),
     "message_garbled": ("warning", "The bus delivered a subject, reply or header that is no text; it was dropped."),
+    "fast_lane_off": (
+        "warning",
+        "The installed nats-py is not the one that the bus's fast lane was made for; nats-py's own parser serves.",
+    ),
     "link_lost": ("warning", "A connection to the bus was lost; it reconnects by itself."),
     "link_back": ("info", "A connection to the bus is up again."),
     "log_inconsistent": (

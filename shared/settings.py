@@ -126,6 +126,7 @@ Permit = Annotated[
     Annotated[int, Field(ge=0, le=1_000_000_000)] | None, Expected("a whole number from 0 to 1000000000")
 ]
 Turbines = Annotated[Literal["none", "yes"] | None, Expected("none or yes")]
+Switch = Annotated[Literal["on", "off"], Expected("on or off")]
 Level = Annotated[Literal["debug", "info", "warning", "error"], Expected("debug, info, warning or error")]
 Color = Annotated[Literal["auto", "always", "never"], Expected("auto, always or never")]
 
@@ -144,6 +145,7 @@ class Settings(BaseModel):
         1, description="How many servers of the cluster at nats_url keep each stream and bucket."
     )
     nats_port: Port = Field(None, description="Port of the embedded NATS server; empty chooses a free one.")
+    bus_fast_lane: Switch = Field("on", description="Whether messages take the fast lane around nats-py's own parser.")
     database_url: DatabaseUrl = Field(
         None, repr=False, description="PostgreSQL database to use; empty starts an embedded one."
     )
@@ -282,6 +284,11 @@ class Settings(BaseModel):
     def meter(self) -> Metering:
         """The kind of meter in force: where nobody named one, the operator's word in dev, and none elsewhere."""
         return self.energy_meter or ("declared" if self.env == "dev" else "none")
+
+    @property
+    def fast(self) -> bool:
+        """Whether the bus's messages take the fast lane (shared/bus/fastlane.py)."""
+        return self.bus_fast_lane == "on"
 
     @property
     def metered(self) -> bool:

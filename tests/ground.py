@@ -271,8 +271,8 @@ class NatsGround:
     the dead server refuses, and the stock client forgets to close a connection that fails after its greeting.
     """
 
-    def __init__(self, folder: Path, *, links: bool) -> None:
-        self.folder, self.links = folder, links
+    def __init__(self, folder: Path, *, links: bool, fast: bool = True) -> None:
+        self.folder, self.links, self.fast = folder, links, fast
         self.world: World = RealWorld(ENV)
         self.restarts = 0
         self._keys: dict[str, NkeyPair] = {}
@@ -294,7 +294,9 @@ class NatsGround:
         self._allow(identity, publish, subscribe, durables)
         await self.server.reload(self._accounts())
         link = await Link.to(self.server) if self.links else None
-        wire = await connect(link.url if link else self.server.url, identity, nkey=self._seed_file(identity))
+        wire = await connect(
+            link.url if link else self.server.url, identity, nkey=self._seed_file(identity), fast=self.fast
+        )
         self._wires[wire] = link
         return wire
 
@@ -410,11 +412,13 @@ def play_sim(
     simulate(whole)
 
 
-def play_nats(body: Callable[[NatsGround], Coroutine[Any, Any, None]], folder: Path, *, links: bool = True) -> None:
+def play_nats(
+    body: Callable[[NatsGround], Coroutine[Any, Any, None]], folder: Path, *, links: bool = True, fast: bool = True
+) -> None:
     """Run a body on a real server."""
 
     async def whole() -> None:
-        async with NatsGround(folder, links=links) as ground:
+        async with NatsGround(folder, links=links, fast=fast) as ground:
             await body(ground)
 
     asyncio.run(whole())

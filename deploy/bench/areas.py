@@ -33,6 +33,14 @@ def _appends(_: RealWorld, events: int) -> Told:
     return Told([asdict(figure) for figure in figures], table(figures))
 
 
+def _bus(world: RealWorld, events: int) -> Told:
+    from deploy.bench.bus import measure_bus, table
+
+    claims = finish(measure_bus(world, events))
+    missed = [f"{claim.claim}, {claim.target}" for claim in claims if claim.met is False]
+    return Told([asdict(claim) for claim in claims], table(claims), missed)
+
+
 def _log(world: RealWorld, events: int) -> Told:
     from deploy.bench.log import measure_log, table
 
@@ -69,6 +77,7 @@ def _train(world: RealWorld, events: int) -> Told:
 
 
 AREAS = {
+    "bus": Area("each claim of the bus, beside nats-py and FastStream that decode the same", _bus),
     "appends": Area("appends on a server with `sync: always`, beside raw nats-py", _appends),
     "log": Area("trees, signatures and replays in memory, beside hashing and checking alone", _log),
     "gates": Area("what weighing a wave costs, alone and over a server", _gates),

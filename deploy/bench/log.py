@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,11 +133,15 @@ class SampleLog:
         self.tiles.put(CHECKPOINT, str(note).encode())
 
     def _put(self, part: str, decisions: list[Any], signer: LocalSigner) -> None:
-        subject = decisions[0].subject(self.world.env)
+        events = [(self.world.entropy(16), encode(decision)) for decision in decisions]
+        self.put(part, decisions[0].subject(self.world.env), events, signer)
+
+    def put(self, part: str, subject: str, drawn: Sequence[tuple[bytes, bytes]], signer: LocalSigner) -> None:
+        """Seal events, each its id and data, as one entry, and put it at the end."""
         lane = subject.rpartition(".")[0]
-        events = [pack_event(self.world.entropy(16), encode(decision)) for decision in decisions]
+        events = [pack_event(event_id, data) for event_id, data in drawn]
         attributes = Attributes(
-            id=events[0][events[0].index(b"id") + 4 :][:16].hex(),
+            id=drawn[0][0].hex(),
             source=part,
             specversion="1.0",
             type=type_of(subject),
@@ -194,7 +198,7 @@ def measure_log(world: World, events: int) -> list[LogFigure]:
     figures += [_verified(world, single, events, bare_s, jobs) for jobs in cores]
     blocks = SampleLog(world, events * 10, BLOCK)
     leaves = list(Tiles(blocks.tiles, len(blocks.entries)).leaves())
-    replay_s = _cpu_s(world, lambda: _replayed(world.env, leaves))
+    replay_s = _cpu_s(world, lambda: replayed(world.env, leaves))
     decode_s = _cpu_s(world, lambda: _decoded(blocks))
     n = events * 10
     figures.append(
@@ -234,7 +238,8 @@ def _bare(log: SampleLog) -> Callable[[], None]:
     return check
 
 
-def _replayed(env: str, leaves: list[bytes]) -> None:
+def replayed(env: str, leaves: list[bytes]) -> None:
+    """Read leaves, admit every entry again, and decode every event that is admitted."""
     prefix = Prefix(env, recalls=False)
     for index, leaf in enumerate(leaves):
         stored = read_leaf(index, leaf)

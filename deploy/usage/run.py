@@ -9,7 +9,7 @@ from deploy.usage.values import above_zero, count, natural, whole
 
 _RUN = "deploy.commands.run"
 #: Written out: the help of one command loads none of what is measured.
-_AREAS = ("all", "appends", "log", "gates", "attention", "ingest", "train")
+_AREAS = ("all", "bus", "appends", "log", "gates", "attention", "ingest", "train")
 _PART = option("name", help="cells.math_cell, ./my_cell.py, or ./my_cells.py:OneOfThem")
 
 RUN: dict[str, Described] = {
@@ -72,7 +72,7 @@ RUN: dict[str, Described] = {
         "deploy.commands.bench:bench",
         "measure ours beside what it is made of, in one run",
         (
-            option("area", nargs="?", choices=_AREAS, default="appends", help="what to measure (default: appends)"),
+            option("area", nargs="?", choices=_AREAS, default="bus", help="what to measure (default: bus)"),
             option("--events", type=count, default=5_000, metavar="N", help="events of one measurement"),
             option("--write", type=Path, metavar="FILE", help="write the figures as a page, with machine and commit"),
         ),

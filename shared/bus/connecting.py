@@ -11,34 +11,17 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
+from shared.bus.fastlane import Steady
 from shared.bus.nats import CONNECT_S, RECONNECT_S, NatsWire
 from shared.bus.wire import INBOX, inbox_prefix
 from shared.config import redact
 from shared.constant import constant
 from shared.errors import Unreachable
-from shared.journal import record
 
 PING_S = constant(2, "s", "X-07")
 CANCEL_AGAIN_S = constant(0.1, "s", "X-07")
-
-
-class _Steady(Client):
-    """nats-py's client, but a message it cannot read (bytes that are no text, headers that are none) is only counted.
-
-    Its read loop ends with the first such message, and whoever may name a reply subject can send one.
-    """
-
-    garbled = 0
-
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        try:
-            await super()._process_msg(sid, subject, reply, data, headers)
-        except (ValueError, LookupError, TypeError, AttributeError):
-            self.garbled += 1
-            record("bus", "message_garbled", bytes=len(data))
 
 
 async def _insist(work: Coroutine[Any, Any, None], seconds: float) -> None:
@@ -57,8 +40,14 @@ async def _insist(work: Coroutine[Any, Any, None], seconds: float) -> None:
     task.result()
 
 
-async def connect(
-    url: str, identity: str, *, nkey: Path | None = None, creds: Path | None = None, private_inbox: bool = True
+async def connect(  # noqa: PLR0913 - each says one thing of a connection
+    url: str,
+    identity: str,
+    *,
+    nkey: Path | None = None,
+    creds: Path | None = None,
+    private_inbox: bool = True,
+    fast: bool = True,
 ) -> NatsWire:
     """Return a wire to `url`, of several with commas between to any that answers.
 
@@ -88,7 +77,7 @@ async def connect(
     if creds is not None:
         options["user_credentials"] = str(creds)
     prefix = inbox_prefix(identity) if private_inbox else INBOX
-    client = _Steady()
+    client = Steady(fast=fast)
     try:
         await _insist(
             client.connect(  # pyright: ignore[reportUnknownMemberType] - nats-py leaves some options untyped

@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription as NatsSubscription
+import msgspec
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError, SlowConsumerError
 from nats.errors import TimeoutError as NatsTimeout
 
-from shared.bus.pull import NOBODY, Pull
+from shared.bus.answers import NOBODY, Answers, read_delivery
+from shared.bus.fastlane import Headers, Steady, read_headers
+from shared.bus.pull import Pull
 from shared.bus.refusals import Refusals
 from shared.bus.wire import READ_BATCH, Consumer, Delivery, Moved, Sink, Subscription
 from shared.constant import constant
@@ -32,32 +33,26 @@ from shared.journal import record
 from shared.log.entry import Entry
 
 CONNECT_S = constant(5, "s", "X-07")
-READ_S = constant(2.0, "s", "X-07")  #: from one entry to the next; who was asked may have died with the question
+READ_S = constant(2.0, "s", "X-07")  #: for so many entries; who was asked may have died with the question
+READ_ROUND = constant(50, "entries", "X-07")
 RECONNECT_S = constant(0.05, "s", "X-07")
 PONG_S = constant(60, "s", "X-07")  #: longer than a silent link lives
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 MOVED = 10071  #: wrong last sequence
 IN_FLIGHT = 10164  #: another append to the lane is not settled yet; in a cluster without a majority for long
 FULL = (10023, 10047, 10077, 10122)  #: insufficient resources, storage or account limits, maximum messages or bytes
-MISSING_STREAM = 10059
-
-
-@dataclass
-class _Closing:
-    subscription: NatsSubscription
-
-    async def close(self) -> None:
-        with suppress(NatsError):  # closed before, or the link is gone: nothing is received either way
-            await self.subscription.unsubscribe()
+#: What the server says of a stored entry; datetime would round its nanoseconds.
+STORED = re.compile(rb"\r\nNats-Subject: ([^\r]+)\r\nNats-Sequence: (\d+)\r\nNats-Time-Stamp: ([^\r]+)\r\n")
 
 
 class NatsWire:
     """One identity's connection to a nats-server; reconnects for ever, and never buffers while disconnected."""
 
-    def __init__(self, client: Client, identity: str) -> None:
+    def __init__(self, client: Steady, identity: str) -> None:
         self.client, self.identity = client, identity
         self.slow = 0  #: messages dropped because a subscription's queue was full
-        self.refusals = Refusals(identity)
+        self._answers = Answers(client)
+        self.refusals = Refusals(identity, self._answers.waiting)
         self._pulls: list[Pull] = []
         self._pings: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -79,7 +74,7 @@ class NatsWire:
         self._check_link()
         self.refusals.check("publish", subject)
         try:
-            await self.client.publish(subject, data, reply, dict(headers) if headers else None)
+            await self.client.send(subject, data, reply, headers)
         except NatsError as error:
             raise Unreachable(f"{self.identity} cannot publish on {subject}: {error}") from error
 
@@ -88,11 +83,11 @@ class NatsWire:
         self.refusals.check("publish", subject)
 
     async def subscribe(self, pattern: str, sink: Sink, queue: str = "") -> Subscription:
-        async def receive(message: Msg) -> None:
-            sink(_delivery(message))
+        def hear(subject: bytes, reply: bytes, headers: bytes, data: bytes) -> None:
+            sink(read_delivery(subject, reply, headers, data))
 
         self._check_link()
-        subscription = _Closing(await self.client.subscribe(pattern, queue, cb=receive))  # pyright: ignore[reportUnknownMemberType] - untyped in nats-py
+        subscription = await self.client.listen(pattern, hear, queue)
         try:
             await self.refusals.race("subscribe", [pattern], self._flush())
         except Fault:
@@ -102,7 +97,7 @@ class NatsWire:
 
     async def request(self, subject: str, data: bytes, headers: Mapping[str, str] | None, timeout_s: float) -> Delivery:
         try:
-            return _delivery(await self._ask([subject], data, headers, timeout_s))
+            return await self._ask([subject], data, headers, timeout_s)
         except NoRespondersError:
             raise Refused(Refusal("B006", f"nobody listens on {subject}")) from None
         except NatsTimeout:
@@ -163,32 +158,34 @@ class NatsWire:
         done: asyncio.Future[Mapping[str, str]] = loop.create_future()
         patience = asyncio.timeout(READ_S)
 
-        def collect(delivery: Delivery) -> None:
-            if not done.done():
-                patience.reschedule(loop.time() + READ_S)
-            if "Nats-Sequence" in delivery.headers:  # a stored entry, whatever headers its writer gave it
-                found.append(_entry(delivery))
+        def collect(_: bytes, __: bytes, headers: bytes, data: bytes) -> None:
+            entry = _entry(headers, data)  # a stored entry, whatever headers its writer gave it
+            if entry is not None:
+                found.append(entry)
+                if len(found) % READ_ROUND == 0 and not patience.expired():
+                    patience.reschedule(loop.time() + READ_S)
             elif not done.done():
-                done.set_result(delivery.headers)
+                done.set_result(read_headers(headers))
 
-        inbox = self.inbox()
-        subscription = _Closing(await self.client.subscribe(inbox, cb=_adapt(collect)))  # pyright: ignore[reportUnknownMemberType] - untyped in nats-py
+        close: Callable[[], object] | None = None
         try:
-            await self.client.publish(subject, body, inbox)
             async with patience:
+                close = await self._answers.hear(subject, body, collect)
                 return found, await done
         except (TimeoutError, NatsError):
             return found, {"Description": f"not answered within {READ_S} s"}
         finally:
-            await subscription.close()
+            if close is not None:
+                close()
 
     async def last(self, stream: str, pattern: str) -> Entry | None:
         body = json.dumps({"last_by_subj": pattern}).encode()
         try:
-            message = _delivery(await self._ask([f"$JS.API.DIRECT.GET.{stream}"], body, None, CONNECT_S))
+            answer = await self._ask([f"$JS.API.DIRECT.GET.{stream}"], body, None, CONNECT_S)
         except (NoRespondersError, NatsTimeout):
             raise Unreachable(f"there is no stream {stream}, or it does not answer") from None
-        return _entry(message) if "Nats-Sequence" in message.headers else None
+        headers = answer.headers
+        return _entry(headers.raw, answer.data) if isinstance(headers, Headers) else None
 
     async def consume(self, stream: str, durable: str, consumer: Consumer) -> Subscription:
         self._check_link()
@@ -243,22 +240,23 @@ class NatsWire:
         """Pull again: the server forgot the requests."""
         record(self.identity, "link_back")
         for pull in self._pulls:
-            await pull.again()
+            pull.again()
 
     async def _ask(
         self, subjects: Sequence[str], data: bytes, headers: Mapping[str, str] | None, timeout_s: float
-    ) -> Msg:
+    ) -> Delivery:
         """Request on the last of `subjects`; a refusal of any of them ends the wait."""
         self._check_link()
-        asking = self.client.request(subjects[-1], data, timeout_s, headers=dict(headers) if headers else None)
         try:
-            return await self.refusals.race("publish", subjects, asking)
+            return await (await self._answers.ask(subjects, data, headers, timeout_s))
         except (NoRespondersError, NatsTimeout):
             raise
         except NatsError as error:
             raise Unreachable(f"{self.identity} cannot ask on {subjects[-1]}: {error}") from error
 
-    async def _ask_batch(self, batch: Sequence[tuple[str, bytes]], expected: dict[str, str], timeout_s: float) -> Msg:
+    async def _ask_batch(
+        self, batch: Sequence[tuple[str, bytes]], expected: dict[str, str], timeout_s: float
+    ) -> Delivery:
         name = self.client.new_inbox().rsplit(".", 1)[1]
         for place, (subject, raw) in enumerate(batch, 1):
             headers = {"Nats-Batch-Id": name, "Nats-Batch-Sequence": str(place)} | (expected if place == 1 else {})
@@ -298,42 +296,60 @@ class NatsWire:
             raise Unreachable(f"{self.identity} has no link to the bus at the moment")
 
 
-def _adapt(sink: Sink) -> Callable[[Msg], Awaitable[None]]:
-    async def receive(message: Msg) -> None:
-        sink(_delivery(message))
+def _entry(raw: bytes, data: bytes) -> Entry | None:
+    """Read a direct-get answer; None for a status.
 
-    return receive
-
-
-def _delivery(message: Msg) -> Delivery:
-    return Delivery(message.subject, message.data, message.headers or {}, message.reply)
-
-
-def _entry(delivery: Delivery) -> Entry:
-    """Read a direct-get answer; the broker's nanoseconds are in a header that datetime would round."""
-    h = delivery.headers
-    return Entry(int(h["Nats-Sequence"]) - 1, h["Nats-Subject"], nanoseconds(h["Nats-Time-Stamp"]), delivery.data)
+    The server's own headers stand last, behind whatever a writer gave his message; read through nats-py, they may not.
+    """
+    if found := STORED.match(raw, raw.rfind(b"\r\nNats-Subject: ")):
+        subject, sequence, stamp = found.groups()
+        return Entry(int(sequence) - 1, subject.decode(), nanoseconds(stamp.decode()), data)
+    headers = read_headers(raw)
+    if "Nats-Sequence" not in headers:
+        return None
+    time_ns = nanoseconds(headers["Nats-Time-Stamp"])
+    return Entry(int(headers["Nats-Sequence"]) - 1, headers["Nats-Subject"], time_ns, data)
 
 
 def nanoseconds(stamp: str) -> int:
     """Return RFC 3339 with up to nine fractional digits (`2026-01-01T00:00:00.123456789Z`) as nanoseconds."""
     whole, _, rest = stamp.removesuffix("Z").partition(".")
-    return int(datetime.fromisoformat(whole + "+00:00").timestamp()) * 1_000_000_000 + int(rest.ljust(9, "0") or 0)
+    return _second_ns(whole) + int(rest.ljust(9, "0") or 0)
+
+
+@lru_cache(maxsize=64)
+def _second_ns(stamp: str) -> int:
+    return int(datetime.fromisoformat(stamp + "+00:00").timestamp()) * 1_000_000_000
+
+
+class _ApiError(msgspec.Struct):
+    err_code: int = 0
+    description: str = ""
+
+
+class _Ack(msgspec.Struct):
+    seq: int = 0
+    error: _ApiError | None = None
+
+
+_read_ack = msgspec.json.Decoder(_Ack).decode
 
 
 def _stored(data: bytes, lane: str, last: int) -> int:
-    answer = json.loads(data)
-    error = answer.get("error")
+    try:
+        ack = _read_ack(data)
+    except msgspec.MsgspecError as strange:
+        raise Unresolved(f"what came in the place of an acknowledgement on {lane} is none: {strange}") from None
+    error = ack.error
     if error is None:
-        return int(answer["seq"]) - 1
-    description = error.get("description", "")
-    if error.get("err_code") == MOVED:
-        raise Moved(lane, last, int(description.rpartition(": ")[2]) - 1)
-    if error.get("err_code") == IN_FLIGHT:
+        return ack.seq - 1
+    if error.err_code == MOVED:
+        raise Moved(lane, last, int(error.description.rpartition(": ")[2]) - 1)
+    if error.err_code == IN_FLIGHT:
         raise Unresolved(f"another append to {lane} is in flight, and may have been this one")
-    if error.get("err_code") in FULL or "storage" in description or "resource" in description:
+    if error.err_code in FULL or "storage" in error.description or "resource" in error.description:
         raise StorageFault(
-            f"the {'bucket' if lane.startswith('$KV.') else 'log'} cannot be written: {description} "
-            f"({error.get('err_code')}); free disk space or raise the quota"
+            f"the {'bucket' if lane.startswith('$KV.') else 'log'} cannot be written: {error.description} "
+            f"({error.err_code}); free disk space or raise the quota"
         )
-    raise Unresolved(f"the server refused an append on {lane}: {error.get('description')} ({error.get('err_code')})")
+    raise Unresolved(f"the server refused an append on {lane}: {error.description} ({error.err_code})")

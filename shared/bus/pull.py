@@ -2,156 +2,164 @@
 
 nats-py's own `fetch` waits for a batch to end before it asks for the next, and its pull requests die on reconnect; here
 the next request is sent while messages of the previous one still arrive, and a reconnect or a missed heartbeat asks
-again.
+again. What one message costs is what its consumer does: no task, no timer and no write of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from contextlib import suppress
 
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
+from shared.bus.answers import NOBODY
+from shared.bus.fastlane import Ear, Garbled, Steady, read_headers
 from shared.bus.wire import Consumer, Outcome
 from shared.constant import constant
 from shared.log.entry import Entry
 
 BATCH = constant(200, "messages", "X-07")
 EXPIRES_S = constant(30, "s", "X-07")
-ACKS = "$JS.ACK."
+ACKS = b"$JS.ACK."
 IDLE_S = constant(2, "s", "X-07")
 HAND_BACK_S = constant(2.0, "s", "X-07")
 PROGRESS_S = constant(1.5, "s", "X-07")
-NOBODY = "503"
-SHORT_ACK_TOKENS = 9
+SHORT_ACK_TOKENS, AT_DELIVERIES = 9, 4  #: one with a domain has two tokens more in front
+
+
+Held = tuple[Entry, int, bytes]  #: an entry, how often it was delivered, and the subject that settles it
 
 
 class Pull:
     """Receives one durable consumer's entries, one at a time, and settles each with its outcome."""
 
-    def __init__(self, client: Client, stream: str, durable: str, consumer: Consumer) -> None:
+    def __init__(self, client: Steady, stream: str, durable: str, consumer: Consumer) -> None:
         self.client, self.stream, self.durable, self.consumer = client, stream, durable, consumer
         self.subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
         self.unanswered = False  #: the newest answer was that nobody answers: there is no such consumer
         self._inbox = client.new_inbox()
-        self._queue: asyncio.Queue[Msg] = asyncio.Queue()
+        self._held: deque[Held] = deque()
+        self._arrived = asyncio.Event()
         self._wanted = 0  #: messages asked for and not yet delivered
-        self._heard = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._working: Msg | None = None  #: what the consumer has, not settled yet
-        self._drain = client.flush
+        self._silent_s = 0.0  #: since anything was heard
+        self._ear: Ear | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._beat: asyncio.TimerHandle | None = None
+        self._working: Held | None = None  #: what the consumer has, not settled yet
+        self._settled: list[tuple[bytes, bytes]] = []  #: until the loop's next turn, which sends them all at once
 
     async def start(self) -> None:
         """Subscribe the private inbox and ask for the first batch."""
-        subscription = await self.client.subscribe(self._inbox, cb=self._receive)  # pyright: ignore[reportUnknownMemberType] - untyped in nats-py
-        self._drain = subscription.drain
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._work()), loop.create_task(self._watch())]
-        await self.again()
+        self._ear = await self.client.listen(self._inbox, self._receive)
+        self._task = asyncio.get_running_loop().create_task(self._work())
+        self._set_beat()
+        self.again()
 
-    async def again(self) -> None:
+    def again(self) -> None:
         """Forget what was asked for (the server did) and ask anew."""
         self._wanted = 0
-        await self._ask()
+        self._ask()
 
     async def close(self) -> None:
         """Stop receiving and hand back what was delivered and not settled: it goes to whoever pulls next, at once.
 
         Without a link nothing can be handed back; the server delivers it again after the ack wait.
         """
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if not tasks or not self.client.is_connected:
+        task, self._task = self._task, None
+        if self._beat is not None:
+            self._beat.cancel()
+        if task is None:
+            return
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if not self.client.is_connected or self._ear is None:
             return
         with suppress(NatsError, OSError, TimeoutError):
             async with asyncio.timeout(HAND_BACK_S):
-                await self._drain()  # first, or the server would deliver it here again
-            held = [self._working] if self._working is not None else []
-            while not self._queue.empty():
-                held.append(self._queue.get_nowait())
-            for message in held:
-                await self.client.publish(message.reply, b"-NAK")
+                await self._ear.drain()  # first, or the server would deliver it here again
+            for held in ([self._working] if self._working is not None else []) + list(self._held):
+                self._settle(held, b"-NAK")
+            self._send_settled()
 
-    async def _ask(self) -> None:
-        if self._wanted > BATCH // 2 or not self.client.is_connected or not self._tasks:
+    def _ask(self) -> None:
+        if self._wanted > BATCH // 2 or not self.client.is_connected or self._task is None:
             return
         body = {"batch": BATCH, "expires": EXPIRES_S * 10**9, "idle_heartbeat": IDLE_S * 10**9}
         self._wanted += BATCH
-        await self.client.publish(self.subject, json.dumps(body).encode(), self._inbox)
+        with suppress(NatsError):  # the link is down and what it may keep is full: it is asked again
+            self.client.post(self.subject, json.dumps(body).encode(), self._inbox)
 
-    async def _receive(self, message: Msg) -> None:
-        self._heard.set()
-        stored = message.reply.startswith(ACKS)  # a stored entry, whatever headers its writer gave it
-        status = None if stored else (message.headers or {}).get("Status")
-        self.unanswered = status == NOBODY
-        if status is None:
+    def _receive(self, subject: bytes, reply: bytes, raw: bytes, data: bytes) -> None:
+        self._silent_s = 0.0
+        if reply.startswith(ACKS):  # a stored entry, whatever headers its writer gave it
+            self.unanswered = False
             self._wanted -= 1
-            self._queue.put_nowait(message)
-        elif status != "100":  # 100 is a heartbeat; anything else ends a pull, delivered or not
-            left = (message.headers or {}).get("Nats-Pending-Messages")
-            self._wanted = max(0, self._wanted - int(left)) if left else 0
-            if status != "408":  # not merely expired: the consumer is gone or busy, the watchdog asks again later
+            held = _read(subject, reply, data)
+            if not self._held:
+                self._arrived.set()
+            self._held.append(held)
+            if self._wanted > BATCH // 2:
                 return
-        await self._ask()
+        elif status := (headers := read_headers(raw)).get("Status"):
+            self.unanswered = status == NOBODY
+            if status != "100":  # 100 is a heartbeat; anything else ends a pull, delivered or not
+                left = headers.get("Nats-Pending-Messages", "")
+                self._wanted = max(0, self._wanted - int(left)) if left.isdecimal() else 0
+                if status != "408":  # not merely expired: the consumer is gone or busy, the beat asks again later
+                    return
+        self._ask()
 
-    async def _watch(self) -> None:
-        """Ask again when neither a message nor a heartbeat came for three heartbeats."""
-        while True:
-            self._heard.clear()
-            try:
-                async with asyncio.timeout(3 * IDLE_S):
-                    await self._heard.wait()
-            except TimeoutError:
-                try:
-                    await self.again()
-                except NatsError:
-                    continue  # the link is down: the reconnect asks again
+    def _set_beat(self) -> None:
+        self._beat = asyncio.get_running_loop().call_later(PROGRESS_S, self._tell_and_look)
+
+    def _tell_and_look(self) -> None:
+        """Have the server wait on for work that is not over, so that the ack wait can be short; ask anew in silence.
+
+        Silence is that neither a message nor a heartbeat came for three heartbeats.
+        """
+        self._set_beat()
+        if self._working is not None:
+            self._settle(self._working, b"+WPI")
+        self._silent_s += PROGRESS_S
+        if self._silent_s >= 3 * IDLE_S:
+            self._silent_s = 0.0
+            self.again()
 
     async def _work(self) -> None:
+        waiting, consumer = self._held, self.consumer
         while True:
-            message = self._working = await self._queue.get()
-            entry, deliveries = _read_ack(message)
-            over = asyncio.Event()
-            progress = asyncio.get_running_loop().create_task(self._tell_progress(message, over))
-            try:
-                outcome = await self.consumer(entry, deliveries)
-            finally:
-                over.set()
-                await progress
-            try:
-                await self.client.publish(message.reply, _settle(outcome))
-            except NatsError:
-                continue  # not settled: the server delivers it again
-            finally:
-                self._working = None
+            if not waiting:
+                self._arrived.clear()
+                await self._arrived.wait()
+            held = self._working = waiting.popleft()
+            outcome = await consumer(held[0], held[1])
+            self._working = None
+            self._settle(held, b"+ACK" if outcome.kind == "ack" else _words(outcome))
 
-    async def _tell_progress(self, message: Msg, over: asyncio.Event) -> None:
-        """Ask the server to wait on until the consumer's work is over, so that the ack wait can be short."""
-        while True:
-            try:
-                async with asyncio.timeout(PROGRESS_S):
-                    await over.wait()
-                    return
-            except TimeoutError:
-                with suppress(NatsError):
-                    await self.client.publish(message.reply, b"+WPI")
+    def _settle(self, held: Held, words: bytes) -> None:
+        if not self._settled:
+            asyncio.get_running_loop().call_soon(self._send_settled)
+        self._settled.append((held[2], words))
+
+    def _send_settled(self) -> None:
+        settled, self._settled = self._settled, []
+        self.client.post_all(settled)
 
 
-def _settle(outcome: Outcome) -> bytes:
-    if outcome.kind == "ack":
-        return b"+ACK"
+def _words(outcome: Outcome) -> bytes:
     if outcome.kind == "term":
         return b"+TERM"
     return b"-NAK " + json.dumps({"delay": int(outcome.delay_s * 1e9)}).encode()
 
 
-def _read_ack(message: Msg) -> tuple[Entry, int]:
+def _read(subject: bytes, reply: bytes, data: bytes) -> Held:
     """Read index, broker nanoseconds and delivery count from the acknowledgement subject, short or with a domain."""
-    tokens = message.reply.split(".")
-    delivered, sequence, _, stamp = tokens[4:8] if len(tokens) == SHORT_ACK_TOKENS else tokens[6:10]
-    return Entry(int(sequence) - 1, message.subject, int(stamp), message.data), int(delivered)
+    tokens = reply.split(b".")
+    try:
+        at = AT_DELIVERIES if len(tokens) == SHORT_ACK_TOKENS else AT_DELIVERIES + 2
+        entry = Entry(int(tokens[at + 1]) - 1, subject.decode(), int(tokens[at + 3]), data)
+        return entry, int(tokens[at]), reply
+    except (ValueError, IndexError):
+        raise Garbled from None  # not the server's: somebody else wrote into this inbox

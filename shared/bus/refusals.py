@@ -6,7 +6,7 @@ nats-py reports it to its error callback alone, in lower case; the call itself s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Literal, TypeVar
 
 from shared.constant import constant
@@ -20,8 +20,9 @@ MAX_UNHEARD = constant(1_000, "refusals", "X-12")
 class Refusals:
     """Brings each refusal of the server, and the loss of the link, to the call that waits for an answer."""
 
-    def __init__(self, identity: str) -> None:
+    def __init__(self, identity: str, asked: Callable[[str | None], Sequence[asyncio.Future[Any]]]) -> None:
         self.identity = identity
+        self._asked = asked  #: what else waits for an answer: all of it, or what needs to publish on a subject
         self._unheard: dict[
             tuple[Verb, str], None
         ] = {}  #: refused while nobody waited; the next caller learns it, once
@@ -33,7 +34,7 @@ class Refusals:
         if "permissions violation" not in text or '"' not in text:
             return
         key: tuple[Verb, str] = ("publish" if "publish to" in text else "subscribe", text.split('"')[1])
-        waiting = self._waiting.get(key, set())
+        waiting = [*self._waiting.get(key, ()), *(self._asked(key[1]) if key[0] == "publish" else ())]
         for future in waiting:
             if not future.done():
                 future.set_exception(self._refusal(*key))
@@ -44,10 +45,9 @@ class Refusals:
 
     def lose(self) -> None:
         """The link went down: no answer can come any more."""
-        for futures in self._waiting.values():
-            for future in futures:
-                if not future.done():
-                    future.set_exception(Unreachable(f"{self.identity} lost its link to the bus before an answer came"))
+        for future in [future for futures in self._waiting.values() for future in futures] + [*self._asked(None)]:
+            if not future.done():
+                future.set_exception(Unreachable(f"{self.identity} lost its link to the bus before an answer came"))
 
     def check(self, verb: Verb, subject: str) -> None:
         """NotPermitted if the server refused this since the last look; the next attempt is judged anew."""

@@ -7,8 +7,9 @@ lanes, admission, dead letters) is written once, in `bus.py`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+import msgspec
 
 from shared.constant import constant
 from shared.errors import Refusal, Refused
@@ -24,18 +25,16 @@ Kept = Literal["traces", "transitions"]  #: the streams of a part's own signals
 READ_BATCH = constant(500, "entries", "X-04")
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True):
     """One message as it arrived: nothing about it is trusted yet. `reply` is empty when no answer is wanted."""
 
     subject: str
     data: bytes
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = {}
     reply: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """How a durable delivery ended: done, again after a delay, or never again."""
 
     kind: Literal["ack", "nak", "term"]

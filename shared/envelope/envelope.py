@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal
 
 import msgspec
 from blake3 import blake3
@@ -168,7 +168,7 @@ def read_event(raw: bytes) -> Event:
         or len(event.evidence) > MAX_EVIDENCE_BYTES
     ):
         raise Refused(Refusal("R005", f"event: id has 16 bytes, cause 0 or 16, evidence at most {MAX_EVIDENCE_BYTES}"))
-    if type(data) is not dict or not _is_plain(cast("object", data), MAX_DATA_DEPTH):
+    if type(data) is not dict or not _is_plain(data, MAX_DATA_DEPTH):
         raise Refused(
             Refusal(
                 "R005",
@@ -179,22 +179,27 @@ def read_event(raw: bytes) -> Event:
 
 
 _SCALARS = frozenset({type(None), bool, int, str, bytes})
+_TEXT = frozenset({str})
 
 
-def _is_plain(value: object, left: int) -> bool:
-    """Say whether every processor and every reader's stack judge a decoded value alike: no float, no extension."""
+def _is_plain(value: Any, left: int) -> bool:  # noqa: ANN401 - whatever foreign bytes decode to
+    """Say whether every processor and every reader's stack judge a decoded value alike: no float, no extension.
+
+    Scalars are judged together, without a step of ours for each.
+    """
     kind = type(value)
-    if kind in _SCALARS:
-        return True
+    if kind is dict and _TEXT.issuperset(map(type, value)):
+        items = value.values()
+    elif kind is list:
+        items = value
+    else:
+        return kind in _SCALARS
     if left == 0:
         return False
-    if kind is list:
-        return all(_is_plain(item, left - 1) for item in cast("list[object]", value))
-    if kind is dict:
-        return all(
-            type(key) is str and _is_plain(item, left - 1) for key, item in cast("dict[object, object]", value).items()
-        )
-    return False
+    for item in () if _SCALARS.issuperset(map(type, items)) else items:
+        if type(item) not in _SCALARS and not _is_plain(item, left - 1):
+            return False
+    return True
 
 
 class Unsigned(msgspec.Struct, frozen=True):

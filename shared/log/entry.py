@@ -10,7 +10,7 @@ MAX_LEAF_BYTES = constant(65_535, "bytes", "X-04")  #: what a tile's entry bundl
 MAX_STORED_BYTES = constant(61_440, "bytes", "X-04")  #: a stored message, headers included; subject and leaf fit beside
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A stored record: its index in the epoch, delivery subject, broker time and envelope bytes.
 
     `index` is the stream sequence minus one; `time_ns` the broker's own stamp, in nanoseconds. The leaf that the log's

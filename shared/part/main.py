@@ -173,7 +173,9 @@ async def _keys(part: Part, settings: Settings, running: Running | None, world: 
 
 async def _connect(settings: Settings, running: Running | None, name: str) -> Wire:
     if running is not None:
-        return await connect(running.url, name, nkey=nkey_path(settings, name), private_inbox=name != OPERATOR)
+        return await connect(
+            running.url, name, nkey=nkey_path(settings, name), private_inbox=name != OPERATOR, fast=settings.fast
+        )
     assert settings.nats_url is not None
     nkey: Path | None = settings.nats_nkey
-    return await connect(settings.nats_url, name, nkey=nkey, creds=settings.nats_creds)
+    return await connect(settings.nats_url, name, nkey=nkey, creds=settings.nats_creds, fast=settings.fast)

@@ -49,7 +49,15 @@ def play(request: pytest.FixtureRequest, tmp_path: Path) -> Play:
     """Run a body on the simulated server, as one and as replicas that may be behind, or on a real one."""
     if request.param == "behind":
         return lambda body: play_sim(body, faults=Faults(behind_s=0.1))
-    return play_sim if request.param == "sim" else lambda body: play_nats(body, tmp_path)
+    if request.param == "sim":
+        return play_sim
+    return lambda body: play_nats(body, tmp_path, fast=request.param == "nats")
+
+
+#: For what shows the most: also over nats-py's own parser and callbacks, as `bus_fast_lane = off` has it.
+also_without_the_lane = pytest.mark.parametrize(
+    "play", ["sim", "behind", "nats", "nats without the lane"], indirect=True
+)
 
 
 class Heard:
@@ -117,6 +125,7 @@ class Handled:
 
 
 @pytest.mark.spec("X-02")
+@also_without_the_lane
 def test_a_signal_reaches_whoever_subscribed(play: Play) -> None:
     """A signal reaches each subscription whose pattern covers its subject, once, with its id, source and cause."""
 
@@ -147,6 +156,7 @@ def test_a_signal_reaches_whoever_subscribed(play: Play) -> None:
 
 
 @pytest.mark.spec("X-02")
+@also_without_the_lane
 def test_a_closed_subscription_hears_nothing(play: Play) -> None:
     """After its close a subscription receives nothing more, and closing twice is allowed."""
 
@@ -255,6 +265,7 @@ async def doubling(ground: Ground) -> Bus:
 
 
 @pytest.mark.spec("X-12")
+@also_without_the_lane
 def test_a_request_is_answered(play: Play) -> None:
     """A request returns its declared reply or the part's typed refusal; many at once do not mix."""
 
@@ -270,6 +281,7 @@ def test_a_request_is_answered(play: Play) -> None:
 
 
 @pytest.mark.spec("X-12")
+@also_without_the_lane
 def test_an_unanswered_request_is_refused(play: Play) -> None:
     """A request to nobody, and one that is not answered in time, return B006 and say which it was."""
 
@@ -399,6 +411,7 @@ def test_an_event_named_twice_in_one_append_is_stored_once(play: Play) -> None:
 
 
 @pytest.mark.spec("X-02")
+@also_without_the_lane
 def test_a_batch_is_contiguous(play: Play) -> None:
     """Decisions of one lane, of several classes, appended together stand in neighbouring entries, in order."""
 
@@ -588,6 +601,7 @@ def test_a_wrong_clock_is_refused_by_the_brokers_time(play: Play, skew_s: float,
 
 
 @pytest.mark.spec("X-07")
+@also_without_the_lane
 def test_an_append_without_a_link_resolves(play: Play) -> None:
     """An append while the link is down ends as Unresolved within its deadline, and succeeds once the link is back."""
 
@@ -630,6 +644,7 @@ def test_waiting_for_a_lane_counts_against_the_deadline(play: Play) -> None:
 
 
 @pytest.mark.spec("X-07")
+@also_without_the_lane
 def test_an_append_without_a_stream_resolves(play: Play) -> None:
     """An append that no stream stores ends as a Fault within its deadline."""
 
@@ -712,6 +727,7 @@ def test_every_put_resolves_when_the_writer_is_misused(play: Play) -> None:
 
 
 @pytest.mark.spec("X-04")
+@also_without_the_lane
 def test_replay_yields_every_entry(play: Play) -> None:
     """Replay yields the verdict of each entry from 0 to the end, without a gap, also beyond one read."""
 
@@ -779,6 +795,7 @@ def test_an_append_to_a_lane_that_lost_its_end_resolves(play: Play) -> None:
 
 
 @pytest.mark.spec("X-03")
+@also_without_the_lane
 def test_garbage_on_the_log_is_void(play: Play) -> None:
     """Bytes that somebody entitled to publish wrote past the bus are void and named, and honest appends go on."""
 
@@ -812,6 +829,7 @@ async def reader(ground: Ground, name: str = "reader") -> Bus:
 
 
 @pytest.mark.spec("X-07")
+@also_without_the_lane
 def test_a_durable_consumer_receives_every_event(play: Play) -> None:
     """Each admitted event arrives with its position, in order, older and newer ones alike, and a void one never."""
 
@@ -848,6 +866,7 @@ def test_a_long_backlog_arrives_whole(play: Play) -> None:
 
 
 @pytest.mark.spec("X-07")
+@also_without_the_lane
 def test_what_is_not_acknowledged_comes_again(play: Play) -> None:
     """What a consumer that died had not acknowledged goes to its successor; what it had acknowledged stays away."""
 
@@ -935,6 +954,7 @@ def test_a_poison_message_is_dead_lettered(play: Play, failure: Exception, code:
 
 
 @pytest.mark.spec("X-07")
+@also_without_the_lane
 def test_consumption_survives_a_cut_link(play: Play) -> None:
     """A consumer whose link was cut and came back receives what was appended meanwhile."""
 
@@ -955,6 +975,7 @@ def test_consumption_survives_a_cut_link(play: Play) -> None:
 
 
 @pytest.mark.spec("X-07")
+@also_without_the_lane
 def test_what_is_held_at_the_end_is_handed_back(play: Play) -> None:
     """A consumer that ends in good order gives back what it holds: its successor need not wait for the ack wait."""
 
@@ -1005,6 +1026,7 @@ def test_long_work_is_not_taken_away(play: Play, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.spec("X-12")
+@also_without_the_lane
 def test_a_missing_durable_is_named(play: Play) -> None:
     """Consuming a durable that nobody created is Unreachable and names it, never silence."""
 
@@ -1097,6 +1119,7 @@ def test_a_logged_decision_is_never_published_again(play: Play) -> None:
 
 
 @pytest.mark.spec("X-09")
+@also_without_the_lane
 def test_the_server_refuses_what_a_part_does_not_own(play: Play) -> None:
     """Publish, subscribe, request, append and consume outside the permissions raise NotPermitted, every time."""
 
