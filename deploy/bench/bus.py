@@ -46,8 +46,8 @@ DONE = Outcome("ack")
 
 #: What a miss comes from, where it is known; docs/benchmarks.md says it beside the figure.
 WHY = {
-    "durable typed handler": "what is left is the price of reading one line of the wire and one acknowledgement subject, "
-    "of a coroutine and of decoding; on a machine that others keep busy, caches are cold and it doubles",
+    "durable typed handler": "what is left is the price of reading one line of the wire and one acknowledgement "
+    "subject, of a coroutine and of decoding; on a machine that others keep busy, caches are cold and it doubles",
     "pipelined append": "each append is conditional on its lane (two headers, which nats-py sends nothing of), ends by "
     "itself in one of five ways, and wakes its own writer; the log needs all of it",
     "replay": "a direct get puts six header lines before each entry, of which subject, sequence and time are read; the "

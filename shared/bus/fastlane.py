@@ -22,7 +22,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from nats.aio.client import Client, __version__
+from nats.aio.client import PING_PROTO, Client, __version__
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import BadHeaderError, BadSubjectError, MaxPayloadError, OutboundBufferLimitError
@@ -255,6 +255,15 @@ class Steady(Client):
         task = asyncio.get_running_loop().create_task(say())
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
+
+    async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
+        """Ping behind all that was said: nats-py's own ping overtakes what waits to be sent, and so does its pong."""
+        if not self.is_connected:
+            await super()._send_ping(future)
+            return
+        self._pongs.append(asyncio.Future() if future is None else future)
+        await self._send_command(PING_PROTO)
+        await self._flush_pending()
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         hear = self.chosen.get(b"%d" % sid)

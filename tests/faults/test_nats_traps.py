@@ -298,6 +298,25 @@ def test_a_wait_that_is_given_up_does_not_deafen_the_wire(play: Play) -> None:
 
 
 @pytest.mark.spec("X-07")
+def test_a_pong_follows_all_that_was_said_before(play: Play) -> None:
+    """A flush returns when the server has read what was said before; nats-py's own ping overtakes what waits."""
+
+    async def body(ground: NatsGround) -> None:
+        client = client_of(await ground.wire("hears"))
+        said = bytearray()
+        transport: Any = client._transport
+        write, writelines = transport.write, transport.writelines
+        transport.write = lambda data: (said.extend(data), write(data))
+        transport.writelines = lambda lines: (said.extend(b"".join(lines)), writelines(lines))
+        await client.subscribe(f"{ENV}.trial.heard")
+        await client.publish(f"{ENV}.trial.said")
+        await client.flush()
+        assert [b"SUB", b"PUB", b"PING"] == [line.split()[0] for line in said.splitlines() if line]
+
+    play(body)
+
+
+@pytest.mark.spec("X-07")
 def test_headers_of_the_caller_are_not_changed(play: Play) -> None:
     """Publish, request and redrive leave the caller's headers as they were; `js.publish(stream=…)` adds its own."""
 
