@@ -47,7 +47,7 @@ def test_the_same_organism_on_a_cluster(play: Play, tmp_path: Path) -> None:
     async def body(ground: ClusterGround) -> None:
         await ground.api(f"STREAM.DELETE.{LOG}", {})
         settings = {"nats_url": ground.url, "nats_nkey": str(ground._seed_file("admin")), "nats_replicas": "3"}
-        home = Home.at(tmp_path / "home", **settings).without_records().keyed()
+        home = Home.at(tmp_path / "home").set(**settings).without_records().keyed()
         await asyncio.to_thread(live, home)
         streams = (await ground.api("STREAM.LIST", {}))["streams"]
         assert {LOG, "DEAD_dev", "OUTCOMES_dev", "KV_leases_dev", "TRACES_dev_math_cell"} <= {
