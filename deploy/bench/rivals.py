@@ -83,7 +83,7 @@ class RawNats:
             await message.respond(message.data)
 
         await self.client.subscribe(subject, cb=echo)
-        await asyncio.sleep(0)  # or the ping of the flush would overtake the subscription
+        await self.client.flush()  # its ping overtakes the subscription; the next one's does not
         await self.client.flush()
 
     async def close(self) -> None:
