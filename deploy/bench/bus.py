@@ -47,7 +47,7 @@ DONE = Outcome("ack")
 #: What a miss comes from, where it is known; docs/benchmarks.md says it beside the figure.
 WHY = {
     "durable typed handler": "what is left is the price of reading one line of the wire and one acknowledgement "
-    "subject, of a coroutine and of decoding; on a machine that others keep busy, caches are cold and it doubles",
+    "subject, of a coroutine and of decoding; on a machine that others keep busy it doubles",
     "pipelined append": "each append is conditional on its lane (two headers, which nats-py sends nothing of), ends by "
     "itself in one of five ways, and wakes its own writer; the log needs all of it",
     "replay": "a direct get puts six header lines before each entry, of which subject, sequence and time are read; the "
@@ -235,9 +235,10 @@ class BusBench:
         for turn in range(min(STARTS, self.rounds) + 1):
             began = self.world.elapsed_s()
             await self.server.start()
-            bus = Bus(self.world, await self._wire(), ROOT_PART, "1", [signer])
+            wire = await self._wire()
+            bus = Bus(self.world, wire, ROOT_PART, "1", [signer])
             if turn == 0:
-                await NatsGround(bus.wire.client).create_stream(log_config(self.world.env))
+                await NatsGround(wire.client).create_stream(log_config(self.world.env))
                 roots = [RootKey(signer.key_id, signer.public, "bench")]
                 genesis = Genesis(KEYS_ENTITY, roots, 1, one_host=True, streams=[])
                 await bus.append(Draft(genesis, new_id(self.world)))

@@ -109,7 +109,7 @@ class FastStream:
         """Handle so many messages of a durable consumer."""
         nats = faststream()
         done, seen = asyncio.Event(), 0
-        broker = nats.NatsBroker(self.url, nkeys_seed_str=self.seed, apply_types=False, logger=None)
+        broker = nats.NatsBroker(self.url, security=nats.NatsNKey.from_seed(self.seed), apply_types=False, logger=None)
 
         async def read(message: Message) -> object:
             return self.decode(message.body)

@@ -32,7 +32,8 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 from shared.constant import constant
 from shared.journal import record
 
-# pyright: reportPrivateUsage=false - this module alone looks inside nats-py, whose version is pinned
+# This module alone looks inside nats-py, whose version is pinned.
+# pyright: reportPrivateUsage=false
 
 MADE_FOR = constant("2.16.0", "nats-py version", "X-07")
 MAX_DIGITS = constant(10, "digits", "X-12")  #: a longer number is nothing that a server announces
@@ -235,8 +236,9 @@ class Steady(Client):
     def _write(self, sent: bytes) -> None:
         self._pending.append(sent)
         self._pending_data_size += len(sent)
-        if self._flush_queue.empty() and self.is_connected:
-            self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
+        queue = self._flush_queue
+        if queue is not None and queue.empty() and self.is_connected:
+            queue.put_nowait(asyncio.get_running_loop().create_future())
 
     async def send(self, subject: str, data: bytes, reply: str = "", headers: Mapping[str, str] | None = None) -> None:
         """Send as `publish` of nats-py does, which waits where the server is slower than whoever sends."""
@@ -310,7 +312,7 @@ class FastLane(Parser):
     def __init__(self, client: Steady) -> None:
         self.client = client
         self.turn = 0  #: how often the link began anew
-        super().__init__(client)
+        super().__init__(client)  # pyright: ignore[reportUnknownMemberType] - untyped in nats-py
 
     def reset(self) -> None:
         """Forget what arrived: the link is another one."""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from blake3 import blake3
@@ -187,7 +187,7 @@ def _is_plain(value: Any, left: int) -> bool:  # noqa: ANN401 - whatever foreign
 
     Scalars are judged together, without a step of ours for each.
     """
-    kind = type(value)
+    kind = cast("type[object]", type(value))
     if kind is dict and _TEXT.issuperset(map(type, value)):
         items = value.values()
     elif kind is list:
