@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self, TypeAlias
 
 from deploy.embedded import Account, Identity, NatsServer
+from deploy.soak.proxy import Proxy
 from organs.steward import SimGround as StewardsGround
 from organs.steward.ports import leases_config
 from shared.bus import Bus, Draft, Wire, stream_name
@@ -190,80 +191,6 @@ class SimGround:
         wire.linked = True
 
 
-class Skewed(RealWorld):
-    """The real World, its clock off by some seconds."""
-
-    def __init__(self, env: str, seconds: float) -> None:
-        super().__init__(env)
-        self.skew_ns = round(seconds * 1e9)
-
-    def now_ns(self) -> int:
-        return super().now_ns() + self.skew_ns
-
-
-class Link:
-    """A TCP relay between one client and the server, which can be cut and joined again on the same port."""
-
-    def __init__(self, server: NatsServer) -> None:
-        self.server = server
-        self.port = 0
-        self._listening: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    @classmethod
-    async def to(cls, server: NatsServer) -> Link:
-        """Open a link to a server."""
-        link = cls(server)
-        await link.join()
-        return link
-
-    @property
-    def url(self) -> str:
-        """Where a client connects."""
-        return f"nats://127.0.0.1:{self.port}"
-
-    async def join(self) -> None:
-        """Let clients through, from now on."""
-        self._listening = await asyncio.start_server(self._greet, "127.0.0.1", self.port)
-        self.port = self._listening.sockets[0].getsockname()[1]
-
-    def cut(self) -> None:
-        """Break every connection and refuse new ones."""
-        if self._listening:
-            self._listening.close()
-        for writer in self._writers:
-            writer.transport.abort()
-
-    async def close(self) -> None:
-        """Cut, and leave nothing behind."""
-        self.cut()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
-
-    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        try:
-            upstream, out = await asyncio.open_connection("127.0.0.1", self.server.port)
-        except OSError:
-            writer.transport.abort()
-            return
-        self._writers.add(out)
-        for source, sink in ((reader, out), (upstream, writer)):
-            task = asyncio.get_running_loop().create_task(_pump(source, sink))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-
-async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    """Carry bytes one way until either side ends."""
-    with suppress(OSError):
-        while data := await source.read(65_536):
-            sink.write(data)
-            await sink.drain()
-    sink.transport.abort()
-
-
 class NatsGround:
     """A real nats-server in `folder`, with one account and one identity per part.
 
@@ -277,12 +204,12 @@ class NatsGround:
         self.restarts = 0
         self._keys: dict[str, NkeyPair] = {}
         self._identities: dict[str, Identity] = {}
-        self._wires: dict[NatsWire, Link | None] = {}
+        self._wires: dict[NatsWire, Proxy | None] = {}
         self._allow("admin", ANY, ANY, ())
         self.server = NatsServer(folder / "server", self._accounts(), on_restart=self._restarted)
 
     def skewed(self, seconds: float) -> World:
-        return Skewed(ENV, seconds)
+        return RealWorld(ENV, round(seconds * 1e9))
 
     async def wire(
         self,
@@ -293,7 +220,7 @@ class NatsGround:
     ) -> NatsWire:
         self._allow(identity, publish, subscribe, durables)
         await self.server.reload(self._accounts())
-        link = await Link.to(self.server) if self.links else None
+        link = await Proxy.to(lambda: self.server.port) if self.links else None
         wire = await connect(link.url if link else self.server.url, identity, nkey=self._seed_file(identity))
         self._wires[wire] = link
         return wire
@@ -339,7 +266,7 @@ class NatsGround:
         await self._link(wire).join()
         await until(lambda: wire.connected)
 
-    def _link(self, wire: NatsWire) -> Link:
+    def _link(self, wire: NatsWire) -> Proxy:
         link = self._wires[wire]
         assert link, "this ground was made without links"
         return link
