@@ -88,7 +88,7 @@ async def within(seconds: float, work: Awaitable[T]) -> T:
 
 
 class RealWorld:
-    """Time from the machine, chance and identity from its kernel; its clock may be set off by `skew_ns`, to try that."""
+    """Time from the machine, chance and identity from its kernel; its clock may be off by `skew_ns`, to try that."""
 
     def __init__(self, env: str, skew_ns: int = 0) -> None:
         self.env, self.skew_ns = env, skew_ns

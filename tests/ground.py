@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeAlias
 

@@ -24,7 +24,7 @@ def soak(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     _check_plot(args.plot)
 
     def lived(folder: Path) -> Outcome:
-        return finish(Soak(loaded.settings.env, folder, seconds, strikes, args.seed, terminal.note).run())
+        return finish(Soak(loaded.settings.env, folder, seconds, strikes, seed=args.seed, say=terminal.note).run())
 
     if args.folder is not None:
         folder: Path = args.folder.absolute()
@@ -49,4 +49,6 @@ def soak(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 def _check_plot(plot: Path | None) -> None:
     if plot is not None and not plot.absolute().parent.is_dir():
-        raise ConfigFault(f"--plot {plot}: there is no folder {plot.absolute().parent}; make it or choose another place")
+        raise ConfigFault(
+            f"--plot {plot}: there is no folder {plot.absolute().parent}; make it or choose another place"
+        )

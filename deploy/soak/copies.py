@@ -15,7 +15,7 @@ COPIES: tuple[Copied, ...] = get_args(Copied)
 
 @dataclass(frozen=True, slots=True)
 class Flipped:
-    """A copy with a flipped byte: what it was a copy of, where the byte is, whether it was refused and in what words."""
+    """A copy with a flipped byte: what of, where the byte is, whether it was refused and in what words."""
 
     what: str
     where: str

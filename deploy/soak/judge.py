@@ -60,7 +60,9 @@ def copies(flipped: Sequence[Flipped]) -> Line:
         return Line("copies", None, "no byte was flipped in so short a soak")
     accepted = [f"{one.what} with a flipped byte at {one.where}: {one.words}" for one in flipped if not one.refused]
     if accepted:
-        return Line("copies", ok=False, detail=f"{len(accepted)} of {len(flipped)} accepted: {'; '.join(accepted[:NAMED])}")
+        return Line(
+            "copies", ok=False, detail=f"{len(accepted)} of {len(flipped)} accepted: {'; '.join(accepted[:NAMED])}"
+        )
     last = flipped[-1]
     return Line("copies", ok=True, detail=f"{len(flipped)} refused; the last, of {last.what}: {last.words}")
 

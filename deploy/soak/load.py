@@ -1,10 +1,10 @@
-"""What a soaked organism is asked meanwhile: arithmetic, questions, how loaded it is; and what it is let feel and read."""
+"""What a soaked organism is asked meanwhile: arithmetic, questions, how loaded it is; and what it feels and reads."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,23 +35,25 @@ DOMAINS = ("light", "network", "motor")
 Ask = Callable[[int], Request]
 
 
-def kinds_of_questions(site: str) -> dict[str, Ask]:
-    """Return what is asked in turn, each by the part that answers."""
-    return {
-        "math": lambda n: MathRequest(f"{n}+{n}"),
-        "overload": lambda _: AssessRequest(site),
-        "gate": lambda n: GateRequest(DOMAINS[n % len(DOMAINS)]),
-        "cognition": _question,
+def kinds_of_questions(site: str, parts: Sequence[str]) -> dict[str, Ask]:
+    """Return what is asked in turn, by the name of the part that answers, of those that run."""
+    kinds: dict[str, Ask] = {
+        "cells.math_cell": lambda n: MathRequest(f"{n}+{n}"),
+        "nerves.overload": lambda _: AssessRequest(site),
+        "nerves.gate": lambda n: GateRequest(DOMAINS[n % len(DOMAINS)]),
+        "organs.cognition": _question,
     }
+    return {name: ask for name, ask in kinds.items() if name in parts}
 
 
 class Asker:
     """A person who asks over and over, and counts who answered."""
 
-    def __init__(self, world: World, settings: Settings, through: str) -> None:
-        self.world, self.settings, self.through = world, settings, through
-        self.kinds = kinds_of_questions(settings.site)
+    def __init__(self, world: World, settings: Settings, parts: Sequence[str]) -> None:
+        self.world, self.settings, self.through = world, settings, ""
+        self.kinds = kinds_of_questions(settings.site, parts)
         self.asked, self.answered = Counter[str](), Counter[str]()
+        self.refused = Counter[str]()  #: by the code of the refusal
         self._bus: Bus | None = None
 
     async def run(self) -> None:
@@ -72,9 +74,11 @@ class Asker:
             answer = await (await self._joined()).request(self.kinds[name](n), ANSWER_S)
         except Fault:
             return False
-        answered = not isinstance(answer, Refusal)
-        self.answered[name] += answered
-        return answered
+        if isinstance(answer, Refusal):
+            self.refused[f"{name} {answer.code}"] += 1
+            return False
+        self.answered[name] += 1
+        return True
 
     async def insist(self, patience_s: float) -> list[str]:
         """Ask each question until it is answered; return whose was not."""

@@ -82,6 +82,8 @@ class Proxy:
         finally:
             for each in both:
                 each.close()
+                with suppress(OSError):
+                    await each.wait_closed()
             self._writers -= set(both)
             self._tasks.discard(task)
 

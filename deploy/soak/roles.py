@@ -42,9 +42,7 @@ class Role:
 
     def __init__(self, name: str, words: Sequence[str], log: Path, environ: dict[str, str], works: Works) -> None:
         self.name, self.log, self.kills = name, log, 0
-        program = Program(
-            name=name, argv=_argv(words), log=log, folder=log.parent, environment=environ
-        )
+        program = Program(name=name, argv=_argv(words), log=log, folder=log.parent, environment=environ)
         patience = Patience(ready_s=START_S, attempts=STARTS, stop_s=STOP_S)
         self.child = Child(program, works, patience=patience)
 
@@ -96,7 +94,7 @@ def says(log: Path, words: str, world: World) -> Works:
     """Return what waits until a process has said something."""
 
     async def works(_: int) -> None:
-        start = log.stat().st_size if log.exists() else 0
+        start = _size(log)
         while not any(words in line for line in lines_since(log, start)):
             await world.sleep(LOOK_S)
 
@@ -106,15 +104,16 @@ def says(log: Path, words: str, world: World) -> Works:
 def grows(file: Path, world: World) -> Works:
     """Return what waits until a file is longer than it is."""
 
-    def size() -> int:
-        return file.stat().st_size if file.exists() else 0
-
     async def works(_: int) -> None:
-        start = size()
-        while size() == start:
+        start = _size(file)
+        while _size(file) == start:
             await world.sleep(LOOK_S)
 
     return works
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
 def _argv(words: Sequence[str]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import psutil
 
@@ -80,7 +81,7 @@ def trend(points: Sequence[tuple[float, float]]) -> Trend:
     slope = sum((at_s - mean_s) * (value - mean) for at_s, value in points) / spread
     left = [value - mean - slope * (at_s - mean_s) for at_s, value in points]
     square = sum(one * one for one in left)
-    alike = sum(a * b for a, b in zip(left, left[1:], strict=False)) / square if square else 0.0
+    alike = sum(a * b for a, b in pairwise(left)) / square if square else 0.0
     effective = max(count * (1 - alike) / (1 + alike), 3.0) if alike > 0 else float(count)
     error = math.sqrt(square / count * effective / (effective - 2) / (spread * effective / count))
     scale = 100 * PER_S / mean if mean else 0.0

@@ -11,7 +11,7 @@ import json
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ from deploy.soak.judge import Held, Line
 from deploy.soak.load import Asker, write_posts
 from deploy.soak.plan import SKEW_MS, Strike
 from deploy.soak.proxy import Proxy
-from deploy.soak.roles import Role, alive, environment, grows, says
+from deploy.soak.roles import Role, Works, alive, environment, grows, says
 from deploy.soak.samples import SAMPLE_S, Samples
 from shared.bus import Bus
 from shared.bus.connecting import connect
@@ -84,6 +84,7 @@ class Outcome:
     acknowledged: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
     asked: Counter[str] = field(default_factory=Counter[str])
     answered: Counter[str] = field(default_factory=Counter[str])
+    refused: Counter[str] = field(default_factory=Counter[str])
     ingested: int = 0
     interrupted: bool = False
 
@@ -102,6 +103,7 @@ class Outcome:
             "acknowledged": self.acknowledged[-1][1] if self.acknowledged else 0,
             "asked": dict(self.asked),
             "answered": dict(self.answered),
+            "refused": dict(self.refused),
             "ingested": self.ingested,
             "planned": self.planned,
             "struck": [{"at_s": one.at_s, "kind": one.kind, "what": one.what} for one in self.struck],
@@ -112,8 +114,20 @@ class Outcome:
 class Soak:
     """An organism in a folder of its own, its load, and the strikes on it."""
 
-    def __init__(self, env: str, folder: Path, seconds: float, strikes: tuple[Strike, ...], seed: int, say: Say) -> None:
+    def __init__(  # noqa: PLR0913 - what a soak is made of
+        self,
+        env: str,
+        folder: Path,
+        seconds: float,
+        strikes: Sequence[Strike],
+        *,
+        seed: int,
+        say: Say,
+        parts: Sequence[str] = BUILT_IN,
+    ) -> None:
         self.folder, self.strikes, self.say = folder, strikes, say
+        self.within = [name for name in parts if name not in BESIDE]
+        self.beside = [name for name in parts if name in BESIDE]
         self.world: World = RealWorld(env)
         quota_mb = QUOTA_MB + round(QUOTA_PER_S * seconds)
         self.given = {
@@ -124,12 +138,13 @@ class Soak:
         self.roles: dict[str, Role] = {}
         self.told_files = {name: folder / f"{name}.told" for name in WRITERS}
         self.proxy = Proxy(self._port)
-        self.asker = Asker(self.world, self.settings, "")
+        self.asker = Asker(self.world, self.settings, parts)
         self.flipped: list[Flipped] = []
         self.full: list[str] = []  #: what is to object to how the quota was met
         self.filled = 0
         self._linked, self._filling = asyncio.Lock(), asyncio.Lock()
         self._begun_s = 0.0
+        self._last: Running | None = None
 
     async def run(self) -> Outcome:
         """Live, be struck, be judged; a first Ctrl-C ends the living, and what was done is judged."""
@@ -157,26 +172,22 @@ class Soak:
         closing.push_async_callback(self.proxy.close)
         self.asker.through = self.proxy.url
         closing.push_async_callback(self.asker.close)
-        within = [name for name in BUILT_IN if name not in BESIDE]
-        words = ["deploy", "up", "--json", *(word for name in within for word in ("--part", name))]
-        await self._begin(closing, "organism", words, alive(self.settings, self.world))
-        for name in BESIDE:
+        words = ["deploy", "up", "--json", *(word for name in self.within for word in ("--part", name))]
+        await self._role("organism", words, alive(self.settings, self.world), closing).child.start()
+        for name in self.beside:
             log = self.folder / f"{name}.log"
-            await self._begin(closing, name, self._part(name, 0), says(log, " works in ", self.world))
+            self._role(name, self._part(name, 0), says(log, " works in ", self.world), closing)
         for name, style in WRITERS.items():
-            words = [
-                "deploy.soak.writer", name, style, str(WITHOUT_END), str(self.told_files[name]),
-                "--through", self.proxy.url, "--per-s", str(WRITTEN_PER_S),
-            ]  # fmt: skip
-            await self._begin(closing, name, words, grows(self.told_files[name], self.world))
+            file = self.told_files[name]
+            words = ["deploy.soak.writer", name, style, str(WITHOUT_END), str(file)]
+            words += ["--through", self.proxy.url, "--per-s", str(WRITTEN_PER_S)]
+            self._role(name, words, grows(file, self.world), closing)
+        await asyncio.gather(*(role.child.start() for name, role in self.roles.items() if name != "organism"))
 
-    async def _begin(
-        self, closing: AsyncExitStack, name: str, words: list[str], works: Callable[[int], Awaitable[None]]
-    ) -> None:
-        role = Role(name, words, self.folder / f"{name}.log", environment(self.given), works)
-        self.roles[name] = role
-        await role.child.start()
+    def _role(self, name: str, words: list[str], works: Works, closing: AsyncExitStack) -> Role:
+        role = self.roles[name] = Role(name, words, self.folder / f"{name}.log", environment(self.given), works)
         closing.push_async_callback(role.child.stop)
+        return role
 
     def _part(self, name: str, skew_ms: int) -> list[str]:
         return ["deploy.soak.part", name, self.proxy.url, str(skew_ms)]
@@ -215,10 +226,10 @@ class Soak:
     async def _ingest(self) -> None:
         posts = self.folder / "posts.jsonl"
         write_posts(posts)
-        while True:
+        while "nerves.provenance" in self.within:
             words = ("ingest", str(posts), "--corpus", f"soak-{self.outcome.ingested}", "--no-scorer")
             code, _ = await self._command(*words, through=self.proxy.url)
-            self.outcome.ingested += code == Exit.OK
+            self.outcome.ingested += code == int(Exit.OK)
             await self.world.sleep(INGEST_S)
 
     # Strikes
@@ -248,7 +259,7 @@ class Soak:
         self.say(f"{at_s:7.1f} s  {what} ({done}; {self._acknowledged()} acknowledged, {answered} answered)")
 
     async def _kill_part(self, strike: Strike) -> str:
-        return await self._kill(strike.pick(BESIDE))
+        return await self._kill(strike.pick(self.beside))
 
     async def _kill_writer(self, strike: Strike) -> str:
         return await self._kill(strike.pick(tuple(WRITERS)))
@@ -268,7 +279,10 @@ class Soak:
         return f"killed {name}"
 
     async def _skew(self, strike: Strike) -> str:
-        name, skew_ms = strike.pick(BESIDE), round(strike.between(-SKEW_MS, SKEW_MS) * 1e4 % (2 * SKEW_MS)) - SKEW_MS
+        name, skew_ms = (
+            strike.pick(self.beside),
+            round(strike.between(-SKEW_MS, SKEW_MS) * 1e4 % (2 * SKEW_MS)) - SKEW_MS,
+        )
         self.roles[name].renamed(self._part(name, skew_ms))
         await self.roles[name].kill()
         return f"killed {name}, whose next clock is off by {skew_ms / 1000:+.1f} s"
@@ -339,17 +353,23 @@ class Soak:
                 return False, str(fault)
             return True, "every file is as its manifest says"
         code, told = await self._command("audit", "verify", str(copy), "--trust", trust)
+        if code != int(Exit.OK) and not Exit(code).is_of_an_audit:
+            raise StorageFault(f"`audit verify` of a copy ended with {code}: {told}")
         return code in ACCEPTED, _first_objection(told)
 
     # What other processes do
 
     async def _command(self, *words: str, through: str = "") -> tuple[int, Any]:
         """Run a command beside the organism; return its exit code and the last document it printed."""
-        running = Running.read(self.settings)
-        beside = {"nats_nkey": str(nkey_path(self.settings, OPERATOR))}
-        beside |= {"nats_url": through or running.url, "database_url": running.database_url} if running else {}
+        running = Running.read(self.settings) or self._last
         if running is None:
             return int(Exit.UNREACHABLE), {}
+        self._last = running
+        beside = {
+            "nats_nkey": str(nkey_path(self.settings, OPERATOR)),
+            "nats_url": through or running.url,
+            "database_url": running.database_url,
+        }
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "deploy", *words, "--json",
             stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, start_new_session=True, env=environment(self.given | beside),
@@ -361,12 +381,12 @@ class Soak:
                 process.terminate()
                 await process.wait()
         lines = out.decode().splitlines()
-        return process.returncode or 0, json.loads(lines[-1]) if lines else {}
+        return int(process.returncode or 0), json.loads(lines[-1]) if lines else {}
 
     async def _insist(self, *words: str) -> Any:  # noqa: ANN401 - JSON
         """Run a command until it succeeds, as a person would while everything is struck."""
         give_up = self.world.elapsed_s() + PATIENCE_S
-        while (done := await self._command(*words))[0] != Exit.OK:
+        while (done := await self._command(*words))[0] != int(Exit.OK):
             if self.world.elapsed_s() > give_up:
                 raise StorageFault(f"`{' '.join(words[:2])}` ended with {done[0]}: {done[1]}")
             await self.world.sleep(1)
@@ -397,7 +417,7 @@ class Soak:
             with suppress(Fault):
                 await role.whole()
         unanswered = await self.asker.insist(PATIENCE_S)
-        out.asked, out.answered = self.asker.asked, self.asker.answered
+        out.asked, out.answered, out.refused = self.asker.asked, self.asker.answered, self.asker.refused
         for name in WRITERS:
             await self.roles[name].child.stop()
         lines.append(judge.none_of("answers", (f"{name} answers no more" for name in unanswered), _counts(out)))
@@ -412,13 +432,13 @@ class Soak:
     async def _audited(self) -> Line:
         running = Running.read(self.settings)
         code, told = await self._command("audit", "verify", "--trust", running.fingerprint if running else "")
-        if code == Exit.OK:
+        if code == int(Exit.OK):
             return Line("audit verify", ok=True, detail=f"{told['entries']} entries, {told['signed']} of them signed")
         return Line("audit verify", ok=False, detail=f"ended with {code}: {_first_objection(told)}")
 
     async def _viewed(self) -> Line:
         code, told = await self._command("views", "verify")
-        if code == Exit.OK:
+        if code == int(Exit.OK):
             tables = f"{len(told['tables'])} tables are what the log says at index {told['next_index']}"
             return Line("views verify", ok=True, detail=tables)
         odd = ", ".join(one["table"] for one in told.get("tables", []) if not one["equal"])
