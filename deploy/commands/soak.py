@@ -7,8 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from deploy.commands.task import finish
+from deploy.soak.outcome import Outcome
 from deploy.soak.plan import schedule
-from deploy.soak.siege import Outcome, Soak
+from deploy.soak.siege import Soak
 from deploy.terminal import Terminal
 from shared.config import Loaded
 from shared.errors import ConfigFault, Exit
@@ -39,12 +40,8 @@ def soak(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
         with storing(args.plot):
             args.plot.write_text(svg(out), encoding="utf-8")
-    failed = [line.name for line in out.lines if line.ok is False]
-    unjudged = sum(line.ok is None for line in out.lines)
-    verdict = f"failed: {', '.join(failed)}" if failed else "nothing failed"
-    said = f"{verdict}; {len(out.lines) - unjudged} of {len(out.lines)} lines judged, {len(out.struck)} strikes"
-    terminal.give(out.as_json(), "\n".join([*(line.text for line in out.lines), said]))
-    return Exit.OK if out.ok else Exit.FAILED
+    terminal.give(out.as_json(), "\n".join([*(line.text for line in out.lines), out.summary]))
+    return Exit.FAILED if out.failed else Exit.OK
 
 
 def _check_plot(plot: Path | None) -> None:

@@ -67,6 +67,13 @@ def copies(flipped: Sequence[Flipped]) -> Line:
     return Line("copies", ok=True, detail=f"{len(flipped)} refused; the last, of {last.what}: {last.words}")
 
 
+def quota(met: int, objections: Sequence[str]) -> Line:
+    """Judge that whoever met the quota was refused as StorageFault, and went on once there was room."""
+    if not met:
+        return Line("quota", None, "nobody met it")
+    return none_of("quota", objections, f"met {met} times: refused as StorageFault, and gone on once there was room")
+
+
 def none_of(name: str, objections: Iterable[str], well: str) -> Line:
     """Judge that there is nothing to object."""
     found = [objection for objection in objections if objection]

@@ -30,6 +30,8 @@ QUESTIONS = constant(20, "questions", "X-07")  #: different ones, each asked aga
 BUDGET_ULF = constant(20_000_000, "ulf", "X-07")
 POSTS = constant(30, "posts", "X-07")
 FELT_PPM = constant(900_000, "ppm", "X-07")
+#: The parts that an ingest needs.
+INGESTS = ("nerves.provenance", "organs.vault")
 DOMAINS = ("light", "network", "motor")
 
 Ask = Callable[[int], Request]

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from deploy.soak.judge import MIB
+from deploy.soak.outcome import Outcome
 from deploy.soak.samples import JUDGED
-from deploy.soak.siege import Outcome
 from shared.constant import constant
 
 WIDTH = constant(900, "px", "X-07")
@@ -29,7 +29,7 @@ def svg(out: Outcome) -> str:
         ("acknowledged appends", {"writers": out.acknowledged}),
     ]
     height = len(panels) * (PANEL + GAP) + GAP
-    title = f"soak of seed {out.seed}: {out.seconds:.0f} s, {len(out.struck)} strikes, {'held' if out.ok else 'FAILED'}"
+    title = f"soak of seed {out.seed}: {out.seconds:.0f} s; {out.summary}"
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-size="11">'
     drawn = [line for row, (name, curves) in enumerate(panels) for line in _panel(out, row, name, curves)]
     named = f'<text x="{LEFT}" y="14">{escape(title)}</text>'

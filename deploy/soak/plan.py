@@ -15,6 +15,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 EVERY_S = constant(7.0, "s", "X-07")  #: between two strikes, on average
 LEAD = constant(0.03, "share", "X-07")  #: of the soak before the first strike
 STRUCK = constant(0.6, "share", "X-07")  #: of the soak after which nothing is struck: what memory does is judged behind
+FINE = constant(1_000, "parts", "X-07")
 SKEW_MS = constant(25_000, "ms", "X-07")  #: the most a clock is set off, of the 30 s that are allowed
 
 
@@ -29,6 +30,10 @@ class Strike:
     def pick(self, of: Sequence[str]) -> str:
         """Return the victim, of several."""
         return of[int(self.draw * len(of))]
+
+    def within(self, low: int, high: int) -> int:
+        """Return a whole number from `low` to `high`, drawn by the lower digits: whoever is picked, it may be any."""
+        return low + int(self.draw * FINE % 1 * (high - low + 1))
 
     def between(self, low: float, high: float) -> float:
         """Return the measure, between two bounds."""

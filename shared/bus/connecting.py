@@ -1,7 +1,7 @@
 """Connecting to a real nats-server: one identity's wire, once the server has taken it, or one clear sentence why not.
 
-Two more traps of nats-py are stepped around here, each with a test in tests/faults: a read loop that ends with the
-first message it cannot read, and a connect that swallows its own cancellation.
+Three more traps of nats-py are stepped around here, each with a test in tests/faults: a read loop that ends with the
+first message it cannot read, a connect that swallows its own cancellation, and connections that it forgets to close.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from nats.aio.client import Client
+from nats.aio.client import Client, Srv
 from nats.errors import Error as NatsError
 
 from shared.bus.nats import CONNECT_S, RECONNECT_S, NatsWire
@@ -28,7 +28,8 @@ CANCEL_AGAIN_S = constant(0.1, "s", "X-07")
 class _Steady(Client):
     """nats-py's client, but a message it cannot read (bytes that are no text, headers that are none) is only counted.
 
-    Its read loop ends with the first such message, and whoever may name a reply subject can send one.
+    Its read loop ends with the first such message, and whoever may name a reply subject can send one. And a connection
+    that failed after it was opened, as those to a relay whose server is gone do, is closed before the next is tried.
     """
 
     garbled = 0
@@ -39,6 +40,11 @@ class _Steady(Client):
         except (ValueError, LookupError, TypeError, AttributeError):
             self.garbled += 1
             record("bus", "message_garbled", bytes=len(data))
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        if self._transport is not None:
+            self._transport.close()
+        await super()._connect_to_server(s)
 
 
 async def _insist(work: Coroutine[Any, Any, None], seconds: float) -> None:

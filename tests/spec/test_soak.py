@@ -7,7 +7,6 @@ import math
 import random
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,7 +42,7 @@ def test_a_schedule_is_a_pure_function_of_its_seed_and_length(planned: tuple[int
 @pytest.mark.spec("X-07")
 @given(seed=st.integers(0, 2**32))
 def test_every_round_strikes_every_kind_once(seed: int) -> None:
-    """However long a soak is, no kind of fault comes a second time before all of them came; other seeds, other orders."""
+    """However long a soak is, no kind of fault comes a second time before all came; other seeds, other orders."""
     kinds = [one.kind for one in schedule(seed, 1_000)]
     rounds = [kinds[start : start + len(KINDS)] for start in range(0, len(kinds), len(KINDS))]
     assert all(len(set(each)) == len(each) for each in rounds)
@@ -63,7 +62,7 @@ def held(memory: Callable[[float], float], seconds: float = 900.0, role: str = "
 @pytest.mark.spec("X-07")
 @given(start=st.floats(1, 1e9), percent=st.floats(-50, 50))
 def test_the_slope_of_a_line_is_the_lines(start: float, percent: float) -> None:
-    """Of points on a straight line the slope is that line's, in percent of the mean per ten minutes, without an error."""
+    """Of points on a straight line the slope is that line's, in percent of the mean per ten minutes, for sure."""
     points = [(at_s, start * (1 + percent / 100 * (at_s - 150) / 600)) for at_s in range(0, 301, 2)]
     line = trend([(float(at_s), value) for at_s, value in points])
     assert math.isclose(percent, line.percent, rel_tol=1e-6, abs_tol=1e-6)
@@ -72,7 +71,7 @@ def test_the_slope_of_a_line_is_the_lines(start: float, percent: float) -> None:
 
 @pytest.mark.spec("X-07")
 def test_a_planted_leak_is_found() -> None:
-    """A process that takes 2 % more in ten minutes, under noise of a tenth of a percent, fails; one that does not, holds."""
+    """A process that takes 2 % more in ten minutes, under noise of 0.1 %, fails; one that does not holds."""
     chance = random.Random(7)
     noise = {n * SAMPLE_S: chance.gauss(0, 0.001) for n in range(1_000)}
     leaking = held(lambda at_s: 100 * MIB * (1 + 0.02 * at_s / 600 + noise[at_s]))
@@ -242,6 +241,7 @@ def test_a_cut_connection_is_broken_and_a_new_one_refused_until_it_is_joined() -
             await asyncio.open_connection("127.0.0.1", port)
         await echo.proxy.join()
         assert port == echo.proxy.port
+        echo.writer.close()
         await echo.connect()
 
     relayed(body)
@@ -249,7 +249,7 @@ def test_a_cut_connection_is_broken_and_a_new_one_refused_until_it_is_joined() -
 
 @pytest.mark.spec("X-07")
 def test_a_frozen_direction_delivers_late_what_was_sent() -> None:
-    """Frozen towards the server nothing arrives there; frozen back, it arrives and the answer waits; thawed, all comes."""
+    """Frozen towards the server nothing arrives; frozen back, it arrives and the answer waits; thawed, all comes."""
 
     async def body(echo: Echo) -> None:
         echo.proxy.freeze("down")
