@@ -193,8 +193,7 @@ class SimGround:
 class NatsGround:
     """A real nats-server in `folder`, with one account and one identity per part.
 
-    Wires run through links that can be cut. Where the server itself dies they must not: a link would greet clients that
-    the dead server refuses, and the stock client forgets to close a connection that fails after its greeting.
+    Wires run through links that can be cut.
     """
 
     def __init__(self, folder: Path, *, links: bool) -> None:
@@ -257,15 +256,16 @@ class NatsGround:
 
     async def cut(self, wire: Wire) -> None:
         assert isinstance(wire, NatsWire)
-        self._link(wire).cut()
+        self.link(wire).cut()
         await until(lambda: not wire.connected)
 
     async def restore(self, wire: Wire) -> None:
         assert isinstance(wire, NatsWire)
-        await self._link(wire).join()
+        await self.link(wire).join()
         await until(lambda: wire.connected)
 
-    def _link(self, wire: NatsWire) -> Proxy:
+    def link(self, wire: NatsWire) -> Proxy:
+        """The link of a wire."""
         link = self._wires[wire]
         assert link, "this ground was made without links"
         return link
