@@ -25,6 +25,7 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
     "handler_failed": ("warning", "A part's own code failed on a message, which was dead-lettered."),
     "message_garbled": ("warning", "The bus delivered a subject, reply or header that is no text; it was dropped."),
     "link_lost": ("warning", "A connection to the bus was lost; it reconnects by itself."),
+    "join_failed": ("warning", "A part could not join the organism that runs now, `detail` says why; it tries again."),
     "link_back": ("info", "A connection to the bus is up again."),
     "log_inconsistent": (
         "error",

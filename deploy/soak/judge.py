@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from bisect import bisect_right
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deploy.soak.copies import Flipped
-from deploy.soak.samples import JUDGED, LEAST_S, LIMIT_PERCENT, PER_S, Sample, Samples, trend
+from deploy.soak.samples import JUDGED, LEAST_S, LIMIT_PERCENT, PER_S, Samples, trend
+from shared.constant import constant
 from shared.envelope import Verdict
 
+EVENT_BYTES = constant(400, "bytes/event", "X-07")  #: what a reader of the log keeps of each event
 NAMED = 3  #: how many of what is wrong a line names
 MIB = 2**20
 
@@ -80,38 +84,46 @@ def none_of(name: str, objections: Iterable[str], well: str) -> Line:
     return Line(name, not found, "; ".join(found[:NAMED]) if found else well)
 
 
-def growth(samples: Samples, end_s: float, roles: Iterable[str]) -> list[Line]:
-    """Judge what each long-living process held in the last third: its memory, and its open files."""
-    return [
-        _grown(f"{what} of {role}", samples.youngest(role, end_s), end_s, value, unit)
-        for role in roles
-        for what, value, unit in _HELD
-    ]
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The end of a soak in which growth is judged, and how many events were acknowledged by when."""
+
+    since_s: float
+    end_s: float
+    acknowledged: Sequence[tuple[float, int]] = ()
+
+    def events(self, at_s: float) -> int:
+        """Return how many events were acknowledged in the window until then."""
+        before = bisect_right(self.acknowledged, (self.since_s, 0))
+        by_then = bisect_right(self.acknowledged, (at_s, sys.maxsize)) - 1
+        return self.acknowledged[by_then][1] - self.acknowledged[min(before, by_then)][1] if self.acknowledged else 0
 
 
-def _grown(name: str, taken: Sequence[Sample], end_s: float, value: Callable[[Sample], float], unit: str) -> Line:
-    span_s = taken[-1].at_s - taken[0].at_s if taken else 0.0
-    if end_s * JUDGED < LEAST_S:
-        return Line(name, None, f"the last third is {end_s * JUDGED:.0f} s long, {LEAST_S:.0f} s are needed")
+def growth(samples: Samples, window: Window, roles: Iterable[str], readers: Container[str] = ()) -> list[Line]:
+    """Judge what each long-living process held at the end: its memory, and its open files.
+
+    `readers` follow the whole log. To tell a repeated event such a one keeps every event's id, so much is its due.
+    """
+    lines = list[Line]()
+    for role in roles:
+        taken = samples.youngest(role, window.since_s)
+        due = EVENT_BYTES if role in readers else 0
+        memory = [(one.at_s, (one.memory_bytes - due * window.events(one.at_s)) / MIB) for one in taken]
+        said = f", {due} bytes for each of {window.events(window.end_s)} events not counted" if due else ""
+        lines.append(_grown(f"memory of {role}", memory, window, f"MiB{said}"))
+        lines.append(_grown(f"handles of {role}", [(one.at_s, one.handles) for one in taken], window, "open files"))
+    return lines
+
+
+def _grown(name: str, points: Sequence[tuple[float, float]], window: Window, unit: str) -> Line:
+    asked_s, span_s = window.end_s * JUDGED, points[-1][0] - points[0][0] if points else 0.0
+    if asked_s < LEAST_S:
+        return Line(name, None, f"the last third is {asked_s:.0f} s long, {LEAST_S:.0f} s are needed")
     if span_s < LEAST_S:
         return Line(name, None, f"its youngest process was looked at for {span_s:.0f} s, {LEAST_S:.0f} s are needed")
-    line = trend([(one.at_s, value(one)) for one in taken])
-    held = f"{value(taken[0]):.1f} to {value(taken[-1]):.1f} {unit} in {span_s:.0f} s"
+    line = trend(points)
+    held = f"{points[0][1]:.1f} to {points[-1][1]:.1f} {unit}, in {span_s:.0f} s"
     rate = f"{line.percent:+.2f} ± {line.error:.2f} % in {PER_S / 60:.0f} min"
     if line.holds is None:
-        return Line(name, None, f"{held}, {rate}: it scatters too much to be held against {LIMIT_PERCENT:g} %")
-    return Line(name, line.holds, f"{held}, {rate}")
-
-
-def _memory_mib(sample: Sample) -> float:
-    return sample.memory_bytes / MIB
-
-
-def _handles(sample: Sample) -> float:
-    return float(sample.handles)
-
-
-_HELD: tuple[tuple[str, Callable[[Sample], float], str], ...] = (
-    ("memory", _memory_mib, "MiB"),
-    ("handles", _handles, "open files"),
-)
+        return Line(name, None, f"{held}: {rate}, which scatters too much to be held against {LIMIT_PERCENT:g} %")
+    return Line(name, line.holds, f"{held}: {rate}")

@@ -12,9 +12,9 @@ from shared.world import SimWorld
 Kind = Literal["part", "writer", "organism", "bus", "database", "cut", "freeze", "full", "skew", "flip"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-EVERY_S = constant(7.0, "s", "X-07")  #: between two strikes, on average
+EVERY_S = constant(10.0, "s", "X-07")  #: between two strikes, on average
 LEAD = constant(0.03, "share", "X-07")  #: of the soak before the first strike
-STRUCK = constant(0.6, "share", "X-07")  #: of the soak after which nothing is struck: what memory does is judged behind
+STRUCK = constant(0.5, "share", "X-07")  #: of the soak after which nothing is struck: what memory does is judged behind
 FINE = constant(1_000, "parts", "X-07")
 SKEW_MS = constant(25_000, "ms", "X-07")  #: the most a clock is set off, of the 30 s that are allowed
 

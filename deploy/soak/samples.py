@@ -13,7 +13,8 @@ from shared.constant import constant
 
 SAMPLE_S = constant(2.0, "s", "X-07")
 JUDGED = constant(1 / 3, "share", "X-07")  #: of a soak, at its end, in which growth is judged
-LEAST_S = constant(120.0, "s", "X-07")  #: the shortest time that growth is judged over
+WARM_S = constant(30.0, "s", "X-07")  #: after everything works again, before growth is judged
+LEAST_S = constant(100.0, "s", "X-07")  #: the shortest time that growth is judged over
 PER_S = constant(600.0, "s", "X-07")
 LIMIT_PERCENT = constant(1.0, "%", "X-07")  #: growth in PER_S that is too much
 SURE = constant(2.0, "standard errors", "X-07")
@@ -64,10 +65,10 @@ class Samples:
         if pids:
             self.of.setdefault(role, []).append(Sample(at_s, pids[0], memory, handles))
 
-    def youngest(self, role: str, end_s: float) -> list[Sample]:
-        """Return the last third's samples of a role's youngest process."""
+    def youngest(self, role: str, since_s: float) -> list[Sample]:
+        """Return the samples of a role's youngest process since then."""
         taken = self.of.get(role, [])
-        return [one for one in taken if one.pid == taken[-1].pid and one.at_s >= end_s * (1 - JUDGED)]
+        return [one for one in taken if one.pid == taken[-1].pid and one.at_s >= since_s]
 
 
 def trend(points: Sequence[tuple[float, float]]) -> Trend:

@@ -15,13 +15,13 @@ import psutil
 from deploy.load import BUILT_IN
 from deploy.soak import judge, writer
 from deploy.soak.beside import OK, PATIENCE_S, Beside, objection
-from deploy.soak.judge import Held, Line
+from deploy.soak.judge import Held, Line, Window
 from deploy.soak.load import INGESTS, Asker, write_posts
 from deploy.soak.outcome import Outcome, Struck
 from deploy.soak.plan import Strike
 from deploy.soak.proxy import Proxy
 from deploy.soak.roles import Role, Works, alive, environment, grows, says
-from deploy.soak.samples import SAMPLE_S
+from deploy.soak.samples import JUDGED, SAMPLE_S, WARM_S
 from deploy.soak.strikes import SERVERS, Field, Strikes
 from shared.constant import constant
 from shared.errors import Fault
@@ -34,6 +34,7 @@ from shared.world import RealWorld
 BESIDE = ("cells.math_cell", "nerves.overload", "nerves.gate", "organs.records")
 WRITERS = {"w-single": "single", "w-batch": "batch", "w-sealed": "sealed"}
 ORGANISM = "organism"
+READERS = (ORGANISM, "organs.records")  #: the roles that follow the whole log
 WRITTEN_PER_S = constant(8.0, "events/s", "X-07")  #: by each writer
 QUOTA_MB = constant(96, "MB", "X-10")
 QUOTA_PER_S = constant(0.1, "MB/s", "X-10")  #: more of it for each second that a soak lasts
@@ -77,7 +78,7 @@ class Soak:
         self.struck = Strikes(self.field)
         self.asker = Asker(self.world, self.beside.settings, parts)
         self.outcome = Outcome(seed, seconds, len(strikes))
-        self._begun_s = 0.0
+        self._begun_s = self._settled_s = 0.0
 
     async def run(self) -> Outcome:
         """Live, be struck, be judged; a first Ctrl-C ends the living, and what was done is judged."""
@@ -136,11 +137,23 @@ class Soak:
     async def _live(self) -> None:
         async with asyncio.TaskGroup() as group:
             living = [group.create_task(each) for each in (self._sample(), self.asker.run(), self._ingest())]
-            striking = [group.create_task(self._strike(strike)) for strike in self.strikes]
+            settling = group.create_task(self._settle())
             await self.world.sleep(self.outcome.seconds)
-            await asyncio.gather(*striking)
+            await settling
             for each in living:
                 each.cancel()
+
+    async def _settle(self) -> None:
+        """Strike as planned, and wait until everything works again."""
+        await asyncio.gather(*(self._strike(strike) for strike in self.strikes))
+        await self._whole()
+        self._settled_s = self._now_s()
+        self.say(f"{self._settled_s:7.1f} s  struck for the last time, and everything works")
+
+    async def _whole(self) -> None:
+        for role in self.roles.values():
+            with suppress(Fault):
+                await role.whole()
 
     async def _strike(self, strike: Strike) -> None:
         await self.world.sleep(strike.at_s - self._now_s())
@@ -183,9 +196,7 @@ class Soak:
     async def _judge(self) -> None:
         self.say("judging …")
         self.proxy.thaw()
-        for role in self.roles.values():
-            with suppress(Fault):
-                await role.whole()
+        await self._whole()
         unanswered = await self.asker.insist(PATIENCE_S)
         for name in self.writers:
             await self.roles[name].child.stop()
@@ -202,8 +213,13 @@ class Soak:
             await self._appended(),
             judge.copies(self.struck.flipped),
             judge.quota(self.struck.filled, self.struck.full),
-            *judge.growth(out.samples, out.seconds, [*self.roles, *SERVERS.values()]),
+            *judge.growth(out.samples, self._window(), [*self.roles, *SERVERS.values()], READERS),
         ]
+
+    def _window(self) -> Window:
+        """Return the last third, or what is left of it once everything works again and is warm."""
+        out = self.outcome
+        return Window(max(out.seconds * (1 - JUDGED), self._settled_s + WARM_S), out.seconds, out.acknowledged)
 
     async def _audited(self) -> Line:
         running = self.beside.running

@@ -45,7 +45,7 @@ class Strikes:
         self.field, self.beside, self.world = field, field.beside, field.beside.world
         self.flipped: list[Flipped] = []
         self.full: list[str] = []  #: what is to object to how the quota was met
-        self.filled = 0
+        self.filled = self.copies = 0
         self._linked, self._filling, self._flipping = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
         self._how: dict[Kind, Callable[[Strike], Awaitable[str]]] = {
             "part": lambda strike: self._kill(strike.pick(field.parts)),
@@ -126,7 +126,8 @@ class Strikes:
     async def _flip(self, strike: Strike) -> str:
         async with self._flipping:
             what = COPIES[len(self.flipped) % len(COPIES)]
-            copy = self.field.folder / f"copy-{len(self.flipped)}"
+            self.copies += 1
+            copy = self.field.folder / f"copy-{self.copies}"
             await self.beside.insist("audit", "bundle" if what == "bundle" else "backup", str(copy))
             checked = copy / "tiles" if what == "tiles" else copy
             trust = (await self.beside.found()).fingerprint

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from shared.bus import Bus, Wire, at_work
 from shared.bus.connecting import connect
 from shared.config import Loaded, load
 from shared.constant import constant
-from shared.errors import ConfigFault, Exit, Fault, Refusal, Refused
+from shared.errors import ConfigFault, Exit, Fault, Refusal, Refused, Unreachable
 from shared.home import Keys, Running, nkey_path
-from shared.journal import configure
+from shared.journal import configure, record
 from shared.keys import Signer
 from shared.part.declare import Part, declaration
 from shared.part.grant import FRESH_KEY, endorse, grant_request
@@ -97,10 +97,10 @@ async def serve(
     works(carried[0])
     try:
         while await _outlived(carried[0], settings, running, stopping):
-            running = await _next_organism(settings, stopping)
-            if running is None:
+            joined = await _joined_next(settings, start, stopping)
+            if joined is None:
                 return
-            carried[0] = await start(running)
+            running, carried[0] = joined
     finally:
         served()
 
@@ -144,12 +144,26 @@ async def _outlived(runner: Runner, settings: Settings, running: Running | None,
         await runner.stop()
 
 
-async def _next_organism(settings: Settings, stopping: asyncio.Event) -> Running | None:
-    """Wait until another organism runs on this home; None at the stop."""
-    while (running := Running.read(settings)) is None:
+async def _joined_next(
+    settings: Settings, start: Callable[[Running], Awaitable[Runner]], stopping: asyncio.Event
+) -> tuple[Running, Runner] | None:
+    """Wait until another organism runs on this home, and join it; None at the stop.
+
+    One that cannot be reached, or does not answer, may be just about to end too, so it is tried again.
+    """
+    while True:
+        running = Running.read(settings)
+        if running is not None:
+            try:
+                return running, await start(running)
+            except Unreachable as fault:
+                record("part", "join_failed", detail=str(fault))
+            except Refused as no:
+                if no.refusal.code != "B006":
+                    raise
+                record("part", "join_failed", detail=str(no.refusal))
         if await _within(stopping):
             return None
-    return running
 
 
 async def _within(stopping: asyncio.Event) -> bool:

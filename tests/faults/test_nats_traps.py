@@ -78,7 +78,7 @@ def test_closing_ends_what_reconnects(play: Play) -> None:
 
 @pytest.mark.spec("X-07")
 def test_attempts_that_fail_after_they_connected_leave_no_connection(tmp_path: Path) -> None:
-    """Behind a relay whose server is gone each attempt to reconnect is closed before the next one; then the link is back.
+    """Behind a relay whose server is gone each attempt to reconnect is closed before the next; then the link is back.
 
     The stock client forgets them: they stay half-open until the collector finds them.
     """

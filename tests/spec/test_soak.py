@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.soak.copies import flip
-from deploy.soak.judge import Held, appends, growth
+from deploy.soak.judge import EVENT_BYTES, Held, Window, appends, growth
 from deploy.soak.plan import KINDS, LEAD, STRUCK, Strike, schedule
 from deploy.soak.proxy import Proxy
 from deploy.soak.samples import LIMIT_PERCENT, SAMPLE_S, Sample, Samples, trend
@@ -22,6 +22,7 @@ from deploy.soak.samples import LIMIT_PERCENT, SAMPLE_S, Sample, Samples, trend
 PLANNED = st.tuples(st.integers(0, 2**32), st.floats(1, 4 * 3600))
 EVENT_S = 10.0
 MIB = 2**20
+END = Window(600, 900)
 
 
 # When it strikes
@@ -76,9 +77,9 @@ def test_a_planted_leak_is_found() -> None:
     noise = {n * SAMPLE_S: chance.gauss(0, 0.001) for n in range(1_000)}
     leaking = held(lambda at_s: 100 * MIB * (1 + 0.02 * at_s / 600 + noise[at_s]))
     steady = held(lambda at_s: 100 * MIB * (1 + noise[at_s]))
-    assert [False, True] == [line.ok for line in growth(leaking, 900, ["part"])]
-    assert [True, True] == [line.ok for line in growth(steady, 900, ["part"])]
-    assert "+1.9" in growth(leaking, 900, ["part"])[0].detail
+    assert [False, True] == [line.ok for line in growth(leaking, END, ["part"])]
+    assert [True, True] == [line.ok for line in growth(steady, END, ["part"])]
+    assert "+1.9" in growth(leaking, END, ["part"])[0].detail
 
 
 @pytest.mark.spec("X-07")
@@ -86,26 +87,38 @@ def test_leaking_files_are_found() -> None:
     """A process that forgets to close one file a minute fails by its handles."""
     samples = held(lambda _: 100 * MIB)
     samples.of["part"] = [Sample(s.at_s, s.pid, s.memory_bytes, 20 + int(s.at_s // 60)) for s in samples.of["part"]]
-    assert [True, False] == [line.ok for line in growth(samples, 900, ["part"])]
+    assert [True, False] == [line.ok for line in growth(samples, END, ["part"])]
+
+
+@pytest.mark.spec("X-07")
+def test_what_a_reader_keeps_of_each_event_is_its_due() -> None:
+    """A reader of the log may grow by what it has to keep of every event, and by no more; nobody else may."""
+    written = [(float(at_s), 30 * at_s) for at_s in range(0, 901, 2)]
+    end = Window(600, 900, written)
+    due = held(lambda at_s: 40 * MIB + EVENT_BYTES * 30 * at_s)
+    more = held(lambda at_s: 40 * MIB + EVENT_BYTES * 33 * at_s)
+    assert [True, True] == [line.ok for line in growth(due, end, ["part"], readers=["part"])]
+    assert [False, True] == [line.ok for line in growth(more, end, ["part"], readers=["part"])]
+    assert [False, True] == [line.ok for line in growth(due, end, ["part"])]
 
 
 @pytest.mark.spec("X-07")
 def test_growth_before_the_last_third_does_not_count() -> None:
     """What a process takes while it is young and struck is no leak."""
     young = held(lambda at_s: 100 * MIB if at_s > 590 else at_s * MIB / 6)
-    assert [True, True] == [line.ok for line in growth(young, 900, ["part"])]
+    assert [True, True] == [line.ok for line in growth(young, END, ["part"])]
 
 
 @pytest.mark.spec("X-07")
 def test_what_cannot_be_judged_is_said_and_not_passed() -> None:
     """A soak that is too short, a process that was started again too late, and one nobody saw are not judged."""
     samples = held(lambda _: 100 * MIB)
-    assert [None, None] == [line.ok for line in growth(held(lambda _: MIB, 120), 120, ["part"])]
-    assert [None, None] == [line.ok for line in growth(samples, 900, ["nobody"])]
+    assert [None, None] == [line.ok for line in growth(held(lambda _: MIB, 120), Window(80, 120), ["part"])]
+    assert [None, None] == [line.ok for line in growth(samples, END, ["nobody"])]
     late = [s if s.at_s < 850 else Sample(s.at_s, 8, s.memory_bytes, s.handles) for s in samples.of["part"]]
-    lines = growth(Samples({"part": late}), 900, ["part"])
+    lines = growth(Samples({"part": late}), END, ["part"])
     assert [None, None] == [line.ok for line in lines]
-    assert "its youngest process was looked at for 48 s, 120 s are needed" == lines[0].detail
+    assert "its youngest process was looked at for 48 s, 100 s are needed" == lines[0].detail
 
 
 @pytest.mark.spec("X-07")
@@ -113,7 +126,7 @@ def test_scatter_is_no_leak() -> None:
     """A slope beyond the limit that the measurements' own scatter may pretend is not held against a process."""
     chance = random.Random(3)
     wild = held(lambda _: 100 * MIB * (1 + chance.gauss(0, 0.2)))
-    line = growth(wild, 900, ["part"])[0]
+    line = growth(wild, END, ["part"])[0]
     assert line.ok is None or f"{LIMIT_PERCENT:g} %" not in line.detail
 
 
