@@ -65,7 +65,7 @@ class Asker:
             for name in self.kinds:
                 await self.ask(name, n)
                 await self.world.sleep(ASK_S)
-            with suppress(Fault):
+            with suppress(Fault, OSError):
                 await self._feel(DOMAINS[n % len(DOMAINS)])
             n += 1
 
@@ -74,7 +74,7 @@ class Asker:
         self.asked[name] += 1
         try:
             answer = await (await self._joined()).request(self.kinds[name](n), ANSWER_S)
-        except Fault:
+        except (Fault, OSError):  # nats-py may still want to write on a link that is gone
             return False
         if isinstance(answer, Refusal):
             self.refused[f"{name} {answer.code}"] += 1

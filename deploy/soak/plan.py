@@ -50,9 +50,7 @@ def schedule(seed: int, seconds: float, kinds: Sequence[Kind] = KINDS) -> tuple[
     count = max(1, round((last_s - first_s) / EVERY_S))
     slot_s = (last_s - first_s) / count
     strikes = zip(range(count), _rounds(world, kinds), strict=False)
-    return tuple(
-        Strike(round(first_s + (n + world.chance()) * slot_s, 3), kind, round(world.chance(), 9)) for n, kind in strikes
-    )
+    return tuple(Strike(round(first_s + (n + world.chance()) * slot_s, 3), kind, world.chance()) for n, kind in strikes)
 
 
 def _rounds(world: SimWorld, kinds: Sequence[Kind]) -> Iterator[Kind]:
