@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from bisect import bisect_right
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deploy.soak.copies import Flipped
 from deploy.soak.samples import JUDGED, LEAST_S, LIMIT_PERCENT, PER_S, Samples, trend
-from shared.constant import constant
 from shared.envelope import Verdict
 
-EVENT_BYTES = constant(400, "bytes/event", "X-07")  #: what a reader of the log keeps of each event
 NAMED = 3  #: how many of what is wrong a line names
 MIB = 2**20
 
@@ -86,41 +82,33 @@ def none_of(name: str, objections: Iterable[str], well: str) -> Line:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The end of a soak in which growth is judged, and how many events were acknowledged by when."""
+    """The end of a soak, in which growth is judged, and the shortest time that a role is looked at for that."""
 
     since_s: float
     end_s: float
-    acknowledged: Sequence[tuple[float, int]] = ()
-
-    def events(self, at_s: float) -> int:
-        """Return how many events were acknowledged in the window until then."""
-        before = bisect_right(self.acknowledged, (self.since_s, 0))
-        by_then = bisect_right(self.acknowledged, (at_s, sys.maxsize)) - 1
-        return self.acknowledged[by_then][1] - self.acknowledged[min(before, by_then)][1] if self.acknowledged else 0
+    least_s: Mapping[str, float] = field(default_factory=dict[str, float])  #: of a role, where it is not LEAST_S
 
 
-def growth(samples: Samples, window: Window, roles: Iterable[str], readers: Container[str] = ()) -> list[Line]:
-    """Judge what each long-living process held at the end: its memory, and its open files.
-
-    `readers` follow the whole log. To tell a repeated event such a one keeps every event's id, so much is its due.
-    """
+def growth(samples: Samples, window: Window, roles: Iterable[str]) -> list[Line]:
+    """Judge what each long-living process held at the end: its memory without what became due, and its open files."""
     lines = list[Line]()
     for role in roles:
         taken = samples.youngest(role, window.since_s)
-        due = EVENT_BYTES if role in readers else 0
-        memory = [(one.at_s, (one.memory_bytes - due * window.events(one.at_s)) / MIB) for one in taken]
-        said = f", {due} bytes for each of {window.events(window.end_s)} events not counted" if due else ""
-        lines.append(_grown(f"memory of {role}", memory, window, f"MiB{said}"))
-        lines.append(_grown(f"handles of {role}", [(one.at_s, one.handles) for one in taken], window, "open files"))
+        due = [one.due_bytes - taken[0].due_bytes for one in taken]
+        memory = [(one.at_s, (one.memory_bytes - less) / MIB) for one, less in zip(taken, due, strict=True)]
+        said = f" without {due[-1] / MIB:.1f} MiB that became due" if due and due[-1] else ""
+        files = [(one.at_s, float(one.handles)) for one in taken]
+        lines.append(_grown(f"memory of {role}", memory, window, window.least_s.get(role, LEAST_S), f"MiB{said}"))
+        lines.append(_grown(f"handles of {role}", files, window, LEAST_S, "open files"))
     return lines
 
 
-def _grown(name: str, points: Sequence[tuple[float, float]], window: Window, unit: str) -> Line:
+def _grown(name: str, points: Sequence[tuple[float, float]], window: Window, least_s: float, unit: str) -> Line:
     asked_s, span_s = window.end_s * JUDGED, points[-1][0] - points[0][0] if points else 0.0
-    if asked_s < LEAST_S:
-        return Line(name, None, f"the last third is {asked_s:.0f} s long, {LEAST_S:.0f} s are needed")
-    if span_s < LEAST_S:
-        return Line(name, None, f"its youngest process was looked at for {span_s:.0f} s, {LEAST_S:.0f} s are needed")
+    if asked_s < least_s:
+        return Line(name, None, f"the last third is {asked_s:.0f} s long, {least_s:.0f} s are needed")
+    if span_s < least_s:
+        return Line(name, None, f"its youngest process was looked at for {span_s:.0f} s, {least_s:.0f} s are needed")
     line = trend(points)
     held = f"{points[0][1]:.1f} to {points[-1][1]:.1f} {unit}, in {span_s:.0f} s"
     rate = f"{line.percent:+.2f} ± {line.error:.2f} % in {PER_S / 60:.0f} min"

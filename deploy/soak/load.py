@@ -32,6 +32,7 @@ POSTS = constant(30, "posts", "X-07")
 FELT_PPM = constant(900_000, "ppm", "X-07")
 #: The parts that an ingest needs.
 INGESTS = ("nerves.provenance", "organs.vault")
+GATE = "nerves.gate"  #: it feels every wave
 DOMAINS = ("light", "network", "motor")
 
 Ask = Callable[[int], Request]
@@ -42,7 +43,7 @@ def kinds_of_questions(site: str, parts: Sequence[str]) -> dict[str, Ask]:
     kinds: dict[str, Ask] = {
         "cells.math_cell": lambda n: MathRequest(f"{n}+{n}"),
         "nerves.overload": lambda _: AssessRequest(site),
-        "nerves.gate": lambda n: GateRequest(DOMAINS[n % len(DOMAINS)]),
+        GATE: lambda n: GateRequest(DOMAINS[n % len(DOMAINS)]),
         "organs.cognition": _question,
     }
     return {name: ask for name, ask in kinds.items() if name in parts}
@@ -55,6 +56,7 @@ class Asker:
         self.world, self.settings, self.through = world, settings, ""
         self.kinds = kinds_of_questions(settings.site, parts)
         self.asked, self.answered = Counter[str](), Counter[str]()
+        self.told = Counter[str]()  #: how many messages were sent to a part
         self.refused = Counter[str]()  #: by the code of the refusal
         self._bus: Bus | None = None
 
@@ -72,6 +74,7 @@ class Asker:
     async def ask(self, name: str, n: int) -> bool:
         """Ask one question and say whether it was answered."""
         self.asked[name] += 1
+        self.told[name] += 1
         try:
             answer = await (await self._joined()).request(self.kinds[name](n), ANSWER_S)
         except (Fault, OSError):  # nats-py may still want to write on a link that is gone
@@ -108,6 +111,7 @@ class Asker:
             headers = {"ce-id": new_id(self.world).hex(), "ce-time": rfc3339(now_ms(self.world))}
             wave = encode(AnyWaveFields(domain, FELT_PPM, f"much {domain}", 1))
             await bus.wire.publish(f"{bus.env}.soak.cells.{cell}.wave", wave, headers)
+            self.told[GATE] += 1
 
 
 def write_posts(path: Path) -> None:

@@ -22,12 +22,16 @@ SURE = constant(2.0, "standard errors", "X-07")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the processes of one role held at a moment: memory of their own, and open files."""
+    """What the processes of one role held at a moment: memory of their own, and open files.
+
+    `due_bytes` is what it is meant to keep by then of all that it was told: a leak comes on top of it.
+    """
 
     at_s: float
     pid: int
     memory_bytes: int
     handles: int
+    due_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Samples:
 
     of: dict[str, list[Sample]] = field(default_factory=dict[str, list[Sample]])
 
-    def take(self, at_s: float, role: str, processes: Iterable[psutil.Process]) -> None:
+    def take(self, at_s: float, role: str, processes: Iterable[psutil.Process], due_bytes: int = 0) -> None:
         """Look at a role's processes, the first of them its own; one that is gone meanwhile is looked at next time."""
         memory, handles, pids = 0, 0, list[int]()
         try:
@@ -63,7 +67,7 @@ class Samples:
         except psutil.Error:
             return
         if pids:
-            self.of.setdefault(role, []).append(Sample(at_s, pids[0], memory, handles))
+            self.of.setdefault(role, []).append(Sample(at_s, pids[0], memory, handles, due_bytes))
 
     def youngest(self, role: str, since_s: float) -> list[Sample]:
         """Return the samples of a role's youngest process since then."""

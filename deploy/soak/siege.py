@@ -28,6 +28,7 @@ from shared.errors import Fault
 from shared.files import private_folder
 from shared.home import Keys
 from shared.keys.sealed import CHEAP
+from shared.part.runner import REMEMBERED
 from shared.world import RealWorld
 
 #: The parts that are processes of their own: a cell, two nerves, and the organ that writes the views.
@@ -35,6 +36,9 @@ BESIDE = ("cells.math_cell", "nerves.overload", "nerves.gate", "organs.records")
 WRITERS = {"w-single": "single", "w-batch": "batch", "w-sealed": "sealed"}
 ORGANISM = "organism"
 READERS = (ORGANISM, "organs.records")  #: the roles that follow the whole log
+EVENT_BYTES = constant(400, "bytes/event", "X-07")  #: what a reader keeps of each event, to know a repeated one
+MESSAGE_BYTES = constant(400, "bytes/message", "X-07")  #: what a part keeps of a message, while it remembers few
+SERVERS_LEAST_S = constant(1_200.0, "s", "X-07")  #: memory of servers that are not ours settles slowly
 WRITTEN_PER_S = constant(8.0, "events/s", "X-07")  #: by each writer
 QUOTA_MB = constant(96, "MB", "X-10")
 QUOTA_PER_S = constant(0.1, "MB/s", "X-10")  #: more of it for each second that a soak lasts
@@ -170,11 +174,17 @@ class Soak:
             at_s = round(self._now_s(), 3)
             for name, role in self.roles.items():
                 with suppress(psutil.Error):
-                    samples.take(at_s, name, [psutil.Process(role.child.pid)] if role.child.pid else [])
+                    process = [psutil.Process(role.child.pid)] if role.child.pid else []
+                    samples.take(at_s, name, process, self._due(name))
             for name in SERVERS.values():
                 samples.take(at_s, name, self.roles[ORGANISM].below(name))
             self.outcome.acknowledged.append((at_s, self._acknowledged()))
             await self.world.sleep(SAMPLE_S)
+
+    def _due(self, name: str) -> int:
+        """Return what a role is meant to keep of all that it was told so far."""
+        events = self._acknowledged() if name in READERS else 0
+        return EVENT_BYTES * events + MESSAGE_BYTES * min(self.asker.told[name], REMEMBERED)
 
     async def _ingest(self) -> None:
         posts = self.folder / "posts.jsonl"
@@ -213,13 +223,14 @@ class Soak:
             await self._appended(),
             judge.copies(self.struck.flipped),
             judge.quota(self.struck.filled, self.struck.full),
-            *judge.growth(out.samples, self._window(), [*self.roles, *SERVERS.values()], READERS),
+            *judge.growth(out.samples, self._window(), [*self.roles, *SERVERS.values()]),
         ]
 
     def _window(self) -> Window:
         """Return the last third, or what is left of it once everything works again and is warm."""
         out = self.outcome
-        return Window(max(out.seconds * (1 - JUDGED), self._settled_s + WARM_S), out.seconds, out.acknowledged)
+        since_s = max(out.seconds * (1 - JUDGED), self._settled_s + WARM_S)
+        return Window(since_s, out.seconds, dict.fromkeys(SERVERS.values(), SERVERS_LEAST_S))
 
     async def _audited(self) -> Line:
         running = self.beside.running

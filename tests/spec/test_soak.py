@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.soak.copies import flip
-from deploy.soak.judge import EVENT_BYTES, Held, Window, appends, growth
+from deploy.soak.judge import Held, Window, appends, growth
 from deploy.soak.plan import KINDS, LEAD, STRUCK, Strike, schedule
 from deploy.soak.proxy import Proxy
 from deploy.soak.samples import LIMIT_PERCENT, SAMPLE_S, Sample, Samples, trend
@@ -91,15 +91,17 @@ def test_leaking_files_are_found() -> None:
 
 
 @pytest.mark.spec("X-07")
-def test_what_a_reader_keeps_of_each_event_is_its_due() -> None:
-    """A reader of the log may grow by what it has to keep of every event, and by no more; nobody else may."""
-    written = [(float(at_s), 30 * at_s) for at_s in range(0, 901, 2)]
-    end = Window(600, 900, written)
-    due = held(lambda at_s: 40 * MIB + EVENT_BYTES * 30 * at_s)
-    more = held(lambda at_s: 40 * MIB + EVENT_BYTES * 33 * at_s)
-    assert [True, True] == [line.ok for line in growth(due, end, ["part"], readers=["part"])]
-    assert [False, True] == [line.ok for line in growth(more, end, ["part"], readers=["part"])]
-    assert [False, True] == [line.ok for line in growth(due, end, ["part"])]
+def test_what_became_due_is_no_leak() -> None:
+    """A process may grow by what it is meant to keep of all it was told, and by no more; nobody else may."""
+    looks = [n * SAMPLE_S for n in range(450)]
+
+    def keeping(each: int, due: int) -> list[bool | None]:
+        taken = [Sample(at_s, 7, 40 * MIB + int(each * at_s), 20, int(due * at_s)) for at_s in looks]
+        return [line.ok for line in growth(Samples({"part": taken}), END, ["part"])]
+
+    assert [True, True] == keeping(12_000, due=12_000)
+    assert [False, True] == keeping(14_000, due=12_000)
+    assert [False, True] == keeping(12_000, due=0)
 
 
 @pytest.mark.spec("X-07")
