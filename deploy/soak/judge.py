@@ -9,6 +9,7 @@ from deploy.soak.copies import Flipped
 from deploy.soak.samples import JUDGED, LEAST_S, LIMIT_PERCENT, PER_S, Samples, trend
 from shared.envelope import Verdict
 
+FEWEST = 5  #: measurements that a line is drawn through
 NAMED = 3  #: how many of what is wrong a line names
 MIB = 2**20
 
@@ -105,13 +106,15 @@ def growth(samples: Samples, window: Window, roles: Iterable[str]) -> list[Line]
 
 def _grown(name: str, points: Sequence[tuple[float, float]], window: Window, least_s: float, unit: str) -> Line:
     asked_s, span_s = window.end_s * JUDGED, points[-1][0] - points[0][0] if points else 0.0
+    line = trend(points) if len(points) >= FEWEST else None
+    seen = f"looked at for {span_s:.0f} s"
+    if line is not None:
+        held = f"{points[0][1]:.1f} to {points[-1][1]:.1f} {unit} in {span_s:.0f} s"
+        seen = f"{held}: {line.percent:+.2f} ± {line.error:.2f} % in {PER_S / 60:.0f} min"
     if asked_s < least_s:
-        return Line(name, None, f"the last third is {asked_s:.0f} s long, {least_s:.0f} s are needed")
-    if span_s < least_s:
-        return Line(name, None, f"its youngest process was looked at for {span_s:.0f} s, {least_s:.0f} s are needed")
-    line = trend(points)
-    held = f"{points[0][1]:.1f} to {points[-1][1]:.1f} {unit}, in {span_s:.0f} s"
-    rate = f"{line.percent:+.2f} ± {line.error:.2f} % in {PER_S / 60:.0f} min"
+        return Line(name, None, f"{seen}; the last third is {asked_s:.0f} s long, {least_s:.0f} s are needed")
+    if line is None or span_s < least_s:
+        return Line(name, None, f"{seen}; its youngest process is too young, {least_s:.0f} s are needed")
     if line.holds is None:
-        return Line(name, None, f"{held}: {rate}, which scatters too much to be held against {LIMIT_PERCENT:g} %")
-    return Line(name, line.holds, f"{held}: {rate}")
+        return Line(name, None, f"{seen}, which scatters too much to be held against {LIMIT_PERCENT:g} %")
+    return Line(name, line.holds, seen)

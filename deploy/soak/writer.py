@@ -142,8 +142,7 @@ class Joined:
 
 async def write(joined: Joined, style: str, end: int, file: Path, per_s: float) -> None:
     """Append the events in one style: one by one, in atomic batches, or in sealed blocks."""
-    ended, size = asyncio.Event(), SIZES[style]
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    size = SIZES[style]
     await joined.join()
     with file.open("a") as out:
         for start in range(len(told(file)), end, size):
@@ -158,8 +157,6 @@ async def write(joined: Joined, style: str, end: int, file: Path, per_s: float) 
             receipts = await joined.settle(append)
             out.write("".join(f"{start + place} {one.index} {one.offset}\n" for place, one in enumerate(receipts)))
             out.flush()
-            if ended.is_set():
-                break
             if per_s:
                 await joined.world.sleep(len(drafts) / per_s)
     await joined.bus.drain()
@@ -175,7 +172,14 @@ def _main() -> None:
     parser.add_argument("--per-s", type=float, default=0.0)
     args = parser.parse_args()
     joined = Joined(args.name, load(os.environ, {}, socket.gethostname()).settings, args.through)
-    asyncio.run(write(joined, args.style, args.end, args.file, args.per_s))
+
+    async def whole() -> None:
+        writing = asyncio.create_task(write(joined, args.style, args.end, args.file, args.per_s))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, writing.cancel)
+        with suppress(asyncio.CancelledError):  # what is not acknowledged by then is not written down
+            await writing
+
+    asyncio.run(whole())
 
 
 if __name__ == "__main__":
