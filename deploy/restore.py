@@ -79,7 +79,7 @@ async def restore(loaded: Loaded, backup: Path | None, reason: str, checkpoint: 
     if Running.read(settings) is not None:
         raise ConfigFault(f"an organism runs on {settings.home}; stop it first")
     if backup is not None:
-        _check_manifest(backup, settings)
+        check_manifest(backup, settings)
     given = None if checkpoint is None else _read_note(checkpoint)
     home = place(settings)
     lock = FolderLock(home)
@@ -253,7 +253,7 @@ async def _server(settings: Settings, folder: Path) -> AsyncGenerator[NatsWire]:
         nkey.unlink(missing_ok=True)
 
 
-def _check_manifest(backup: Path, settings: Settings) -> None:
+def check_manifest(backup: Path, settings: Settings) -> None:
     """Compare every file of a backup with its manifest; NotThatLog by the first that differs."""
     try:
         manifest = json.loads((backup / "manifest.json").read_text())

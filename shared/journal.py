@@ -29,6 +29,7 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
         "The installed nats-py is not the one that the bus's fast lane was made for; nats-py's own parser serves.",
     ),
     "link_lost": ("warning", "A connection to the bus was lost; it reconnects by itself."),
+    "join_failed": ("warning", "A part could not join the organism that runs now, `detail` says why; it tries again."),
     "link_back": ("info", "A connection to the bus is up again."),
     "log_inconsistent": (
         "error",

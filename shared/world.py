@@ -88,16 +88,16 @@ async def within(seconds: float, work: Awaitable[T]) -> T:
 
 
 class RealWorld:
-    """Time from the machine, chance and identity from its kernel."""
+    """Time from the machine, chance and identity from its kernel; its clock may be off by `skew_ns`, to try that."""
 
-    def __init__(self, env: str) -> None:
-        self.env = env
+    def __init__(self, env: str, skew_ns: int = 0) -> None:
+        self.env, self.skew_ns = env, skew_ns
         self.boot = os.urandom(8).hex()
         self.machine: Machine = ThisMachine()
         self._rng = random.SystemRandom()
 
     def now_ns(self) -> int:
-        return time.time_ns()
+        return time.time_ns() + self.skew_ns
 
     def elapsed_s(self) -> float:
         return time.clock_gettime(_ELAPSED)

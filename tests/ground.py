@@ -10,11 +10,11 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeAlias
 
 from deploy.embedded import Account, Identity, NatsServer
+from deploy.soak.proxy import Proxy
 from organs.steward import SimGround as StewardsGround
 from organs.steward.ports import leases_config
 from shared.bus import Bus, Draft, Wire, stream_name
@@ -190,85 +190,10 @@ class SimGround:
         wire.linked = True
 
 
-class Skewed(RealWorld):
-    """The real World, its clock off by some seconds."""
-
-    def __init__(self, env: str, seconds: float) -> None:
-        super().__init__(env)
-        self.skew_ns = round(seconds * 1e9)
-
-    def now_ns(self) -> int:
-        return super().now_ns() + self.skew_ns
-
-
-class Link:
-    """A TCP relay between one client and the server, which can be cut and joined again on the same port."""
-
-    def __init__(self, server: NatsServer) -> None:
-        self.server = server
-        self.port = 0
-        self._listening: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    @classmethod
-    async def to(cls, server: NatsServer) -> Link:
-        """Open a link to a server."""
-        link = cls(server)
-        await link.join()
-        return link
-
-    @property
-    def url(self) -> str:
-        """Where a client connects."""
-        return f"nats://127.0.0.1:{self.port}"
-
-    async def join(self) -> None:
-        """Let clients through, from now on."""
-        self._listening = await asyncio.start_server(self._greet, "127.0.0.1", self.port)
-        self.port = self._listening.sockets[0].getsockname()[1]
-
-    def cut(self) -> None:
-        """Break every connection and refuse new ones."""
-        if self._listening:
-            self._listening.close()
-        for writer in self._writers:
-            writer.transport.abort()
-
-    async def close(self) -> None:
-        """Cut, and leave nothing behind."""
-        self.cut()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
-
-    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        try:
-            upstream, out = await asyncio.open_connection("127.0.0.1", self.server.port)
-        except OSError:
-            writer.transport.abort()
-            return
-        self._writers.add(out)
-        for source, sink in ((reader, out), (upstream, writer)):
-            task = asyncio.get_running_loop().create_task(_pump(source, sink))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-
-async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    """Carry bytes one way until either side ends."""
-    with suppress(OSError):
-        while data := await source.read(65_536):
-            sink.write(data)
-            await sink.drain()
-    sink.transport.abort()
-
-
 class NatsGround:
     """A real nats-server in `folder`, with one account and one identity per part.
 
-    Wires run through links that can be cut. Where the server itself dies they must not: a link would greet clients that
-    the dead server refuses, and the stock client forgets to close a connection that fails after its greeting.
+    Wires run through links that can be cut.
     """
 
     def __init__(self, folder: Path, *, links: bool, fast: bool = True) -> None:
@@ -277,12 +202,12 @@ class NatsGround:
         self.restarts = 0
         self._keys: dict[str, NkeyPair] = {}
         self._identities: dict[str, Identity] = {}
-        self._wires: dict[NatsWire, Link | None] = {}
+        self._wires: dict[NatsWire, Proxy | None] = {}
         self._allow("admin", ANY, ANY, ())
         self.server = NatsServer(folder / "server", self._accounts(), on_restart=self._restarted)
 
     def skewed(self, seconds: float) -> World:
-        return Skewed(ENV, seconds)
+        return RealWorld(ENV, round(seconds * 1e9))
 
     async def wire(
         self,
@@ -293,10 +218,9 @@ class NatsGround:
     ) -> NatsWire:
         self._allow(identity, publish, subscribe, durables)
         await self.server.reload(self._accounts())
-        link = await Link.to(self.server) if self.links else None
-        wire = await connect(
-            link.url if link else self.server.url, identity, nkey=self._seed_file(identity), fast=self.fast
-        )
+        link = await Proxy.to(lambda: self.server.port) if self.links else None
+        url = link.url if link else self.server.url
+        wire = await connect(url, identity, nkey=self._seed_file(identity), fast=self.fast)
         self._wires[wire] = link
         return wire
 
@@ -333,15 +257,16 @@ class NatsGround:
 
     async def cut(self, wire: Wire) -> None:
         assert isinstance(wire, NatsWire)
-        self._link(wire).cut()
+        self.link(wire).cut()
         await until(lambda: not wire.connected)
 
     async def restore(self, wire: Wire) -> None:
         assert isinstance(wire, NatsWire)
-        await self._link(wire).join()
+        await self.link(wire).join()
         await until(lambda: wire.connected)
 
-    def _link(self, wire: NatsWire) -> Link:
+    def link(self, wire: NatsWire) -> Proxy:
+        """The link of a wire."""
         link = self._wires[wire]
         assert link, "this ground was made without links"
         return link

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from deploy.soak.judge import Held, appends
 from shared.bus import Bus, Draft, Receipt, Writer
 from shared.envelope import Verdict
 from shared.errors import Unresolved
@@ -92,13 +93,10 @@ async def _alone(one: Awaitable[Receipt]) -> list[Receipt]:
 
 def judge(verdicts: list[Verdict], ledger: Ledger) -> None:
     """Fail unless every event asked for is in effect exactly once, where its receipt says, on admitted chains."""
-    assert [] == [(v.entry.index, v.void()) for v in verdicts if v.void()], "every stored entry is admitted"
-    places: dict[bytes, list[tuple[int, int]]] = {}
+    held = Held()
     for verdict in verdicts:
-        for offset, event in verdict.admitted():
-            places.setdefault(event.id, []).append((verdict.entry.index, offset))
+        held.add(verdict)
     told = {receipt.event_id: (receipt.index, receipt.offset) for receipt in ledger.told}
     assert told.keys() == ledger.asked.keys(), "every append resolved"
-    assert [] == [i.hex() for i, where in places.items() if len(where) > 1], "no event is in effect twice"
-    lost = [event_id.hex() for event_id, where in told.items() if places.get(event_id) != [where]]
-    assert [] == lost, "every acknowledged event stands where its receipt says"
+    line = appends(held, told)
+    assert line.ok, line.detail

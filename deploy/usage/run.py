@@ -49,6 +49,20 @@ RUN: dict[str, Described] = {
             ),
         ),
     ),
+    "soak": Described(
+        "deploy.commands.soak:soak",
+        "let an organism of its own live under load while everything is killed, cut, filled and flipped; judge it",
+        (
+            option(
+                "--minutes", type=above_zero, default=10.0, help="how long it lives (10); memory is judged from 6 on"
+            ),
+            option("--seed", type=natural, default=1, help="the same seed strikes the same at the same times"),
+            option(
+                "--folder", type=Path, metavar="DIR", help="an empty folder, kept afterwards (default: a temporary)"
+            ),
+            option("--plot", type=Path, metavar="FILE", help="write memory, files, appends and strikes as SVG"),
+        ),
+    ),
     "crawl": Described(
         "deploy.commands.crawl:crawl",
         "let a small simulated body crawl through an arena, moved by the real cells, nerves and motors organ",

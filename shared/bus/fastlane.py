@@ -22,7 +22,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from nats.aio.client import PING_PROTO, Client, __version__
+from nats.aio.client import PING_PROTO, Client, Srv, __version__
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import BadHeaderError, BadSubjectError, MaxPayloadError, OutboundBufferLimitError
@@ -258,12 +258,18 @@ class Steady(Client):
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
+    async def _connect_to_server(self, s: Srv) -> None:
+        """Connect, after closing a connection that failed once it was open, as those to a relay without a server do."""
+        if self._transport is not None:
+            self._transport.close()
+        await super()._connect_to_server(s)
+
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         """Ping behind all that was said: nats-py's own ping overtakes what waits to be sent, and so does its pong."""
         if not self.is_connected:
             await super()._send_ping(future)
             return
-        self._pongs.append(asyncio.Future() if future is None else future)
+        self._pongs.append(asyncio.Future() if future is None else future)  # pyright: ignore[reportUnknownMemberType] - untyped in nats-py
         await self._send_command(PING_PROTO)
         await self._flush_pending()
 

@@ -10,34 +10,39 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from shared.bus import Bus, Wire, at_work
 from shared.bus.connecting import connect
 from shared.config import Loaded, load
 from shared.constant import constant
-from shared.errors import ConfigFault, Exit, Fault, Refusal, Refused
+from shared.errors import ConfigFault, Exit, Fault, Refusal, Refused, Unreachable
 from shared.home import Keys, Running, nkey_path
-from shared.journal import configure
+from shared.journal import configure, record
 from shared.keys import Signer
 from shared.part.declare import Part, declaration
 from shared.part.grant import FRESH_KEY, endorse, grant_request
 from shared.part.metrics import serve as serve_on
 from shared.part.runner import Runner
 from shared.settings import Settings
-from shared.world import RealWorld
+from shared.world import RealWorld, World
 
 OPERATOR = "operator"
 OWNER = "host"
 LOOK_S = constant(0.5, "s", "X-07")
 
 
-def main(part: type[Part]) -> int:
-    """Run one part from the environment's settings until SIGTERM; return the exit code."""
+Worlds = Callable[[str], World]
+
+
+def main(part: type[Part], worlds: Worlds = RealWorld, through: str = "") -> int:
+    """Run one part from the environment's settings until SIGTERM; return the exit code. For the rest see `serve`."""
     try:
         loaded = load(os.environ, {}, socket.gethostname())
-        asyncio.run(serve(part, loaded))
+        asyncio.run(serve(part, loaded, worlds=worlds, through=through))
     except (Fault, Refused) as failure:
         sys.stderr.write(f"{part.name}: {failure}\n")
         return int(failure.exit if isinstance(failure, Fault) else Exit.REFUSED)
@@ -58,10 +63,18 @@ def sentence(runner: Runner) -> str:
     return f"{part.name} {part.version} works in {env} ({runner.greeted}); stop it with Ctrl-C or SIGTERM"
 
 
-async def serve(cls: type[Part], loaded: Loaded, works: Callable[[Runner], None] = say_it_works) -> None:
+async def serve(
+    cls: type[Part],
+    loaded: Loaded,
+    works: Callable[[Runner], None] = say_it_works,
+    *,
+    worlds: Worlds = RealWorld,
+    through: str = "",
+) -> None:
     """Join the bus the settings point to, be granted where that is needed, and work until SIGTERM or SIGINT.
 
     `works` is called once, when the part has started. Beside an organism that ends, the part waits for the next one.
+    `worlds` makes the World of an environment; `through` is a running organism's bus where another address leads to it.
     """
     settings = loaded.settings
     configure(settings.log_level, sys.stderr)
@@ -71,7 +84,12 @@ async def serve(cls: type[Part], loaded: Loaded, works: Callable[[Runner], None]
             f"no bus to join: nothing runs on {settings.home} for {settings.env}; start `nimmerverse up` there, or set "
             "NIMMERVERSE_NATS_URL to a server's address"
         )
-    carried = [await _started(cls, settings, running)]
+
+    def start(running: Running | None) -> Coroutine[Any, Any, Runner]:
+        reached = replace(running, url=through or running.url) if running else None
+        return _started(cls, settings, reached, worlds(settings.env))
+
+    carried = [await start(running)]
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -79,10 +97,10 @@ async def serve(cls: type[Part], loaded: Loaded, works: Callable[[Runner], None]
     works(carried[0])
     try:
         while await _outlived(carried[0], settings, running, stopping):
-            running = await _next_organism(settings, stopping)
-            if running is None:
+            joined = await _joined_next(settings, start, stopping)
+            if joined is None:
                 return
-            carried[0] = await _started(cls, settings, running)
+            running, carried[0] = joined
     finally:
         served()
 
@@ -96,11 +114,10 @@ def serve_metrics(settings: Settings, runners: Collection[Runner]) -> Callable[[
     return close
 
 
-async def _started(cls: type[Part], settings: Settings, running: Running | None) -> Runner:
+async def _started(cls: type[Part], settings: Settings, running: Running | None, world: World) -> Runner:
     """Return a runner of the part, granted and started."""
     if running is not None:
         settings = settings.model_copy(update={"database_url": settings.database_url or running.database_url})
-    world = RealWorld(settings.env)
     part = cls.build(settings, world)
     signers = await _keys(part, settings, running, world)
     wire = await _connect(settings, running, part.name)
@@ -127,12 +144,26 @@ async def _outlived(runner: Runner, settings: Settings, running: Running | None,
         await runner.stop()
 
 
-async def _next_organism(settings: Settings, stopping: asyncio.Event) -> Running | None:
-    """Wait until another organism runs on this home; None at the stop."""
-    while (running := Running.read(settings)) is None:
+async def _joined_next(
+    settings: Settings, start: Callable[[Running], Awaitable[Runner]], stopping: asyncio.Event
+) -> tuple[Running, Runner] | None:
+    """Wait until another organism runs on this home, and join it; None at the stop.
+
+    One that cannot be reached, or does not answer, may be just about to end too, so it is tried again.
+    """
+    while True:
+        running = Running.read(settings)
+        if running is not None:
+            try:
+                return running, await start(running)
+            except Unreachable as fault:
+                record("part", "join_failed", detail=str(fault))
+            except Refused as no:
+                if no.refusal.code != "B006":
+                    raise
+                record("part", "join_failed", detail=str(no.refusal))
         if await _within(stopping):
             return None
-    return running
 
 
 async def _within(stopping: asyncio.Event) -> bool:
@@ -144,7 +175,7 @@ async def _within(stopping: asyncio.Event) -> bool:
         return False
 
 
-async def _keys(part: Part, settings: Settings, running: Running | None, world: RealWorld) -> list[Signer]:
+async def _keys(part: Part, settings: Settings, running: Running | None, world: World) -> list[Signer]:
     """Return the part's signing keys, after the steward of a running organism has admitted the part."""
     declared = declaration(part)
     if running is None and not declared.decides() and not part.holds_key:

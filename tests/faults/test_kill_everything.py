@@ -7,13 +7,15 @@ import random
 import sys
 import time
 from collections import Counter
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
 
+from deploy.soak.writer import Told, draft, told
 from organs.records import PostgresRecords, verify
 from shared.bus import Bus, Receipt
 from shared.bus.connecting import connect
@@ -22,12 +24,10 @@ from shared.home import Keys, Running, nkey_path
 from shared.keys.sealed import CHEAP
 from shared.settings import Settings
 from shared.world import RealWorld
-from tests.commands import ROOT, Home, Living, family
-from tests.faults.writer_program import draft
+from tests.commands import Home, Living, family
 from tests.ground import until
 from tests.load import Ledger, judge
 
-PROGRAM = ROOT / "tests" / "faults" / "writer_program.py"
 STYLES = {"w-single": "single", "w-batch": "batch", "w-sealed": "sealed", "w-sealed2": "sealed"}
 VICTIMS = ("nats-server", "postgres", "writer", "organism")
 PATIENCE_S = 90.0
@@ -43,7 +43,6 @@ class Siege:
     kills: int
     seed: int
     killed: Counter[str] = field(default_factory=Counter[str])
-    told: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict[str, dict[int, tuple[int, int]]])
     writers: dict[str, Living] = field(default_factory=dict[str, Living])
     seconds: dict[str, float] = field(default_factory=dict[str, float])
 
@@ -67,25 +66,22 @@ class Siege:
             await self._judge()
             self.seconds["whole"] = time.monotonic() - start_s
 
+    @property
+    def _each(self) -> int:
+        return self.appends // len(STYLES)
+
     def _write(self, name: str) -> None:
-        """Start a writer, or start it again behind what it was told."""
-        done, end = self.told.setdefault(name, {}), self.appends // len(STYLES)
-        first = next((n for n in range(end) if n not in done), end)
-        program = (sys.executable, str(PROGRAM), name, STYLES[name], str(first), str(end))
-        self.writers[name] = self.stack.enter_context(Home(self.home.folder, self.home.settings, program).living())
+        """Start a writer, or start it again: it goes on behind what it was told."""
+        self.writers[name] = self.stack.enter_context(writer(self.home, name, STYLES[name], self._each))
 
     def _acknowledged(self) -> int:
-        """Take down what the writers were told so far; return how many events that is."""
+        """Return how many events the writers were told of so far."""
         for name, writer in self.writers.items():
             assert writer.process.poll() in (None, 0), f"{name} ended: {writer.errors[-5:]}"
-            self._take_down(name)
-        return sum(map(len, self.told.values()))
+        return sum(map(len, self._told().values()))
 
-    def _take_down(self, name: str) -> None:
-        told = self.told[name]
-        for line in list(self.writers[name].lines):
-            n, index, offset = map(int, line.split())
-            assert (index, offset) == told.setdefault(n, (index, offset)), "an event has one place, whoever asks again"
+    def _told(self) -> dict[str, list[Told]]:
+        return {name: told(told_file(self.home, name)) for name in STYLES}
 
     def _kill(self, victim: str, chance: random.Random) -> None:
         """Kill as the kernel does when memory runs out; a supervisor, here or in the organism, starts it again."""
@@ -93,7 +89,6 @@ class Siege:
             name = chance.choice(sorted(name for name, writer in self.writers.items() if writer.process.poll() is None))
             self.writers[name].process.kill()
             self.writers[name].end()
-            self._take_down(name)
             self._write(name)
         elif victim == "organism":
             self.organism.process.kill()
@@ -112,11 +107,15 @@ class Siege:
         bus = Bus(RealWorld("dev"), wire, "operator", "1", [])
         verdicts = [verdict async for verdict in bus.replay(running.fingerprint)]
         ledger = Ledger(
-            {each.event_id: each for name, told in self.told.items() for each in (draft(name, n) for n in told)},
+            {
+                each.event_id: each
+                for name in STYLES
+                for each in (draft(name, n) for n in range(self.appends // len(STYLES)))
+            },
             [
-                Receipt(index, offset, "", draft(name, n).event_id)
-                for name, told in self.told.items()
-                for n, (index, offset) in told.items()
+                Receipt(one.index, one.offset, "", draft(name, one.n).event_id)
+                for name, heard in self._told().items()
+                for one in heard
             ],
         )
         assert self.appends == len(ledger.asked) == len(ledger.told)
@@ -138,6 +137,19 @@ class Siege:
         await again.drop()
         _, compared = await verify(live, again, bus, bus.replay())
         assert [] == [table for table in compared if table.live != table.rebuilt]
+
+
+def told_file(home: Home, name: str) -> Path:
+    """Where a writer writes down what it was told."""
+    return home.folder.with_name(f"{name}.told")
+
+
+@contextmanager
+def writer(home: Home, name: str, style: str, events: int) -> Iterator[Living]:
+    """Start a writer of so many events as a process of its own."""
+    words = (sys.executable, "-m", "deploy.soak.writer", name, style, str(events), str(told_file(home, name)))
+    with Home(home.folder, home.settings, words).living() as living:
+        yield living
 
 
 def kill_server(organism: int, name: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -14,10 +13,11 @@ from typing import Any
 import asyncpg  # pyright: ignore[reportMissingTypeStubs] - it ships none
 import pytest
 
+from deploy.soak.writer import told
 from shared.config import load
 from shared.home import Running
 from tests.commands import Home, Living
-from tests.faults.test_kill_everything import PROGRAM, kill_server
+from tests.faults.test_kill_everything import kill_server, told_file, writer
 from tests.ground import until
 
 STYLES = {"w-single": "single", "w-batch": "batch", "w-sealed": "sealed"}
@@ -47,9 +47,8 @@ class Storm:
             self.organism = self.stack.enter_context(self.home.up("--part", "cells.math_cell"))
             self._project()
             for name, style in STYLES.items():
-                words = (sys.executable, str(PROGRAM), name, style, "0", str(self.appends // len(STYLES)))
-                writer = Home(self.home.folder, self.home.settings, words).living()
-                self.writers.append(self.stack.enter_context(writer))
+                started = writer(self.home, name, style, self.appends // len(STYLES))
+                self.writers.append(self.stack.enter_context(started))
             for turn, victim in enumerate(victims):
                 due = (turn + chance.random()) * self.appends / (self.kills + 1)
                 await until(lambda due=due: self._told() >= due, PATIENCE_S)
@@ -59,7 +58,7 @@ class Storm:
             await self._judge()
 
     def _told(self) -> int:
-        return sum(len(writer.lines) for writer in self.writers)
+        return sum(len(told(told_file(self.home, name))) for name in STYLES)
 
     def _project(self) -> None:
         """Start the projector, as its supervisor does: again while the database restarts, until it is at work."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,7 +22,7 @@ from shared.codec import decode, encode
 from shared.config import load
 from shared.envelope import rfc3339
 from shared.errors import Refusal
-from shared.home import Keys, nkey_path
+from shared.home import Keys, Running, born_s, nkey_path
 from shared.keys.sealed import CHEAP
 from shared.message import AnyWaveFields, Decision, Reply, Request, lookup
 from shared.subjects.boundary import TransformRequest
@@ -57,6 +58,8 @@ ALL = (
 )
 ASKERS, AGAIN = 20, 1_000_000
 ANSWER_S, PATIENCE_S = 3.0, 60.0
+DEAD_URL = "nats://127.0.0.1:1"  #: nobody listens there
+STARTS = 2
 HERE = Origin("file", "page.md", "", 0, 10)
 STATE = {"battery": 90, "front": 200, "left": 100, "right": 120, "math": 10, "speech": 5, "speed": 3}
 #: Who is asked what; nobody of one round needs another one of it.
@@ -264,3 +267,22 @@ async def judge_entries(siege: Siege) -> None:
     report = siege.bus.request(OutcomeRequest("heat", signal, 1, 1, 0, "as expected"))
     await siege.killed_at(OutcomeJudged, "nerves.gate", report)
     await siege.owed(OutcomeJudged, [WeightChanged], ["heat"])
+
+
+@pytest.mark.spec("X-07")
+def test_a_part_waits_out_an_organism_that_it_cannot_join(tmp_path: Path) -> None:
+    """A part whose organism was killed tries the next one again while that is unreachable, and joins the one after."""
+    home = Home.at(tmp_path / "home").without_records().keyed()
+    settings = load(home.environ, {}, "here").settings
+    with home.up("--part", "cells.battery_cell") as up, home.living("part", "cells.math_cell", "--json") as part:
+        assert "math_cell" == part.document()["part"]
+        up.process.kill()
+        up.end()
+        nowhere = Running(DEAD_URL, os.getpid(), born_s(os.getpid()), "dev", "", "")
+        nowhere.write(settings)
+        assert "no usable nats-server" in part.said(lambda line: '"join_failed"' in line)
+        Running.path(settings).unlink()
+        with home.up("--part", "cells.battery_cell"):
+            part.said(lambda _: sum('"part_started"' in line for line in list(part.errors)) == STARTS)
+            assert "42" in home.held("ask", "6*7").out
+            assert 0 == part.stop().code

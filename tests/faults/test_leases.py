@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from deploy.soak.proxy import Proxy
 from organs.organd.devices import Processor
 from organs.organd.leases import Lasting
 from organs.organd.ports import FENCE_S, Facts, Held, LoadFailed
@@ -25,7 +26,7 @@ from shared.subjects.models import LEASES
 from shared.world import RealWorld
 from tests.faults.leased_program import TTL_S
 from tests.gguf_models import write_gemma
-from tests.ground import ENV, Link, NatsGround, play_nats, until
+from tests.ground import ENV, NatsGround, play_nats, until
 from tests.organds import SAYS, asked
 
 PROGRAM = Path(__file__).with_name("leased_program.py")
@@ -40,7 +41,7 @@ class Organd:
     """A process with an organd that has a home, a runtime folder and a bus identity of its own, as another user has."""
 
     process: asyncio.subprocess.Process
-    link: Link | None
+    link: Proxy | None
     url: str
 
     async def ask(self) -> tuple[int, Any]:
@@ -92,7 +93,7 @@ class Here:
 
     async def start(self, name: str) -> Organd:
         """Start what lives under a name."""
-        link = await Link.to(self.ground.server) if self.ground.links else None
+        link = await Proxy.to(lambda: self.ground.server.port) if self.ground.links else None
         url = link.url if link else self.ground.server.url
         folder, nkey = self.ground.folder / name, self.ground.folder / f"{name}.nk"
         command = (sys.executable, str(PROGRAM), str(folder), url, str(nkey))

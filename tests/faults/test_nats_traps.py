@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import signal
 from collections.abc import Callable, Coroutine
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import psutil
 import pytest
 from nats.aio.client import Client
 
@@ -27,6 +29,8 @@ from tests.load import Load
 Play = Callable[[Callable[[NatsGround], Coroutine[Any, Any, None]]], None]
 EVENTS = f"{ENV}.trial.desk.event.>"
 NOTED = f"{ENV}.trial.desk.event.a.noted"
+DEAD_PORT = 1  #: nobody listens there
+ATTEMPTS = 5
 OWN = (f"{ENV}.trial.desk.event.*.noted",)
 REPLY_NO_TEXT = b"PUB test.trial.felt.ann \xff\xfe 1\r\nx\r\n"
 STATUS_NO_TEXT = b"HPUB test.trial.felt.ann 16 17\r\nNATS/1.0 \xff\xfe\xfd\r\n\r\nx\r\n"
@@ -72,6 +76,33 @@ def test_closing_ends_what_reconnects(play: Play) -> None:
         assert task.done()
 
     play(body)
+
+
+@pytest.mark.spec("X-07")
+def test_attempts_that_fail_after_they_connected_leave_no_connection(tmp_path: Path) -> None:
+    """Behind a relay whose server is gone each attempt to reconnect is closed before the next; then the link is back.
+
+    The stock client forgets them: they stay half-open until the collector finds them.
+    """
+
+    async def body(ground: NatsGround) -> None:
+        wire = await ground.wire("desk")
+        link, client = ground.link(wire), client_of(wire)
+        alive, link.target = link.target, lambda: DEAD_PORT
+        link.cut()
+        await link.join()
+        [server] = client._server_pool
+        gc.disable()
+        try:
+            await until(lambda: server.reconnects >= ATTEMPTS, 30.0)
+            to_link = [each for each in psutil.Process().net_connections("tcp") if each.raddr[1:] == (link.port,)]
+        finally:
+            gc.enable()
+        assert len(to_link) <= 1, to_link
+        link.target = alive
+        await until(lambda: client.is_connected, 30.0)
+
+    play_nats(body, tmp_path)
 
 
 @pytest.mark.spec("X-07")

@@ -1,0 +1,126 @@
+"""The long-living processes of a soak: each is started again when it dies, and says how often it died unasked."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from signal import SIGTERM
+
+import psutil
+
+from deploy.embedded import Child, Patience, Program
+from deploy.embedded.launch import AS_WE_ARE
+from deploy.embedded.log_file import lines_since
+from shared.constant import constant
+from shared.errors import Fault
+from shared.home import Running
+from shared.settings import Settings
+from shared.world import World
+
+START_S = constant(120.0, "s", "X-07")
+STARTS = constant(100, "starts", "X-07")
+STOP_S = constant(30.0, "s", "X-07")
+LOOK_S = constant(0.1, "s", "X-07")
+LAST_LINE = 200
+
+Works = Callable[[int], Awaitable[None]]
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a process of ours with these settings, and none of whoever started the soak."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NIMMERVERSE_")}
+    here = str(Path(__file__).parents[2])
+    return kept | {"PYTHONPATH": here} | {f"NIMMERVERSE_{name.upper()}": value for name, value in settings.items()}
+
+
+class Role:
+    """One process under its name. `works(pid)` returns once it does its work."""
+
+    def __init__(self, name: str, words: Sequence[str], log: Path, environ: dict[str, str], works: Works) -> None:
+        self.name, self.log, self.kills = name, log, 0
+        program = Program(name=name, argv=_argv(words), log=log, folder=log.parent, environment=environ)
+        patience = Patience(ready_s=START_S, attempts=STARTS, stop_s=STOP_S)
+        self.child = Child(program, works, patience=patience)
+
+    def renamed(self, words: Sequence[str]) -> None:
+        """Let its next life begin with other words."""
+        self.child.program = replace(self.child.program, argv=_argv(words))
+
+    async def kill(self) -> None:
+        """Kill it as the kernel does when memory runs out, once it works after its last death."""
+        await self.child.restarted(self.kills)
+        self.kills += 1
+        self.child.kill9()
+
+    async def whole(self) -> None:
+        """Wait until it works after its last death; the Fault with which its supervision gave up."""
+        await self.child.restarted(self.kills)
+
+    def below(self, name: str) -> list[psutil.Process]:
+        """Return the processes of a name that it started, the oldest first."""
+        with suppress(psutil.Error):
+            if self.child.pid is not None:
+                family = psutil.Process(self.child.pid).children(recursive=True)
+                named = [each for each in family if _is_called(each, name)]
+                return sorted(named, key=lambda each: (each.create_time(), each.pid))
+        return []
+
+    def objection(self) -> str:
+        """Return what is to object to its lives; nothing where it died only when it was killed."""
+        fault: Fault | None = self.child.fault
+        if fault is not None:
+            return f"{self.name} cannot be started any more: {fault}"
+        if self.child.restarts > self.kills:
+            last = (lines_since(self.log, 0) or ["nothing was said"])[-1][:LAST_LINE]
+            return f"{self.name} died {self.child.restarts - self.kills} times by itself, lastly saying: {last}"
+        return ""
+
+
+def alive(settings: Settings, world: World) -> Works:
+    """Return what waits until the organism of a home is the one of this process."""
+
+    async def works(pid: int) -> None:
+        while (running := Running.read(settings)) is None or running.pid != pid:
+            await world.sleep(LOOK_S)
+
+    return works
+
+
+def says(log: Path, words: str, world: World) -> Works:
+    """Return what waits until a process has said something."""
+
+    async def works(_: int) -> None:
+        start = _size(log)
+        while not any(words in line for line in lines_since(log, start)):
+            await world.sleep(LOOK_S)
+
+    return works
+
+
+def grows(file: Path, world: World) -> Works:
+    """Return what waits until a file is longer than it is."""
+
+    async def works(_: int) -> None:
+        start = _size(file)
+        while _size(file) == start:
+            await world.sleep(LOOK_S)
+
+    return works
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+def _argv(words: Sequence[str]) -> tuple[str, ...]:
+    return AS_WE_ARE.argv((sys.executable, "-m", *words), SIGTERM)
+
+
+def _is_called(process: psutil.Process, name: str) -> bool:
+    with suppress(psutil.Error):
+        return process.name() == name
+    return False
