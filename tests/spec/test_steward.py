@@ -118,6 +118,7 @@ def test_what_a_declaration_needs_is_granted(part: Part) -> None:
         "dev.system.dead.letter.math_cell",
         "dev.nervous.cells.math.response",
         "dev.nervous.cells.*.response",
+        "dev.nervous.*.math.response",
         "dev.nervous.overload.event.*.assessed",
         "dev.nervous.overload.event.here.assessed",
         "dev.trial.>",
