@@ -126,7 +126,7 @@ def open_to_others(folder: Path) -> list[str]:
     return [f"{path} {path.lstat().st_mode:o}" for path in (folder, *folder.rglob("*")) if path.lstat().st_mode & 0o077]
 
 
-@pytest.mark.spec("X-10")
+@pytest.mark.spec("X-07", "X-10")
 def test_both_answer(tmp_path: Path) -> None:
     """Both servers start from wheels and answer, and every acknowledged message is synced to disk."""
 

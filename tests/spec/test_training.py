@@ -877,6 +877,7 @@ def test_a_running_heavy_job_is_throttled_held_and_let_go_and_its_outcome_is_the
     """A closed window has it hold still, a short grid throttles it, and no bit of what it leaves depends on that."""
     calm, wild = _in_power([OPEN]), _in_power([SLOW, CLOSED, CLOSED, SHORT, OPEN])
     assert ["running", "paused", "running", "completed"] == wild.path()
+    assert [20_000, 0, 20_000, 1_000_000] == wild.paces
     assert calm.record is not None
     assert wild.record is not None
     assert calm.record == wild.record
