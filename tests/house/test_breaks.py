@@ -19,7 +19,7 @@ def marked_rows(node: ast.AST) -> set[str]:
     """The rows that a decorator or a `pytestmark` names."""
     calls = (inner for inner in ast.walk(node) if isinstance(inner, ast.Call))
     marks = [call for call in calls if isinstance(call.func, ast.Attribute) and "spec" == call.func.attr]
-    return {row.value for call in marks for row in call.args if isinstance(row, ast.Constant)}
+    return {ast.literal_eval(row) for call in marks for row in call.args}
 
 
 def named_in(path: Path, root: Path) -> Iterator[tuple[str, set[str]]]:
