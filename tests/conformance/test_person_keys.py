@@ -132,6 +132,9 @@ def test_an_erasure_is_for_good(opened: Open) -> None:
         assert [] == await keys.erase(ada.person, 7, 1)
         with pytest.raises(Erased, match=r"being erased, as ordered at \(7, 1\)"):
             await keys.open(ada)
+        store = await opened().store()
+        with store.hold():
+            assert [bob.person.hex()] == store.names("person"), "her key is destroyed, not only marked"
         assert [] == await opened().erase(ada.person, 7, 1), "a repeat changes nothing"
         await keys.complete(ada.person, 9, 0)
         await keys.complete(ada.person, 12, 0)

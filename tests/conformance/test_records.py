@@ -158,7 +158,7 @@ async def filled(records: Records, verdicts: list[Verdict]) -> Records:
     return records
 
 
-@pytest.mark.spec("NIM-10", "X-07")
+@pytest.mark.spec("X-05", "X-07")
 def test_a_new_view_is_empty(make: Make, run: Run[Any]) -> None:
     """A new view expects entry 0 and shows nothing; opening it again changes nothing."""
 
@@ -205,7 +205,7 @@ def test_a_gap_is_a_fault(make: Make, run: Run[Any]) -> None:
     run(body())
 
 
-@pytest.mark.spec("X-05", "NIM-10")
+@pytest.mark.spec("X-05")
 def test_a_rebuilt_view_is_the_same(make: Make, run: Run[Any]) -> None:
     """Rebuilt from the log a view has the same digest, table by table; so has every implementation."""
 
@@ -252,7 +252,7 @@ def test_many_entries_are_one_step(make: Make, run: Run[Any]) -> None:
     run(body())
 
 
-@pytest.mark.spec("NIM-10")
+@pytest.mark.spec("X-05")
 def test_the_newest_rows_come_first(make: Make, run: Run[Any]) -> None:
     """The newest rows are shown newest first, as many as asked for, void ones with their code and nothing else."""
 
@@ -524,7 +524,7 @@ def test_whatever_is_in_the_log_can_be_shown(make: Make, run: Run[Any], data: An
     run(body())
 
 
-@pytest.mark.spec("NIM-10")
+@pytest.mark.spec("X-05")
 def test_a_dropped_view_catches_up(make: Make, run: Run[Any]) -> None:
     """An organ whose view was dropped while it ran catches up from the log with the next entry, and misses none."""
 
@@ -558,7 +558,7 @@ class Dropping(MemoryRecords):
         return await super().apply(verdicts)
 
 
-@pytest.mark.spec("NIM-10", "X-07")
+@pytest.mark.spec("X-05", "X-07")
 @pytest.mark.parametrize("drops", [1, 3])
 def test_a_view_dropped_at_the_worst_moment_is_tried_again(run: Run[Any], drops: int) -> None:
     """A drop between looking and applying is caught up with, or is trouble that passes, so the entry comes back."""
@@ -633,7 +633,7 @@ async def by_hand(records: PostgresRecords, statement: str) -> str:
         await connection.close()
 
 
-@pytest.mark.spec("NIM-10")
+@pytest.mark.spec("X-05")
 def test_a_view_may_be_rebuilt_by_another_process(dsn: str, run: Run[Any]) -> None:
     """While one process drops and rebuilds the view, another that applies entries sees only trouble that passes."""
 

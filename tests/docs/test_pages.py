@@ -13,7 +13,7 @@ PAGES = ("operations", "controls", "verify", "keys", "views", "architecture", "p
 PAGES += ("provenance", "toxicity", "training", "evaluation", "proposals", "exports")
 
 
-@pytest.mark.spec("COL-15", "X-14")
+@pytest.mark.spec("COL-15")
 @pytest.mark.parametrize("page", PAGES)
 def test_every_file_that_a_page_names_is_there(root: Path, page: str) -> None:
     """Each link leads somewhere, and each test file a page points to exists."""

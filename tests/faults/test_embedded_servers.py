@@ -126,7 +126,7 @@ def open_to_others(folder: Path) -> list[str]:
     return [f"{path} {path.lstat().st_mode:o}" for path in (folder, *folder.rglob("*")) if path.lstat().st_mode & 0o077]
 
 
-@pytest.mark.spec("X-10")
+@pytest.mark.spec("X-07", "X-10")
 def test_both_answer(tmp_path: Path) -> None:
     """Both servers start from wheels and answer, and every acknowledged message is synced to disk."""
 
@@ -288,12 +288,17 @@ def test_empty_permissions_allow_nothing(tmp_path: Path) -> None:
     async def check() -> None:
         errors: asyncio.Queue[str] = asyncio.Queue()
         mute = Identity("mute", LATE.public, (), ("dev.ask",), responses=True)
-        accounts = (Account("dev", (IDENTITIES[0], mute)),)
+        accounts = (Account("dev", (IDENTITIES[0], mute, Identity("nobody", MATH.public, (), ()))),)
         async with (
             NatsServer(tmp_path / "nats", accounts) as bus,
             client(bus, ALL.seed) as everyone,
             client(bus, LATE.seed, errors) as connection,
+            client(bus, MATH.seed, errors) as nobody,
         ):
+            await nobody.publish("dev.anything", b"")
+            assert "permissions violation for publish" in await asyncio.wait_for(errors.get(), EVENT_S)
+            await nobody.subscribe("dev.anything")
+            assert "permissions violation for subscription" in await asyncio.wait_for(errors.get(), EVENT_S)
             asked = await connection.subscribe("dev.ask")
             await connection.publish("dev.anything", b"")
             assert "permissions violation for publish" in await asyncio.wait_for(errors.get(), EVENT_S)

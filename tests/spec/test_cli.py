@@ -928,7 +928,7 @@ def test_a_key_file_that_cannot_be_read(name: str, home: Home) -> None:
     starts(home)
 
 
-@pytest.mark.spec("X-06")
+@pytest.mark.spec("BIZ-14")
 def test_a_new_passphrase(home: Home, tmp_path: Path) -> None:
     """`keys passphrase` seals keyring and vault anew: the new one opens them as its file has it, the old does not."""
     enrol(home, "Somebody")
@@ -955,7 +955,7 @@ def log_of(home: Home) -> list[dict[str, Any]]:
         return home.held("keys", "log", "--json").documents[0]["keys"]
 
 
-@pytest.mark.spec("X-06")
+@pytest.mark.spec("BIZ-14")
 @pytest.mark.parametrize("part", ["math_cell", "overload", "steward"])
 def test_a_rotated_key(part: str, home: Home) -> None:
     """After `keys rotate` the old key ends where the log says, the new one speaks from there on, nothing is void."""
@@ -969,7 +969,7 @@ def test_a_rotated_key(part: str, home: Home) -> None:
     assert told["new"] == listed[part]
 
 
-@pytest.mark.spec("X-06")
+@pytest.mark.spec("BIZ-14")
 @pytest.mark.parametrize("part", ["overload", "steward"])
 def test_a_revoked_key(part: str, home: Home) -> None:
     """After `keys revoke` the key ends, its reason stands in the log, and the next start introduces another."""
@@ -1003,7 +1003,7 @@ def test_keys_that_cannot_be_changed(home: Home) -> None:
     starts(home)
 
 
-@pytest.mark.spec("X-06")
+@pytest.mark.spec("BIZ-14")
 @pytest.mark.parametrize(
     ("part", "step"),
     [

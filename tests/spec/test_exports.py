@@ -43,7 +43,7 @@ from tests.storied import (
     said_again,
 )
 
-pytestmark = pytest.mark.spec("ILL-07", "ILL-16", "ILL-17")
+pytestmark = pytest.mark.spec("ILL-07", "ILL-16")
 
 
 @pytest.fixture(scope="module")

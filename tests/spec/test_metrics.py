@@ -67,7 +67,7 @@ def named(samples: Samples, name: str, **labels: str) -> float:
     return samples[name, frozenset(labels.items())]
 
 
-@pytest.mark.spec("NIM-02")
+@pytest.mark.spec("COL-13")
 def test_metrics_are_named_as_prometheus_asks() -> None:
     """Names begin with the product's, counters end in `_total` and nothing else does, and `part` is the first label."""
     assert len({metric.name for metric in METRICS}) == len(METRICS)
@@ -81,7 +81,7 @@ def test_metrics_are_named_as_prometheus_asks() -> None:
         )
 
 
-@pytest.mark.spec("NIM-02")
+@pytest.mark.spec("COL-13")
 def test_a_scrape_says_what_the_part_did() -> None:
     """Over HTTP, every declared metric and no other is found, with the numbers that the runner and its bus counted."""
     runner = simulate(lambda: worked(SimGround()))
@@ -99,7 +99,7 @@ def test_a_scrape_says_what_the_part_did() -> None:
     assert 0 == named(found, "nimmerverse_appends_total", part="math_cell")
 
 
-@pytest.mark.spec("NIM-02")
+@pytest.mark.spec("COL-13")
 def test_metrics_are_read_when_asked_for() -> None:
     """A scrape sees what was counted, lost and cut off since the last one: nothing is kept twice."""
     ground = SimGround()
@@ -115,7 +115,7 @@ def test_metrics_are_read_when_asked_for() -> None:
     assert 0 == named(found, "nimmerverse_up", part="math_cell", version=MathCell.version)
 
 
-@pytest.mark.spec("NIM-02")
+@pytest.mark.spec("COL-13")
 def test_copies_of_a_part_add_up_and_new_ones_appear() -> None:
     """Copies of one part in one process are one series, and a runner that is added later is in the next scrape."""
     first, second = simulate(lambda: worked(SimGround())), simulate(lambda: worked(SimGround(8)))

@@ -319,7 +319,7 @@ def decided(
     )
 
 
-@pytest.mark.spec("NIM-05")
+@pytest.mark.spec("NIM-08")
 def test_what_became_of_a_warning() -> None:
     """The first signal of each domain is reported once, with what was expected and found; later ones say the same."""
     signals = Signals()
@@ -334,7 +334,7 @@ def test_what_became_of_a_warning() -> None:
     assert [] == signals.judged(decided())
 
 
-@pytest.mark.spec("NIM-05")
+@pytest.mark.spec("NIM-08")
 def test_a_false_alarm_was_no_obstacle() -> None:
     """A warning of something that was not there is reported as far off; a step in between reports nothing."""
     signals = Signals()

@@ -80,7 +80,7 @@ def test_a_published_proof_is_read_to_its_block() -> None:
     assert PROOF == write_detached(proof)
 
 
-@pytest.mark.spec("COL-05", "X-14")
+@pytest.mark.spec("COL-05")
 @given(trees())
 def test_what_is_written_is_read_back(tree: Timestamp) -> None:
     """A timestamp is read back as it was, and has one form: the tree gives the bytes, the bytes give the tree."""
@@ -91,7 +91,7 @@ def test_what_is_written_is_read_back(tree: Timestamp) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:OpReverse:PendingDeprecationWarning")  # the library's own wish for the future
-@pytest.mark.spec("COL-05", "X-14")
+@pytest.mark.spec("COL-05")
 @given(trees())
 def test_the_public_library_reads_the_same(tree: Timestamp) -> None:
     """The public library reads every proof we write, finds the same attestations, and writes the same bytes."""

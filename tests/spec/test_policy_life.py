@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from deploy.recheck import Rerun
 from nerves.policy import PolicyNerve
-from nerves.policy.life import COOLDOWN_MS, NEXT, WATCHED, Life
+from nerves.policy.life import COOLDOWN_MS, WATCHED, Life
 from nerves.policy.nerve import NoWindow
 from shared.codec import decode, encode
 from shared.errors import Refusal
@@ -172,8 +172,18 @@ def test_what_cannot_be_judged_has_the_policy_s_effect() -> None:
         assert "Q003" == keeper.hear(CheckPolicy("quiet", "r", text)).code
 
 
+#: Up one step at a time; down as far as one likes.
+STEPS: dict[PolicyState, set[PolicyState]] = {
+    "draft": {"simulating", "deprecated"},
+    "simulating": {"canary", "draft", "deprecated"},
+    "canary": {"active", "canary", "simulating", "draft", "deprecated"},
+    "active": {"canary", "draft", "deprecated"},
+    "deprecated": set(),
+}
+
+
 @pytest.mark.spec("ILL-08")
-@pytest.mark.parametrize(("before", "after"), [*product(NEXT, repeat=2)])
+@pytest.mark.parametrize(("before", "after"), [*product(STEPS, repeat=2)])
 def test_no_step_of_a_life_is_skipped(before: PolicyState, after: PolicyState) -> None:
     """From each state exactly the listed ones follow; every other move is refused and changes nothing."""
     keeper = Keeper()
@@ -181,7 +191,7 @@ def test_no_step_of_a_life_is_skipped(before: PolicyState, after: PolicyState) -
     keeper.state = msgspec.structs.replace(keeper.state, state=before, share_ppm=50_000 if before == "canary" else 0)
     was = keeper.state
     said = keeper.move(after, 50_000 if after == "canary" else 0)
-    if after in NEXT[before]:
+    if after in STEPS[before]:
         assert after == keeper.state.state
         return
     assert ("Q005", was) == (said.code, keeper.state)

@@ -113,7 +113,7 @@ def test_the_same_again_changes_nothing(state: Corpus, asked: BeginCorpus | Seal
     assert answer.duplicate
 
 
-@pytest.mark.spec("COL-01")
+@pytest.mark.spec("COL-01", "COL-03")
 @pytest.mark.parametrize(
     ("code", "state", "asked"),
     [
@@ -187,7 +187,7 @@ def test_what_the_policy_allows_is_begun(changed: dict[str, Any]) -> None:
 # Fates
 
 
-@pytest.mark.spec("COL-01")
+@pytest.mark.spec("COL-01", "COL-03")
 def test_every_post_meets_one_fate_that_is_recorded(place: Place, tmp_path: Path) -> None:
     """Kept up to the limit and not beyond, empty, another language, a duplicate: each with its score, in order."""
     posts = [

@@ -292,9 +292,10 @@ def test_a_suite_is_its_dataset_and_not_its_name() -> None:
     """Measured by another dataset under the same name, what was measured to be bad is still bad."""
     lane = Lane()
     lane.ready()
-    lane.hear(evaluated(bias=250_000))
-    lane.hear(evaluated(bias=0, dataset="7" * 64, report="8" * 64))
-    assert "TOO_HIGH" == failing(lane.promote(target="staging"))["bias"]
+    lane.hear(evaluated(quality=100_000, bias=250_000, hallucination=150_000))
+    lane.hear(evaluated(quality=1_000_000, bias=0, hallucination=0, dataset="7" * 64, report="8" * 64))
+    blocked = failing(lane.promote(target="staging"))
+    assert ("TOO_LOW", "TOO_HIGH", "TOO_HIGH") == tuple(blocked[name] for name in ("quality", "bias", "hallucination"))
 
 
 @pytest.mark.spec("COL-10", "ILL-06")

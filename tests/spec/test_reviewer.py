@@ -261,7 +261,7 @@ def test_proposals_are_listed_and_counted() -> None:
         async with reviewing(ground) as (chamber, asker):
             await chamber.decide(recorded())
             ada = await chamber.voter("ada", "human")
-            for name, run in (("stats", RECORD), ("second", RECORD), ("third", "")):
+            for name, run in (("stats", RECORD), ("second", RECORD), ("third", ""), ("fourth", RECORD)):
                 await asker.request(MakeProposal(name, facts(run=run), None))
                 await settled(chamber)
             await silent(ada, "stats")
@@ -270,14 +270,14 @@ def test_proposals_are_listed_and_counted() -> None:
             await settled(chamber)
             found = await asker.request(ListProposals(None, 20))
             assert isinstance(found, ProposalsListed)
-            assert ["third", "second", "stats"] == [one.proposal for one in found.proposals]
-            assert (3, 1, 1, 1, 0) == (found.total, found.pending, found.accepted, found.rejected, found.under_review)
+            assert ["fourth", "third", "second", "stats"] == [one.proposal for one in found.proposals]
+            assert (4, 1, 1, 1, 1) == (found.total, found.pending, found.accepted, found.rejected, found.under_review)
             accepted = await asker.request(ListProposals("accepted", 20))
             assert isinstance(accepted, ProposalsListed)
             assert ["stats"] == [one.proposal for one in accepted.proposals]
             numbers = await asker.request(ListProposals(None, 0))
             assert isinstance(numbers, ProposalsListed)
-            assert ([], 3) == (numbers.proposals, numbers.total)
+            assert ([], 4) == (numbers.proposals, numbers.total)
 
     play_sim(body)
 

@@ -221,6 +221,7 @@ def test_trouble_that_may_pass_is_not_remembered(play: Play) -> None:
         ("B002", b"\xc1 not a message", {}),
         ("B002", b"", {}),
         ("B002", encode(Ask("hello")) + b"\0", {}),
+        ("B002", encode(Ask("hello")).replace(b"\xa5hello", b"\xd9\x05hello"), {}),
         ("B002", encode(Hint("ann", 1)), {}),
         ("B003", encode(Ask("x" * 50_000)) + bytes(MAX_MESSAGE_BYTES), {}),
         ("B002", encode(Ask("hello")), {"ce-id": "not hex"}),

@@ -11,9 +11,11 @@ import pytest
 
 from cells.math_cell import MathCell
 from deploy.load import find_part
+from nerves.gate import GateNerve
 from nerves.overload import OverloadNerve
 from organs.organd import OrgandOrgan
 from organs.steward.entitlement import objections
+from organs.steward.ports import log_config
 from shared.bus.nats import NatsWire
 from shared.codec import decode
 from shared.config import load
@@ -118,6 +120,7 @@ def test_what_a_declaration_needs_is_granted(part: Part) -> None:
         "dev.system.dead.letter.math_cell",
         "dev.nervous.cells.math.response",
         "dev.nervous.cells.*.response",
+        "dev.nervous.*.math.response",
         "dev.nervous.overload.event.*.assessed",
         "dev.nervous.overload.event.here.assessed",
         "dev.trial.>",
@@ -369,19 +372,37 @@ def test_one_part_may_take_leases_and_no_other_environments() -> None:
     assert [f"publishing {p}" for p in sorted(leases)] == objections(request_of(organd, part="organd2"), ENV, [])[:2]
 
 
+async def streams_made(living: Living) -> dict[str, dict[str, Any]]:
+    """Every stream that the log says was made, with its configuration."""
+    changes = [
+        decode(StreamsChanged, bytes(event.data))
+        async for verdict in living.operator.replay()
+        for _, event in verdict.admitted()
+        if lookup(verdict.entry.subject) is StreamsChanged
+    ]
+    return {change.stream_name: json.loads(change.config) for change in changes if change.change == "create"}
+
+
+@pytest.mark.spec("NIM-09")
+def test_each_kind_is_kept_for_its_time() -> None:
+    """Traces are kept for seven days, turns for a day, outcomes for thirty days, filled from the log; it for ever."""
+
+    async def life(living: Living) -> None:
+        made = await streams_made(living)
+        ages = {name: config["max_age"] // (86_400 * 10**9) for name, config in made.items() if "leases" not in name}
+        assert {"DEAD_dev": 7, "OUTCOMES_dev": 30, "TRACES_dev_gate": 7, "TRANSITIONS_dev_gate": 1} == ages
+        assert [{"name": "LOG_dev", "filter_subject": "dev.nervous.outcome.event.>"}] == made["OUTCOMES_dev"]["sources"]
+        assert "max_age" not in log_config(ENV)
+
+    live_sim(life, lambda _: [GateNerve()])
+
+
 @pytest.mark.spec("NIM-16")
 def test_the_bucket_of_leases_is_logged_then_made_and_read_by_hand(tmp_path: Path) -> None:
     """With the permissions of its declaration organd takes a lease on a real server, and a person sees who holds it."""
 
     async def life(living: Living) -> None:
-        changes = [
-            decode(StreamsChanged, bytes(event.data))
-            async for verdict in living.operator.replay()
-            for _, event in verdict.admitted()
-            if lookup(verdict.entry.subject) is StreamsChanged
-        ]
-        [made] = [change for change in changes if change.stream_name == "KV_leases_dev"]
-        assert ("create", LEASE_TTL_S * 10**9) == (made.change, json.loads(made.config)["max_age"])
+        assert LEASE_TTL_S * 10**9 == (await streams_made(living))["KV_leases_dev"]["max_age"]
         said = await living.operator.request(GenerateRequest("there", "x"))
         assert isinstance(said, GenerateReply), said
         assert isinstance(living.operator.wire, NatsWire)

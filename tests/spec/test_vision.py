@@ -47,7 +47,7 @@ from tests.spec.test_detectors import GOOD
 from tests.spec.test_pictures import FILES, noisy
 from tests.vision_server import MODEL, seeing
 
-pytestmark = pytest.mark.spec("NIM-17", "NIM-02")
+pytestmark = pytest.mark.spec("NIM-17")
 
 PICTURE = Picture.read(FILES["png"])
 TOLD = [
@@ -104,6 +104,7 @@ Live = Callable[[Callable[[World], list[Part]], Callable[[Living], Coroutine[Any
 # The organ
 
 
+@pytest.mark.spec("NIM-02")
 def test_what_is_seen_is_answered_and_felt(live: Live) -> None:
     """The answer has every thing and its place; the wave how many of what, as sure as the surest of them."""
 
