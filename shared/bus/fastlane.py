@@ -267,7 +267,7 @@ class Steady(Client):
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         """Ping behind all that was said: nats-py's own ping overtakes what waits to be sent, and so does its pong."""
         if not self.is_connected:
-            await super()._send_ping(future)
+            await super()._send_ping(future)  # pyright: ignore[reportUnknownMemberType] - untyped in nats-py
             return
         self._pongs.append(asyncio.Future() if future is None else future)  # pyright: ignore[reportUnknownMemberType] - untyped in nats-py
         await self._send_command(PING_PROTO)
