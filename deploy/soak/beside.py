@@ -23,9 +23,9 @@ from shared.settings import Settings
 from shared.version import VERSION
 from shared.world import World
 
-PATIENCE_S = constant(120.0, "s", "X-07")
-POLL_S = constant(0.1, "s", "X-07")
-AGAIN_S = constant(1.0, "s", "X-07")
+SOAK_PATIENCE_S = constant(120.0, "s", "X-07")
+SOAK_LOOK_S = constant(0.1, "s", "X-07")
+COMMAND_AGAIN_S = constant(1.0, "s", "X-07")
 OK = int(Exit.OK)
 
 T = TypeVar("T")
@@ -78,19 +78,19 @@ class Beside:
 
     async def insist(self, *words: str) -> None:
         """Run a command until it succeeds, as a person would while all is struck; Unreachable if it never does."""
-        give_up = self.world.elapsed_s() + PATIENCE_S
+        give_up = self.world.elapsed_s() + SOAK_PATIENCE_S
         while (done := await self.command(*words))[0] != OK:
             if self.world.elapsed_s() > give_up:
                 raise Unreachable(f"`{' '.join(words[:2])}` ended with {done[0]}: {done[1].get('error', done[1])}")
-            await self.world.sleep(AGAIN_S)
+            await self.world.sleep(COMMAND_AGAIN_S)
 
     async def until(self, found: Callable[[], T | None], otherwise: str) -> T:
         """Return what is found as soon as there is something; Unreachable where it never is."""
-        give_up = self.world.elapsed_s() + PATIENCE_S
+        give_up = self.world.elapsed_s() + SOAK_PATIENCE_S
         while not (value := found()):
             if self.world.elapsed_s() > give_up:
-                raise Unreachable(f"{otherwise}, for {PATIENCE_S:.0f} s")
-            await self.world.sleep(POLL_S)
+                raise Unreachable(f"{otherwise}, for {SOAK_PATIENCE_S:.0f} s")
+            await self.world.sleep(SOAK_LOOK_S)
         return value
 
     async def found(self) -> Running:

@@ -17,10 +17,10 @@ from shared.home import nkey_path
 from shared.settings import Settings
 
 STREAM = "SOAK_FILLING"
-KEPT_S = constant(20, "s", "X-07")  #: so long there is no room
+FILLED_S = constant(20, "s", "X-07")  #: so long there is no room
 LARGEST_BYTES = constant(900_000, "bytes", "X-07")
 SMALLEST_BYTES = constant(256, "bytes", "X-07")
-ANSWER_S = constant(5.0, "s", "X-07")
+FILL_ANSWER_S = constant(5.0, "s", "X-07")
 
 
 async def fill(settings: Settings, url: str) -> int:
@@ -28,10 +28,10 @@ async def fill(settings: Settings, url: str) -> int:
     wire = await connect(url, STEWARD, nkey=nkey_path(settings, STEWARD))
     try:
         subject = f"{settings.env}.system.soak.filling"
-        await NatsGround(wire.client).create_stream(kept_config(STREAM, [subject], KEPT_S))
+        await NatsGround(wire.client).create_stream(kept_config(STREAM, [subject], FILLED_S))
         written, size = 0, LARGEST_BYTES
         while size >= SMALLEST_BYTES:
-            answer = await wire.client.request(subject, bytes(size), timeout=ANSWER_S)
+            answer = await wire.client.request(subject, bytes(size), timeout=FILL_ANSWER_S)
             if "error" in json.loads(answer.data):
                 size //= 2
             else:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deploy.soak.copies import Flipped
-from deploy.soak.samples import JUDGED, LEAST_S, LIMIT_PERCENT, PER_S, Samples, trend
+from deploy.soak.samples import JUDGED_SHARE, LEAST_S, LIMIT_PERCENT, PER_S, Samples, trend
 from shared.envelope import Verdict
 
 FEWEST = 5  #: measurements that a line is drawn through
@@ -105,7 +105,7 @@ def growth(samples: Samples, window: Window, roles: Iterable[str]) -> list[Line]
 
 
 def _grown(name: str, points: Sequence[tuple[float, float]], window: Window, least_s: float, unit: str) -> Line:
-    asked_s, span_s = window.end_s * JUDGED, points[-1][0] - points[0][0] if points else 0.0
+    asked_s, span_s = window.end_s * JUDGED_SHARE, points[-1][0] - points[0][0] if points else 0.0
     line = trend(points) if len(points) >= FEWEST else None
     seen = f"looked at for {span_s:.0f} s"
     if line is not None:

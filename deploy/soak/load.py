@@ -24,8 +24,8 @@ from shared.subjects.nervous import AssessRequest, MathRequest
 from shared.version import VERSION
 from shared.world import World, new_id, now_ms
 
-ASK_S = constant(0.25, "s", "X-07")  #: between two questions
-ANSWER_S = constant(5.0, "s", "X-07")
+SOAK_ASK_S = constant(0.25, "s", "X-07")  #: between two questions
+SOAK_ANSWER_S = constant(5.0, "s", "X-07")
 QUESTIONS = constant(20, "questions", "X-07")  #: different ones, each asked again and again
 BUDGET_ULF = constant(20_000_000, "ulf", "X-07")
 POSTS = constant(30, "posts", "X-07")
@@ -66,7 +66,7 @@ class Asker:
         while True:
             for name in self.kinds:
                 await self.ask(name, n)
-                await self.world.sleep(ASK_S)
+                await self.world.sleep(SOAK_ASK_S)
             with suppress(Fault, OSError):
                 await self._feel(DOMAINS[n % len(DOMAINS)])
             n += 1
@@ -76,7 +76,7 @@ class Asker:
         self.asked[name] += 1
         self.told[name] += 1
         try:
-            answer = await (await self._joined()).request(self.kinds[name](n), ANSWER_S)
+            answer = await (await self._joined()).request(self.kinds[name](n), SOAK_ANSWER_S)
         except (Fault, OSError):  # nats-py may still want to write on a link that is gone
             return False
         if isinstance(answer, Refusal):
@@ -90,7 +90,7 @@ class Asker:
         give_up, left = self.world.elapsed_s() + patience_s, list(self.kinds)
         while left and self.world.elapsed_s() < give_up:
             left = [name for name in left if not await self.ask(name, 0)]
-            await self.world.sleep(ASK_S)
+            await self.world.sleep(SOAK_ASK_S)
         return left
 
     async def close(self) -> None:

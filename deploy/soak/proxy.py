@@ -10,7 +10,7 @@ from typing import Literal
 from shared.constant import constant
 
 HOST = "127.0.0.1"
-CHUNK_BYTES = constant(65_536, "bytes", "X-07")
+RELAY_BYTES = constant(65_536, "bytes", "X-07")
 
 Direction = Literal["up", "down"]  #: from a client to the server, and back
 
@@ -91,7 +91,7 @@ class Proxy:
         """Carry bytes one way until that side ends."""
         thawed = self._thawed[direction]
         with suppress(OSError):
-            while data := await source.read(CHUNK_BYTES):
+            while data := await source.read(RELAY_BYTES):
                 await thawed.wait()
                 sink.write(data)
                 await sink.drain()

@@ -21,10 +21,10 @@ from shared.home import Running
 from shared.settings import Settings
 from shared.world import World
 
-START_S = constant(120.0, "s", "X-07")
+ROLE_START_S = constant(120.0, "s", "X-07")
 STARTS = constant(100, "starts", "X-07")
 STOP_S = constant(30.0, "s", "X-07")
-LOOK_S = constant(0.1, "s", "X-07")
+ROLE_LOOK_S = constant(0.1, "s", "X-07")
 LAST_LINE = 200
 
 Works = Callable[[int], Awaitable[None]]
@@ -43,7 +43,7 @@ class Role:
     def __init__(self, name: str, words: Sequence[str], log: Path, environ: dict[str, str], works: Works) -> None:
         self.name, self.log, self.kills = name, log, 0
         program = Program(name=name, argv=_argv(words), log=log, folder=log.parent, environment=environ)
-        patience = Patience(ready_s=START_S, attempts=STARTS, stop_s=STOP_S)
+        patience = Patience(ready_s=ROLE_START_S, attempts=STARTS, stop_s=STOP_S)
         self.child = Child(program, works, patience=patience)
 
     def renamed(self, words: Sequence[str]) -> None:
@@ -85,7 +85,7 @@ def alive(settings: Settings, world: World) -> Works:
 
     async def works(pid: int) -> None:
         while (running := Running.read(settings)) is None or running.pid != pid:
-            await world.sleep(LOOK_S)
+            await world.sleep(ROLE_LOOK_S)
 
     return works
 
@@ -96,7 +96,7 @@ def says(log: Path, words: str, world: World) -> Works:
     async def works(_: int) -> None:
         start = _size(log)
         while not any(words in line for line in lines_since(log, start)):
-            await world.sleep(LOOK_S)
+            await world.sleep(ROLE_LOOK_S)
 
     return works
 
@@ -107,7 +107,7 @@ def grows(file: Path, world: World) -> Works:
     async def works(_: int) -> None:
         start = _size(file)
         while _size(file) == start:
-            await world.sleep(LOOK_S)
+            await world.sleep(ROLE_LOOK_S)
 
     return works
 

@@ -12,7 +12,7 @@ import psutil
 from shared.constant import constant
 
 SAMPLE_S = constant(2.0, "s", "X-07")
-JUDGED = constant(1 / 3, "share", "X-07")  #: of a soak, at its end, in which growth is judged
+JUDGED_SHARE = constant(1 / 3, "share", "X-07")  #: of a soak, at its end, in which growth is judged
 WARM_S = constant(30.0, "s", "X-07")  #: after everything works again, before growth is judged
 LEAST_S = constant(100.0, "s", "X-07")  #: the shortest time that growth is judged over
 PER_S = constant(600.0, "s", "X-07")

@@ -14,14 +14,14 @@ import psutil
 
 from deploy.load import BUILT_IN
 from deploy.soak import judge, writer
-from deploy.soak.beside import OK, PATIENCE_S, Beside, objection
+from deploy.soak.beside import OK, SOAK_PATIENCE_S, Beside, objection
 from deploy.soak.judge import Held, Line, Window
 from deploy.soak.load import INGESTS, Asker, write_posts
 from deploy.soak.outcome import Outcome, Struck
 from deploy.soak.plan import Strike
 from deploy.soak.proxy import Proxy
 from deploy.soak.roles import Role, Works, alive, environment, grows, says
-from deploy.soak.samples import JUDGED, SAMPLE_S, WARM_S
+from deploy.soak.samples import JUDGED_SHARE, SAMPLE_S, WARM_S
 from deploy.soak.strikes import SERVERS, Field, Strikes
 from shared.constant import constant
 from shared.errors import Fault
@@ -209,7 +209,7 @@ class Soak:
         self.say("judging …")
         self.proxy.thaw()
         await self._whole()
-        unanswered = await self.asker.insist(PATIENCE_S)
+        unanswered = await self.asker.insist(SOAK_PATIENCE_S)
         for name in self.writers:
             await self.roles[name].child.stop()
         out, asker = self.outcome, self.asker
@@ -231,7 +231,7 @@ class Soak:
     def _window(self) -> Window:
         """Return the last third, or what is left of it once everything works again and is warm."""
         out = self.outcome
-        since_s = max(out.seconds * (1 - JUDGED), self._settled_s + WARM_S)
+        since_s = max(out.seconds * (1 - JUDGED_SHARE), self._settled_s + WARM_S)
         return Window(since_s, out.seconds, dict.fromkeys((ORGANISM, *SERVERS.values()), SLOW_S))
 
     async def _audited(self) -> Line:

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 
 from deploy.restore import check_manifest
-from deploy.soak.beside import OK, POLL_S, Beside, objection
+from deploy.soak.beside import OK, SOAK_LOOK_S, Beside, objection
 from deploy.soak.copies import COPIES, Copied, Flipped, flip
-from deploy.soak.filling import KEPT_S, fill
+from deploy.soak.filling import FILLED_S, fill
 from deploy.soak.plan import SKEW_MS, Kind, Strike
 from deploy.soak.proxy import Direction, Proxy
 from deploy.soak.roles import Role
@@ -105,9 +105,9 @@ class Strikes:
         async with self._filling:
             before, running = self._refused(), await self.beside.found()
             mib = await fill(self.beside.settings, running.url) // 2**20
-            give_up = self.world.elapsed_s() + KEPT_S / 2
+            give_up = self.world.elapsed_s() + FILLED_S / 2
             while self._refused() == before and self.world.elapsed_s() < give_up:
-                await self.world.sleep(POLL_S)
+                await self.world.sleep(SOAK_LOOK_S)
             refused, reached = self._refused() - before, self.field.acknowledged()
             if not refused:
                 return f"filled the quota with {mib} MiB, and nobody wrote before there was room again"

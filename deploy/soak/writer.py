@@ -34,8 +34,8 @@ from shared.subjects.system import Granted, GrantRequest
 from shared.world import RealWorld
 
 OWNER = "soak"
-PATIENCE_S = constant(3.0, "s", "X-07")
-POLL_S = constant(0.02, "s", "X-07")
+WRITER_PATIENCE_S = constant(3.0, "s", "X-07")
+JOIN_LOOK_S = constant(0.02, "s", "X-07")
 SIZES = {"single": 1, "batch": 5, "sealed": 50}  #: how many events are appended at once, by style
 
 
@@ -88,7 +88,7 @@ class Joined:
                     pass
                 else:
                     return
-            await self.world.sleep(POLL_S)
+            await self.world.sleep(JOIN_LOOK_S)
 
     async def settle(self, append: Callable[[], Awaitable[Sequence[Receipt]]]) -> Sequence[Receipt]:
         """Append until there are receipts: the same event ids make it safe."""
@@ -98,7 +98,7 @@ class Joined:
             except StorageFault as fault:
                 sys.stderr.write(f"{type(fault).__name__}: {fault}\n")
                 sys.stderr.flush()
-                await self.world.sleep(PATIENCE_S / 10)
+                await self.world.sleep(WRITER_PATIENCE_S / 10)
             except (Unresolved, Unreachable):
                 if not self.bus.wire.connected:
                     with suppress(OSError):  # nats-py may still want to write on a link that is gone
@@ -109,7 +109,7 @@ class Joined:
         seed = nkey_path(self.settings, OPERATOR)
         operator = Bus(self.world, await connect(url, OPERATOR, nkey=seed, private_inbox=False), OPERATOR, "1", [])
         try:
-            answer = await operator.request(self._grant(), timeout_s=PATIENCE_S)
+            answer = await operator.request(self._grant(), timeout_s=WRITER_PATIENCE_S)
         finally:
             await operator.wire.close()
         if isinstance(answer, Refusal):
@@ -117,7 +117,7 @@ class Joined:
         assert isinstance(answer, Granted)
         wire = await connect(url, self.name, nkey=nkey_path(self.settings, self.name))
         self.bus = Bus(self.world, wire, self.name, "1", [self.signer])
-        self.bus.deadline_s = PATIENCE_S
+        self.bus.deadline_s = WRITER_PATIENCE_S
 
     def _grant(self) -> GrantRequest:
         env = self.settings.env
