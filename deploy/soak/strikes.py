@@ -17,7 +17,9 @@ from deploy.soak.filling import FILLED_S, fill
 from deploy.soak.plan import SKEW_MS, Kind, Strike
 from deploy.soak.proxy import Direction, Proxy
 from deploy.soak.roles import Role
+from organs.notary.ports import tiles_folder
 from shared.errors import Exit, Fault, Unreachable
+from shared.log.tiles import CHECKPOINT
 
 SERVERS = {"bus": "nats-server", "database": "postgres"}
 CUT_S = (0.5, 5.0)
@@ -128,6 +130,8 @@ class Strikes:
             what = COPIES[len(self.flipped) % len(COPIES)]
             self.copies += 1
             copy = self.field.folder / f"copy-{self.copies}"
+            signed = tiles_folder(self.beside.settings) / CHECKPOINT
+            await self.beside.until(signed.exists, "no checkpoint was signed")
             await self.beside.insist("audit", "bundle" if what == "bundle" else "backup", str(copy))
             checked = copy / "tiles" if what == "tiles" else copy
             trust = (await self.beside.found()).fingerprint
