@@ -1,7 +1,7 @@
 """`bench bus`, claim by claim: what a message costs us, and what it costs raw nats-py and FastStream beside us.
 
 Each claim is measured in one run, in turn, on one server and the same bytes; all sides decode with the same function.
-Processor time is this process's alone, the best of ROUNDS; only where a claim speaks of waiting is it the clock.
+Processor time is this process's alone, the best of BUS_ROUNDS; only where a claim speaks of waiting is it the clock.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from shared.subjects.keys import KEYS_ENTITY, Genesis, KeyIntroduced, RootKey
 from shared.subjects.nervous import Extent, LoadAssessed
 from shared.world import RealWorld, new_id
 
-ROUNDS = constant(9, "rounds", "X-07")
+BUS_ROUNDS = constant(9, "rounds", "X-07")
 IN_FLIGHT = constant(200, "appends", "X-07")
 UNSETTLED = constant(5_000, "messages", "X-07")
 MEANINGFUL = constant(1_000, "messages", "X-07")
@@ -95,7 +95,7 @@ class Claim:
 
 def rounds_of(messages: int) -> int:
     """Return how often each way is measured: so few messages that nothing can be said of them, once."""
-    return ROUNDS if messages >= MEANINGFUL else 1
+    return BUS_ROUNDS if messages >= MEANINGFUL else 1
 
 
 class BusBench:

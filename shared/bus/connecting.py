@@ -1,7 +1,7 @@
 """Connecting to a real nats-server: one identity's wire, once the server has taken it, or one clear sentence why not.
 
-Three more traps of nats-py are stepped around here, each with a test in tests/faults: a read loop that ends with the
-first message it cannot read, a connect that swallows its own cancellation, and connections that it forgets to close.
+One more trap of nats-py is stepped around here, with a test in tests/faults: a connect that swallows its own
+cancellation.
 """
 
 from __future__ import annotations

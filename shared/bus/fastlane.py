@@ -4,7 +4,7 @@ nats-py keeps what it is good at: connecting, authentication, TLS, pings, errors
 subscription that nobody chose. Only its parser is replaced, by one that takes the lines a nats-server writes and leaves
 all others, with whatever stands behind them, to nats-py's own. That leans on names which are nobody's promise, so the
 lane opens for one version of nats-py alone; with any other, or `bus_fast_lane` off, the same subscriptions are served
-by nats-py's parser and callbacks (docs/decisions/0033).
+by nats-py's parser and callbacks (docs/decisions/0034).
 
 Lines that are taken, each with its payload and CRLF behind it; SID and sizes in digits, one space between the words:
 
