@@ -81,12 +81,11 @@ def pub(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
     async def main() -> Exit:
         subject = full_subject(args.subject, loaded.settings.env)
-        declared = _check(subject, args.data, loaded)
+        if _check(subject, args.data, loaded) is None:
+            terminal.note(f"no class is declared for {subject}; it goes out as it is")
         async with operator(loaded, terminal.note) as bus:
             await bus.wire.publish(subject, args.data.encode())
             await bus.wire.confirm(subject)
-        if declared is None:
-            terminal.note(f"no class is declared for {subject}; published as it is")
         terminal.give(
             {"subject": subject, "bytes": len(args.data.encode())},
             f"published {len(args.data.encode())} bytes on {subject}",

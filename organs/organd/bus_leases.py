@@ -32,8 +32,8 @@ RENEW_S = constant(5.0, "s", "NIM-16")
 RENEW_AGAIN_S = constant(1.0, "s", "NIM-16")  # after a renewal that was not acknowledged
 RENEW_CALL_S = constant(2.0, "s", "NIM-16")
 HOLD_S = constant(18.0, "s", "NIM-16")
-LOOKS = constant(50, "readings", "NIM-16")
-LOOK_S = constant(0.02, "s", "NIM-16")
+LEASE_LOOKS = constant(50, "readings", "NIM-16")
+LEASE_LOOK_S = constant(0.02, "s", "NIM-16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +199,10 @@ class BusLease:
         Of a cluster's servers one that is behind may answer; it is asked again.
         """
         found = await self._bucket.get(self._key)
-        for _ in range(LOOKS):
+        for _ in range(LEASE_LOOKS):
             if found.revision >= revision:
                 break
-            await self._world.sleep(LOOK_S)
+            await self._world.sleep(LEASE_LOOK_S)
             found = await self._bucket.get(self._key)
         if found.data == self._claim:
             self._revision = found.revision

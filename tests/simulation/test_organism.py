@@ -110,7 +110,8 @@ def test_the_faults_really_happen() -> None:
     outcomes = [run(seed, 1.0, OFTEN) for seed in SEEDS[:4]]
     calm = [run(seed, 1.0) for seed in SEEDS[:4]]
     assert sum(o.crashes for o in outcomes) > 5 * len(outcomes)
-    assert sum(o.answered for o in outcomes) < sum(o.asked for o in outcomes) * 0.8
+    unanswered, in_calm = (sum(o.asked - o.answered for o in each) for each in (outcomes, calm))
+    assert unanswered > 2 * max(in_calm, len(outcomes))
     assert sum(o.decided for o in outcomes) > len(outcomes)
     assert all(0 == o.crashes and o.asked - o.answered < 5 for o in calm)
 

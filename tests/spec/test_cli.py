@@ -239,7 +239,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "config": (),
     "sim": ("--seed", "7", "--minutes", "0.1"),
     "crawl": ("--seed", "7", "--minutes", "0.1"),
-    "bench": ("--events", "16"),
+    "bench": ("appends", "--events", "16"),
     "doctor": (),
     "completion": ("bash",),
     "check": ("cells.math_cell",),
@@ -303,7 +303,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "promote": ("boundary", "1", "--to", "prod"),
     "rollback": ("boundary", "--from", "prod", "--reason", "why"),
 }
-STAY = {"up", "part", "tour", "audit witness", "models serve"}
+STAY = {"up", "part", "tour", "audit witness", "models serve", "soak"}
 #: What `alive` has none of: a database, a notary, a boundary.
 OBJECTIONS = {
     "dataset status": Exit.FAILED,  # what measures may not teach
@@ -564,7 +564,7 @@ def _light(taken_ms: int) -> str:
 
 def test_what_has_no_class_is_published_as_it_is(alive: Home) -> None:
     """`pub` says where no class is declared for a subject, before anything else, and not where one is."""
-    sentence = "no class is declared for dev.trial.cells.heat.wave; published as it is"
+    sentence = "no class is declared for dev.trial.cells.heat.wave; it goes out as it is"
     assert sentence in alive.run("pub", "trial.cells.heat.wave", _wave()).err
     assert "no class" not in alive.held("pub", "nervous.cells.math.request", '{"text": "1"}').err
 
