@@ -79,18 +79,25 @@ def home(tmp_path: Path) -> Home:
     return Home.at(tmp_path / "home")
 
 
-@pytest.mark.spec("X-10")
-def test_the_tour_holds_and_goes_on(home: Home) -> None:
-    """On a fresh folder every step holds, the report has the documented shape, and a second tour continues the log.
-
-    The first trains: a poor model is blocked, a good one voted for, signed and promoted. The second finds that one.
-    """
-    first = held(home, "--ask", "17 * [23] / 4", steps=with_models(MODELS))
+@pytest.mark.slow
+@pytest.mark.spec("X-10", "COL-10")
+def test_a_tour_trains_and_promotes(home: Home) -> None:
+    """At first a poor model is blocked, a good one voted for, signed and promoted. A second tour finds that one."""
+    first = held(home, "--exit", steps=with_models(MODELS))
     told = {step["name"]: step["detail"] for step in first["steps"]}
     assert "quality" in told["block"]
     assert "TOO_LOW" in told["block"]
     assert "ai reviewer pass counted" in told["vote"]
     assert "human you pass counted" in told["vote"]
+    second = held(home, "--exit", steps=with_models(AGAIN))
+    [loaded] = [step["detail"] for step in second["steps"] if step["name"] == "load"]
+    assert loaded.split()[3] in told["promote"]
+
+
+@pytest.mark.spec("X-10")
+def test_the_tour_holds_and_goes_on(home: Home) -> None:
+    """On a fresh folder every step holds, the report has the documented shape, and a second tour continues the log."""
+    first = held(home, "--quick", "--ask", "17 * [23] / 4")
     assert {"ok", "steps", "log"} == first.keys()
     assert all({"name", "ok", "seconds", "detail"} == step.keys() for step in first["steps"])
     assert all(step["detail"] for step in first["steps"])
@@ -99,9 +106,7 @@ def test_the_tour_holds_and_goes_on(home: Home) -> None:
     assert re.fullmatch("[0-9a-f]{64}", first["log"]["root"])
     asked = next(step["detail"] for step in first["steps"] if step["name"] == "ask")
     assert "'17 * [23] / 4' was refused by name: B012" in asked
-    second = held(home, "--exit", steps=with_models(AGAIN))
-    [loaded] = [step["detail"] for step in second["steps"] if step["name"] == "load"]
-    assert loaded.split()[3] in told["promote"]
+    second = held(home)
     assert trust(first) == trust(second)
     assert 0 < first["log"]["size"] < second["log"]["size"]
 
