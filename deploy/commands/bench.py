@@ -27,7 +27,7 @@ def bench(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     missed = [f"{name}: {what.strip()}" for name, one in told.items() for what in one.missed]
     out: Path | None = args.write
     if out is not None:
-        command = f"nimmerverse bench {args.area} --events {args.events} --write {out.name}"
+        command = f"nimmerverse bench {args.area} --events {args.events} --write {out}"
         with storing(out):
             out.write_text(page(AREAS, told, command), encoding="utf-8")
     if terminal.as_json:

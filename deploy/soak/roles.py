@@ -22,7 +22,7 @@ from shared.settings import Settings
 from shared.world import World
 
 ROLE_START_S = constant(120.0, "s", "X-07")
-STARTS = constant(100, "starts", "X-07")
+ROLE_STARTS = constant(100, "starts", "X-07")
 STOP_S = constant(30.0, "s", "X-07")
 ROLE_LOOK_S = constant(0.1, "s", "X-07")
 LAST_LINE = 200
@@ -43,7 +43,7 @@ class Role:
     def __init__(self, name: str, words: Sequence[str], log: Path, environ: dict[str, str], works: Works) -> None:
         self.name, self.log, self.kills = name, log, 0
         program = Program(name=name, argv=_argv(words), log=log, folder=log.parent, environment=environ)
-        patience = Patience(ready_s=ROLE_START_S, attempts=STARTS, stop_s=STOP_S)
+        patience = Patience(ready_s=ROLE_START_S, attempts=ROLE_STARTS, stop_s=STOP_S)
         self.child = Child(program, works, patience=patience)
 
     def renamed(self, words: Sequence[str]) -> None:
