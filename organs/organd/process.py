@@ -63,7 +63,7 @@ class Processes:
 
     async def start(self, model: Held, device: Device, lease: Lease) -> Process:
         self._started += 1
-        socket = self.sockets / f"{os.getpid()}-{self.world.boot[:8]}-{self._started}.sock"  # short: a path has an end
+        socket = self.sockets / f"{os.getpid()}-{self.world.boot[:4]}-{self._started}.sock"  # short: a path has an end
         key = f"{lease.token}-{self.world.entropy(16).hex()}"
         context = min(model.facts.context, MAX_CONTEXT)
         child = await asyncio.create_subprocess_exec(
