@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 
 import msgspec
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 from nats.nuid import NUID
 
-from shared.bus.fastlane import Hear, Steady, read_headers, read_subject
+from shared.bus.fastlane import Hear, Steady
+from shared.bus.lines import read_headers
 from shared.bus.wire import Delivery
 from shared.constant import constant
 
@@ -24,8 +26,8 @@ NOBODY = "503"
 
 
 def read_delivery(subject: bytes, reply: bytes, headers: bytes, data: bytes) -> Delivery:
-    """Return what arrived, its headers still to be read; Garbled where it is no text."""
-    return Delivery(read_subject(subject), data, read_headers(headers), read_subject(reply))
+    """Return what arrived, its headers still to be read; UNREADABLE where it is no text."""
+    return Delivery(subject.decode(), data, read_headers(headers), reply.decode())
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -64,17 +66,15 @@ class Answers:
             self._set_timer(asked.end_s)
         return asked.answer
 
-    async def hear(self, subject: str, data: bytes, hear: Hear) -> Callable[[], object]:
+    async def hear(self, subject: str, data: bytes, hear: Hear) -> Callable[[], None]:
         """Ask what has many answers; `hear` is called with each until the function returned is called."""
         inbox = await self._inbox()
         key = inbox.encode()
-        self._hears[key] = hear
-        try:
+        with ExitStack() as hearing:
+            self._hears[key] = hear
+            hearing.callback(self._hears.pop, key)
             await self.client.send(subject, data, inbox)
-        except BaseException:
-            del self._hears[key]
-            raise
-        return lambda: self._hears.pop(key, None)
+            return hearing.pop_all().close
 
     def waiting(self, subject: str | None = None) -> list[asyncio.Future[Delivery]]:
         """Return what is not answered yet: everything, or what needs a subject, named in lower case."""
@@ -87,12 +87,9 @@ class Answers:
     async def _inbox(self) -> str:
         """Return a fresh subject. What is asked on it goes out behind the subscription, which need not be awaited."""
         if not self._prefix:
-            self._prefix = prefix = self.client.new_inbox() + "."
-            try:
-                await self.client.listen(prefix + "*", self._find)
-            except BaseException:
-                self._prefix = ""
-                raise
+            prefix = self.client.new_inbox() + "."
+            await self.client.listen(prefix + "*", self._find)
+            self._prefix = prefix
         self._count += 1
         token = hashlib.blake2s(self._count.to_bytes(8), key=self._secret, digest_size=TOKEN_BYTES)
         return self._prefix + token.hexdigest()

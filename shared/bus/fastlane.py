@@ -16,19 +16,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import suppress
-from functools import lru_cache
-from types import MappingProxyType
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from nats.aio.client import PING_PROTO, Client, Srv, __version__
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.errors import BadHeaderError, BadSubjectError, MaxPayloadError, OutboundBufferLimitError
 from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError, OutboundBufferLimitError
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
+from shared.bus.lines import LINE_END, PLAIN, UNREADABLE, frame
 from shared.constant import constant
 from shared.journal import record
 
@@ -37,115 +36,12 @@ from shared.journal import record
 
 MADE_FOR = constant("2.16.0", "nats-py version", "X-07")
 MAX_DIGITS = constant(10, "digits", "X-12")  #: a longer number is nothing that a server announces
-LINE_END = b"\r\n"
-PLAIN = b"NATS/1.0\r\n"  #: how headers begin that cannot be misread; a status stands in their first line instead
-STATUS_AT = len("NATS/1.0 ")
-STATUS_DIGITS = len("503")
-NO_HEADERS: Mapping[str, str] = MappingProxyType({})
-NO_SUBJECT = re.compile(r"[ \t\r\n]")
-HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-NO_NEW_LINE = {ord("\r"): " ", ord("\n"): " "}
 NO_HEADER: Any = None  #: what nats-py's parser says of a message without headers
 
 Hear = Callable[[bytes, bytes, bytes, bytes], None]
-"""Called with subject, reply subject (empty when no answer is wanted), header block and data, all as they arrived."""
+"""Called with subject, reply subject (empty when no answer is wanted), header block and data, all as they arrived.
 
-
-class Garbled(Exception):
-    """What arrived is no text where it should be: whoever hears it drops it so, and it is counted."""
-
-
-class Headers(Mapping[str, str]):
-    """A message's headers, read when somebody looks at them."""
-
-    __slots__ = ("_read", "raw")
-
-    def __init__(self, raw: bytes) -> None:
-        self.raw = raw
-        self._read: dict[str, str] | None = None
-
-    def _all(self) -> dict[str, str]:
-        if self._read is None:
-            self._read = read_lines(self.raw[len(PLAIN) :])
-        return self._read
-
-    def __getitem__(self, name: str) -> str:
-        return self._all()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
-
-    def __len__(self) -> int:
-        return len(self._all())
-
-    def __repr__(self) -> str:
-        return repr(self._all())
-
-
-def read_lines(raw: bytes) -> dict[str, str]:
-    """Return `Name: value` lines as nats-py reads them: what is no name is skipped, the last of a name counts."""
-    found: dict[str, str] = {}
-    for line in raw.split(LINE_END):
-        name, colon, value = line.partition(b":")
-        key = name.strip()
-        if colon and key.isascii() and not any(map(str.isspace, text := key.decode())):
-            found[text] = value.strip().decode("utf-8", "replace")
-    return found
-
-
-def read_headers(raw: bytes) -> Mapping[str, str]:
-    """Return a whole header block; Garbled where its first line is no text or missing."""
-    if raw.startswith(PLAIN):
-        return Headers(raw)
-    if not raw:
-        return NO_HEADERS
-    found: dict[str, str] = {}
-    end = raw.find(LINE_END, STATUS_AT - 1)
-    try:
-        if raw[STATUS_AT - 1] == ord(" "):
-            status = raw[STATUS_AT : STATUS_AT + STATUS_DIGITS].strip().decode()
-            if status.isdigit():
-                found["Status"] = status
-            words = raw[STATUS_AT + STATUS_DIGITS + 1 : end].decode()
-            if words:
-                found["Description"] = words
-    except (UnicodeDecodeError, IndexError):
-        raise Garbled from None
-    return found | read_lines(raw[end + len(LINE_END) :])
-
-
-def read_subject(raw: bytes) -> str:
-    """Return a subject as text; Garbled where it is none."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        raise Garbled from None
-
-
-def frame(subject: str, data: bytes, reply: str = "", headers: Mapping[str, str] | None = None) -> bytes:
-    """Return one message as the server reads it; what would be read as something else raises as nats-py does."""
-    if not subject or NO_SUBJECT.search(subject) or NO_SUBJECT.search(reply):
-        raise BadSubjectError
-    if not headers:
-        return b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(data), data)
-    head = "".join([*map(_header, headers.items())])
-    block = f"NATS/1.0\r\n{head}\r\n".encode()
-    sizes = len(block), len(block) + len(data)
-    return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject.encode(), reply.encode(), *sizes, block, data)
-
-
-def _header(named: tuple[str, str]) -> str:
-    name, value = named[0].strip(), named[1].strip()
-    if not name:
-        return ""
-    if not _is_name(name):
-        raise BadHeaderError(name)
-    return f"{name}: {value if value.isprintable() else value.translate(NO_NEW_LINE)}\r\n"
-
-
-@lru_cache(maxsize=256)
-def _is_name(name: str) -> bool:
-    return HEADER_NAME.fullmatch(name) is not None
+It raises nothing but UNREADABLE."""
 
 
 HEADED = {b"MSG": False, b"HMSG": True}
@@ -196,12 +92,12 @@ class Steady(Client):
         if not self.fast:
             return Ear(self, await self.subscribe(pattern, queue, cb=_adapt(self, hear)))  # pyright: ignore[reportUnknownMemberType] - untyped in nats-py
         sid = b"%d" % (self._sid + 1)  # known before the server can answer
-        self.chosen[sid] = hear
-        try:
-            return Ear(self, await self.subscribe(pattern, queue))  # pyright: ignore[reportUnknownMemberType] - untyped in nats-py
-        except BaseException:
-            del self.chosen[sid]
-            raise
+        with ExitStack() as choosing:
+            self.chosen[sid] = hear
+            choosing.callback(self.chosen.pop, sid)
+            ear = Ear(self, await self.subscribe(pattern, queue))  # pyright: ignore[reportUnknownMemberType] - untyped in nats-py
+            choosing.pop_all()
+        return ear
 
     def forget(self, subscription: Subscription) -> None:
         """Hand over nothing more of a subscription."""
@@ -275,17 +171,12 @@ class Steady(Client):
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         hear = self.chosen.get(b"%d" % sid)
-        if hear is not None:  # behind something that nats-py's own parser had to read
-            try:
-                hear(subject, reply, headers or b"", data)
-            except Garbled:
-                self.count_garbled(len(data))
-            except Exception as error:  # noqa: BLE001 - as in the lane
-                await self._error_cb(error)
-            return
         try:
-            await super()._process_msg(sid, subject, reply, data, headers)
-        except (ValueError, LookupError, TypeError, AttributeError):
+            if hear is not None:  # behind something that nats-py's own parser had to read
+                hear(subject, reply, headers or b"", data)
+            else:
+                await super()._process_msg(sid, subject, reply, data, headers)
+        except UNREADABLE:
             self.count_garbled(len(data))
 
     def count_garbled(self, size: int) -> None:
@@ -300,7 +191,7 @@ def _adapt(client: Steady, hear: Hear) -> Callable[[Msg], Coroutine[Any, Any, No
         headers = PLAIN + "".join(lines).encode() + LINE_END if lines else b""
         try:
             hear(message.subject.encode(), message.reply.encode(), headers, message.data)
-        except Garbled:
+        except UNREADABLE:
             client.count_garbled(len(message.data))
 
     return receive
@@ -334,15 +225,10 @@ class FastLane(Parser):
             if len(self.held) < self.whole:
                 return
             data, self.held = bytes(self.held), bytearray()
-        turn, at, failed = self.turn, 0, list[Exception]()
+        turn, at = self.turn, 0
         while not self.buf and self.state == AWAITING_CONTROL_LINE:
-            at = self._take(data, at, failed)
-            for error in failed:
-                await self.client._error_cb(error)  # noqa: SLF001 - as everywhere here
-            failed.clear()
-            left = at
-            if turn == self.turn:
-                at = await self._leave(data, at)
+            left = self._take(data, at)
+            at = await self._leave(data, left)
             if turn != self.turn:
                 return  # while that was waited for, the link began anew
             if at == left:
@@ -350,7 +236,7 @@ class FastLane(Parser):
                 return
         await super().parse(data[at:])  # nats-py's own parser is in the middle of something
 
-    def _take(self, data: bytes, at: int, failed: list[Exception]) -> int:
+    def _take(self, data: bytes, at: int) -> int:
         """Hand over chosen messages, one after the other, and return where the first thing stands that is none."""
         client, chosen, find = self.client, self.client.chosen, data.find
         messages, received = 0, 0
@@ -376,10 +262,8 @@ class FastLane(Parser):
                 break
             try:
                 hear(words[1], words[3] if count > PLAIN_WORDS else b"", data[begin:middle], data[middle:end])
-            except Garbled:
+            except UNREADABLE:
                 client.count_garbled(end - middle)
-            except Exception as error:  # noqa: BLE001 - as nats-py: the error callback is told, and the next is heard
-                failed.append(error)
             messages, received, at = messages + 1, received + end - middle, end + 2
         client.stats["in_msgs"] += messages
         client.stats["in_bytes"] += received

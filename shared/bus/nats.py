@@ -23,7 +23,8 @@ from nats.errors import NoRespondersError, SlowConsumerError
 from nats.errors import TimeoutError as NatsTimeout
 
 from shared.bus.answers import NOBODY, Answers, read_delivery
-from shared.bus.fastlane import Headers, Steady, read_headers
+from shared.bus.fastlane import Steady
+from shared.bus.lines import Headers, read_headers
 from shared.bus.pull import Pull
 from shared.bus.refusals import Refusals
 from shared.bus.wire import READ_BATCH, Consumer, Delivery, Moved, Sink, Subscription
@@ -83,8 +84,10 @@ class NatsWire:
         self.refusals.check("publish", subject)
 
     async def subscribe(self, pattern: str, sink: Sink, queue: str = "") -> Subscription:
+        loop = asyncio.get_running_loop()
+
         def hear(subject: bytes, reply: bytes, headers: bytes, data: bytes) -> None:
-            sink(read_delivery(subject, reply, headers, data))
+            loop.call_soon(sink, read_delivery(subject, reply, headers, data))  # what it raises is the loop's to tell
 
         self._check_link()
         subscription = await self.client.listen(pattern, hear, queue)

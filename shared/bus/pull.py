@@ -15,7 +15,8 @@ from contextlib import suppress
 from nats.errors import Error as NatsError
 
 from shared.bus.answers import NOBODY
-from shared.bus.fastlane import Ear, Garbled, Steady, read_headers
+from shared.bus.fastlane import Ear, Steady
+from shared.bus.lines import read_headers
 from shared.bus.wire import Consumer, Outcome
 from shared.constant import constant
 from shared.log.entry import Entry
@@ -155,11 +156,10 @@ def _words(outcome: Outcome) -> bytes:
 
 
 def _read(subject: bytes, reply: bytes, data: bytes) -> Held:
-    """Read index, broker nanoseconds and delivery count from the acknowledgement subject, short or with a domain."""
+    """Read index, broker nanoseconds and delivery count from the acknowledgement subject, short or with a domain.
+
+    UNREADABLE where it is not the server's: somebody else wrote into this inbox.
+    """
     tokens = reply.split(b".")
-    try:
-        at = AT_DELIVERIES if len(tokens) == SHORT_ACK_TOKENS else AT_DELIVERIES + 2
-        entry = Entry(int(tokens[at + 1]) - 1, subject.decode(), int(tokens[at + 3]), data)
-        return entry, int(tokens[at]), reply
-    except (ValueError, IndexError):
-        raise Garbled from None  # not the server's: somebody else wrote into this inbox
+    at = AT_DELIVERIES if len(tokens) == SHORT_ACK_TOKENS else AT_DELIVERIES + 2
+    return Entry(int(tokens[at + 1]) - 1, subject.decode(), int(tokens[at + 3]), data), int(tokens[at]), reply

@@ -584,6 +584,30 @@ def test_bytes_that_are_no_text_do_not_deafen(tmp_path: Path, wire: bytes, *, fa
     play_nats(body, tmp_path, links=False, fast=fast)
 
 
+@pytest.mark.spec("X-07", "X-12")
+@pytest.mark.parametrize("fast", [True, False], ids=["lane", "no lane"])
+def test_what_a_listener_raises_does_not_deafen(tmp_path: Path, *, fast: bool) -> None:
+    """Whatever is raised by who hears a signal is told to the event loop's handler, and the next signal arrives."""
+
+    async def body(ground: NatsGround) -> None:
+        ear = Bus(ground.world, await ground.wire("ear"), "ear", "1", [])
+        mouth = Bus(ground.world, await ground.wire("mouth"), "mouth", "1", [])
+        got, raised = list[bytes](), list[BaseException]()
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: raised.append(told["exception"]))
+
+        def hear(delivery: Delivery) -> None:
+            got.append(delivery.data)
+            raise AssertionError("a listener's own fault")
+
+        await ear.subscribe(Felt.pattern(ENV), hear)
+        for number in (1, 2):
+            await mouth.emit(Felt("ann", number))
+        await until(lambda: len(got) == 2, 3.0)
+        assert [AssertionError] * 2 == [type(error) for error in raised]
+
+    play_nats(body, tmp_path, links=False, fast=fast)
+
+
 @pytest.mark.spec("X-07")
 def test_a_swallowed_cancellation_is_repeated() -> None:
     """An attempt to connect that swallows its cancellations is given up all the same, in its time."""

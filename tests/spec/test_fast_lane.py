@@ -17,7 +17,8 @@ from nats.protocol.parser import Parser
 
 from shared.bus import Delivery, fastlane
 from shared.bus.answers import read_delivery
-from shared.bus.fastlane import FastLane, Headers, Hear, Steady, frame, read_headers
+from shared.bus.fastlane import FastLane, Hear, Steady
+from shared.bus.lines import UNREADABLE, Headers, frame, read_headers
 
 CHOSEN = (b"1", b"2", b"17")
 TALE = list[tuple[object, ...]]
@@ -64,7 +65,7 @@ def told(parser: Callable[[Any], Parser], pieces: list[bytes]) -> TALE:
     try:
         for piece in pieces:
             through(client._ps.parse(piece))
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is the fate of the link
+    except (NatsError, *UNREADABLE) as error:  # the fate of the link
         client.tale.append(("ended", type(error).__name__))
     return client.tale
 
