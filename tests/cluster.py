@@ -31,6 +31,8 @@ def free_ports(count: int) -> list[int]:
 class ClusterGround(NatsGround):
     """A cluster of real servers, each with the same accounts; every stream is kept by all of them."""
 
+    copies = MEMBERS
+
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, links=False)
         routes = free_ports(MEMBERS)
@@ -59,17 +61,6 @@ class ClusterGround(NatsGround):
         wire = await connect(url, identity, nkey=self._seed_file(identity))
         self._wires[wire] = None
         return wire
-
-    async def create_stream(self, name: str, *patterns: str) -> None:
-        config = {
-            "name": name,
-            "subjects": list(patterns),
-            "storage": "file",
-            "allow_direct": True,
-            "allow_atomic": True,
-            "num_replicas": MEMBERS,
-        }
-        await self.api(f"STREAM.CREATE.{name}", config)
 
     async def api(self, subject: str, body: dict[str, Any]) -> dict[str, Any]:
         """Ask the JetStream API until a leader answers; an error that stays fails the test."""

@@ -196,6 +196,8 @@ class NatsGround:
     Wires run through links that can be cut.
     """
 
+    copies = 1  #: of each stream
+
     def __init__(self, folder: Path, *, links: bool, fast: bool = True) -> None:
         self.folder, self.links, self.fast = folder, links, fast
         self.world: World = RealWorld(ENV)
@@ -235,6 +237,7 @@ class NatsGround:
             "storage": "file",
             "allow_direct": True,
             "allow_atomic": True,
+            "num_replicas": self.copies,
         }
         await self.api(f"STREAM.CREATE.{name}", config)
 

@@ -95,9 +95,8 @@ class Soak:
             try:
                 await self._live()
             except asyncio.CancelledError:
-                task = asyncio.current_task()
-                assert task is not None
-                task.uncancel()
+                if task := asyncio.current_task():
+                    task.uncancel()
                 self.outcome.interrupted, self.outcome.seconds = True, self._now_s()
                 self.say("interrupted: what was done is judged")
             await self._judge()
