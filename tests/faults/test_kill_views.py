@@ -8,7 +8,6 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs] - it ships none
 import pytest
@@ -88,7 +87,7 @@ class Storm:
         """Wait until the views have read the log; then no event may be missing or twice, and every table is right."""
         running = Running.read(load(self.home.environ, {}, "here").settings)
         assert running is not None
-        connection: Any = await asyncpg.connect(running.database_url)
+        connection = await _connected(running.database_url)
         effective = "from nimmerverse.decisions where source like 'w-%' and refusal = ''"
         try:
             async with asyncio.timeout(PATIENCE_S):
@@ -103,6 +102,16 @@ class Storm:
         finally:
             await connection.close()
         assert self.home.held("views", "verify", "--json", wait_s=PATIENCE_S).documents[0]["ok"]
+
+
+async def _connected(url: str) -> asyncpg.Connection:
+    """Return a connection to a database that may still be recovering from its last kill."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            try:
+                return await asyncpg.connect(url)
+            except (OSError, asyncpg.CannotConnectNowError):
+                await asyncio.sleep(0.05)
 
 
 def weathered(folder: Path, appends: int, kills: int) -> Storm:
