@@ -695,8 +695,9 @@ def test_a_process_that_died_is_not_taken_for_another(home: Home) -> None:
         up.process.kill()
         up.end()
         assert told["url"]
-        for pid in (told["pid"], os.getpid()):
-            said.write_text(json.dumps(told | {"pid": pid}))
+        long_ago = told["born_s"] - 3_600
+        for changed in ({}, {"pid": os.getpid(), "born_s": long_ago}):
+            said.write_text(json.dumps(told | changed))
             refused(home.run("connect"), Exit.UNREACHABLE, "nothing runs")
         assert children
 
