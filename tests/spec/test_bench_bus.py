@@ -10,7 +10,7 @@ from dataclasses import asdict
 import pytest
 
 from deploy.bench import bus as bench_bus
-from deploy.bench.bus import Claim, measure_bus, table
+from deploy.bench.bus import Claim, explained, measure_bus, table
 from deploy.bench.rivals import faststream
 from shared.world import RealWorld
 
@@ -46,8 +46,33 @@ def test_every_claim_is_measured_beside_its_rival() -> None:
             ratio = claim.theirs / claim.ours
             assert math.isclose(claim.figure, 1 / ratio if claim.unit == "µs p50" else ratio)
         assert claim.claim in table(claims)
+        assert claim.met is not True or not claim.profile
     told = [asdict(claim) for claim in claims]
     assert told == json.loads(json.dumps(told))
+
+
+@pytest.mark.spec("X-07")
+def test_a_miss_is_laid_out_by_function() -> None:
+    """What misses its target is run once more, and the table says in which functions its time goes."""
+
+    async def way() -> None:
+        runs.append(sum(_busy(number) for number in range(1_000)))
+
+    runs = list[int]()
+    missed, met = (Claim.within("replay", 1_000, "ms", figure, 5.0) for figure in (9.0, 1.0))
+    [told] = asyncio.run(explained(way, missed))
+    longest = next(one for one in told.profile if one.function.endswith("test_bench_bus.py:_busy"))
+    assert (1.0, 1) == (longest.per_item, len(runs))
+    assert longest.percent > 50
+    assert "test_bench_bus.py:_busy" in table([told])
+    assert [met] == asyncio.run(explained(way, met))
+    assert 1 == len(runs)
+
+
+def _busy(number: int) -> int:
+    while number % 1_000:
+        number += 1
+    return number
 
 
 @pytest.mark.spec("X-07")
