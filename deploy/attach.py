@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -13,6 +14,7 @@ from shared.bus.connecting import connect
 from shared.config import Loaded
 from shared.errors import ConfigFault
 from shared.home import Running, nkey_path, place
+from shared.part import Part
 from shared.version import VERSION
 from shared.world import RealWorld
 
@@ -23,10 +25,14 @@ Say = Callable[[str], None]
 async def living(
     loaded: Loaded, names: Sequence[str] = BUILT_IN
 ) -> AsyncGenerator[tuple[EmbeddedHost | RemoteHost, Organism]]:
-    """Start a host and an organism of the named parts, and stop both at the end."""
-    classes = {name: find_part(name) for name in names}
+    """Start a host and an organism of the named parts, and stop both at the end.
+
+    What is not ours may be no part, so it is looked at before anything starts; ours are imported meanwhile.
+    """
+    classes = {name: find_part(name) for name in names if name not in BUILT_IN}
     host = host_for(loaded.settings)
-    await host.start()
+    ours, _ = await asyncio.gather(asyncio.to_thread(_built_in, names), host.start())
+    classes |= ours
     organism = Organism(host, loaded)
     try:
         settings = loaded.settings.model_copy(update={"database_url": host.database_url or None})
@@ -37,6 +43,10 @@ async def living(
     finally:
         await organism.stop()
         await host.stop()
+
+
+def _built_in(names: Sequence[str]) -> dict[str, type[Part]]:
+    return {name: find_part(name) for name in names if name in BUILT_IN}
 
 
 @asynccontextmanager

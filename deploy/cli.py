@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import gc
 import importlib
 import os
 import socket
@@ -34,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         terminal = Terminal(loaded.settings, as_json=args.json)
         module, _, function = cast("str", args.run).partition(":")
         command = cast("Command", getattr(importlib.import_module(module), function))
+        gc.freeze()  # what was imported stays, so nobody need look through it for garbage again
+        gc.enable()
         return int(command(args, loaded, terminal))
     except Fault as fault:
         return _fail(terminal, type(fault).__name__, str(fault), fault.exit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Protocol
 
 from deploy.embedded import Account, Child, FolderLock, Identity, NatsServer, Postgres, StorageLimits
@@ -86,40 +86,44 @@ class EmbeddedHost:
         load_all()  # which requests the operator may not make, their classes say
         await self._lock.acquire()
         try:
-            self.keys = Keys(self.settings, self._world)
-            limits = StorageLimits(file_bytes=self.settings.disk_quota_mb * 2**20)
-            self._identities = {
-                STEWARD: Identity(
-                    STEWARD,
-                    self.keys.nkey(STEWARD),
-                    self._steward_may(),
-                    (f"{self.settings.env}.>", "$SRV.>", f"{inbox_prefix(STEWARD)}.>"),
-                    responses=True,
-                ),
-                OPERATOR: self._operator(()),
-            }
-            self._account_limits = limits
-            self.nats = NatsServer(
-                place(self.settings) / "nats",
-                self._accounts(self._identities),
-                port=self.settings.nats_port,
-                on_restart=_tell_restart,
-            )
-            await self.nats.start()
-            if self.settings.database_url is None and database:
-                self.postgres = Postgres(place(self.settings) / "postgres", on_restart=_tell_restart)
-                await self.postgres.start()
-                self.database_url = await self.postgres.ensure_database(
-                    f"nimmerverse_{self.settings.env.replace('-', '_')}"
-                )
-            else:
-                self.database_url = self.settings.database_url or ""
-            self._client = await connect(
-                self.nats.url, STEWARD, nkey=nkey_path(self.settings, STEWARD), fast=self.settings.fast
-            )
+            self.database_url = self.settings.database_url or ""
+            starts = [self._start_bus()]
+            if database and not self.database_url:
+                starts.append(self._start_records())
+            await _all_of(starts)
         except BaseException:
             await self.stop()
             raise
+
+    async def _start_bus(self) -> None:
+        """Unlock the keys, beside the event loop because that is half a second's work, and start nats-server."""
+        self.keys = await asyncio.to_thread(Keys, self.settings, self._world)
+        self._identities = {
+            STEWARD: Identity(
+                STEWARD,
+                self.keys.nkey(STEWARD),
+                self._steward_may(),
+                (f"{self.settings.env}.>", "$SRV.>", f"{inbox_prefix(STEWARD)}.>"),
+                responses=True,
+            ),
+            OPERATOR: self._operator(()),
+        }
+        self._account_limits = StorageLimits(file_bytes=self.settings.disk_quota_mb * 2**20)
+        self.nats = NatsServer(
+            place(self.settings) / "nats",
+            self._accounts(self._identities),
+            port=self.settings.nats_port,
+            on_restart=_tell_restart,
+        )
+        await self.nats.start()
+        self._client = await connect(
+            self.nats.url, STEWARD, nkey=nkey_path(self.settings, STEWARD), fast=self.settings.fast
+        )
+
+    async def _start_records(self) -> None:
+        self.postgres = Postgres(place(self.settings) / "postgres", on_restart=_tell_restart)
+        await self.postgres.start()
+        self.database_url = await self.postgres.ensure_database(f"nimmerverse_{self.settings.env.replace('-', '_')}")
 
     def announce(self, fingerprint: str) -> None:
         """Tell other processes of this user where to find what runs here."""
@@ -299,6 +303,13 @@ def _speakable(heard: Iterable[str], env: str) -> tuple[str, ...]:
     alone = [tuple(cls.pattern(env).split(".")) for cls in registered().values() if cls.by_parts]
     own = [tuple(pattern.split(".")) for pattern in sorted(heard)]
     return tuple(".".join(each) for each in own if each[0] == env and not any(overlap(each, kept) for kept in alone))
+
+
+async def _all_of(starts: Sequence[Coroutine[None, None, None]]) -> None:
+    """Wait for every one, then raise the first failure: nothing still starts while what did is stopped."""
+    for failed in await asyncio.gather(*starts, return_exceptions=True):
+        if failed is not None:
+            raise failed
 
 
 def _tell_restart(child: Child) -> None:
