@@ -155,7 +155,13 @@ class Steady(Client):
         task.add_done_callback(self._sending.discard)
 
     async def _connect_to_server(self, s: Srv) -> None:
-        """Connect, after closing a connection that failed once it was open, as those to a relay without a server do."""
+        """Connect, after closing a connection that failed once it was open, as those to a relay without a server do.
+
+        Where `asyncio.wait_for` told of the last refusal in place of a cancellation, that one is raised now.
+        """
+        task = self._reconnection_task
+        if task is not None and task is asyncio.current_task() and task.cancelling():
+            raise asyncio.CancelledError
         if self._transport is not None:
             self._transport.close()
         await super()._connect_to_server(s)

@@ -79,6 +79,37 @@ def test_closing_ends_what_reconnects(play: Play) -> None:
 
 
 @pytest.mark.spec("X-07")
+def test_a_cancellation_that_a_refusal_overtakes_ends_the_reconnecting(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled at the very moment at which its server refuses it, a client that reconnects stops, though the refusal
+    is all that it is told of: a program that forgot to close it still ends.
+    """
+
+    async def overtaken(*_: object) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        raise ConnectionRefusedError
+
+    async def body(ground: NatsGround) -> None:
+        client = client_of(await ground.wire("desk"))
+        monkeypatch.setattr(Client, "_connect_to_server", overtaken)
+        await ground.server.stop()
+        await until(lambda: client._reconnection_task is not None)
+        task = client._reconnection_task
+        assert task is not None
+        done, _ = await asyncio.wait({task}, timeout=5)
+        monkeypatch.undo()
+        assert done
+        await ground.server.start()
+
+    play(body)
+
+
+@pytest.mark.spec("X-07")
 def test_attempts_that_fail_after_they_connected_leave_no_connection(tmp_path: Path) -> None:
     """Behind a relay whose server is gone each attempt to reconnect is closed before the next; then the link is back.
 
