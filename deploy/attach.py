@@ -16,7 +16,7 @@ from shared.errors import ConfigFault
 from shared.home import Running, nkey_path, place
 from shared.part import Part
 from shared.version import VERSION
-from shared.world import RealWorld
+from shared.world import RealWorld, World
 
 Say = Callable[[str], None]
 
@@ -31,8 +31,9 @@ async def living(
     """
     classes = {name: find_part(name) for name in names if name not in BUILT_IN}
     host = host_for(loaded.settings)
-    ours, _ = await asyncio.gather(asyncio.to_thread(_built_in, names), host.start())
-    classes |= ours
+    ours = [name for name in names if name in BUILT_IN]
+    found, _ = await asyncio.gather(_imported(ours, RealWorld(loaded.settings.env)), host.start())
+    classes |= found
     organism = Organism(host, loaded)
     try:
         settings = loaded.settings.model_copy(update={"database_url": host.database_url or None})
@@ -45,8 +46,13 @@ async def living(
         await host.stop()
 
 
-def _built_in(names: Sequence[str]) -> dict[str, type[Part]]:
-    return {name: find_part(name) for name in names if name in BUILT_IN}
+async def _imported(names: Sequence[str], world: World) -> dict[str, type[Part]]:
+    """Import parts, and let whatever else starts come to its turn after each."""
+    found = dict[str, type[Part]]()
+    for name in names:
+        found[name] = find_part(name)
+        await world.sleep(0)
+    return found
 
 
 @asynccontextmanager
