@@ -24,7 +24,7 @@ Type = Literal["text", "bigint", "bytea", "boolean", "text[]"]
 Merge = Literal["replace", "first", "add", "append"]
 
 _PYTHON: Mapping[Type, type] = {"text": str, "bigint": int, "bytea": bytes, "boolean": bool, "text[]": tuple}
-_BIGINT = range(-(2**63), 2**63)
+_LEAST, _MOST = -(2**63), 2**63 - 1  #: what a bigint holds
 KEY_BYTES = constant(800, "bytes", "X-12")
 RESERVED = frozenset({"inbox", "view_versions"})  #: the tables of the mechanism itself
 
@@ -115,10 +115,13 @@ class Table:
             raise DeclarationError(f"{self.name} has no column {name!r} to write; it has {', '.join(self.written)}")
         if value is None and column.optional:
             return None
-        if type(value) is not _PYTHON[column.type] or (isinstance(value, int) and value not in _BIGINT):
+        too_large = column.type == "bigint" and isinstance(value, int) and not _LEAST <= value <= _MOST
+        if type(value) is not _PYTHON[column.type] or (too_large and name in self.key):
             raise DeclarationError(f"{self.name}.{name} is {column.type}, and {value!r} is not")
         if isinstance(value, tuple):
             return tuple(_text(part) for part in value)
+        if too_large and isinstance(value, int):
+            return max(_LEAST, min(_MOST, value))  # a decision's number may be larger; its entry has it as it is
         if isinstance(value, str):
             return _short(_text(value)) if name in self.key else _text(value)
         return value

@@ -1090,9 +1090,16 @@ def test_a_table_is_declared_well_or_not_at_all(columns: tuple[str, ...], key: t
     ],
 )
 def test_a_projection_makes_what_was_declared(values: dict[str, Any]) -> None:
-    """Another type, a float, a number out of bounds, a missing or an unknown column: DeclarationError."""
+    """Another type, a float, a key out of bounds, a missing or an unknown column: DeclarationError."""
     with pytest.raises(DeclarationError):
         OLD.tables[0].insert(**values)
+
+
+@pytest.mark.spec("X-05", "X-12")
+@pytest.mark.parametrize(("said", "held"), [(2**63, 2**63 - 1), (2**64 - 1, 2**63 - 1), (-(2**63), -(2**63))])
+def test_a_number_that_no_database_holds_is_the_nearest_that_one_does(said: int, held: int) -> None:
+    """What is not part of a key may be any number of a decision: the view has the nearest, the entry the number."""
+    assert (1, held) == OLD.tables[0].insert(index=1, bytes=said).values
 
 
 def test_every_declaration_has_its_own_digest() -> None:

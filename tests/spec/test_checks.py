@@ -18,6 +18,7 @@ from shared.message import Message
 from shared.part import Cell, Nerve, Organ
 from shared.part.checks import check_cell, check_nerve, check_organ, check_part
 from shared.part.trial import CHECKS, Finding, Report
+from shared.subjects import load_all
 from shared.subjects.system import Tick
 from tests.parts import Add, Added, Ask, Hint, LedgerOrgan, Said, Seen, Shown, Sum, Tally
 
@@ -33,6 +34,18 @@ def test_every_part_of_ours_passes(name: str) -> None:
     assert {*report.checked, *report.excused} == {finding.check for finding in report}
     assert report.counts.get("messages", 0) + report.counts.get("entries", 0) >= 50
     assert part.kind != "nerve" or "rerun" in part.unchecked or report.counts["decisions"] >= 50
+
+
+@pytest.mark.spec("X-05", "X-12")
+@pytest.mark.parametrize("seed", [1, 7])
+def test_the_records_take_every_decision_there_is(seed: int) -> None:
+    """Of every class that any part signs, made up and on the edge, the views take what admission lets through: also a
+    number that no database holds.
+    """
+    load_all()
+    report = check_part(RecordsOrgan, seed=seed)
+    assert [] == report.findings
+    assert report.counts["entries"] >= 50
 
 
 @pytest.mark.spec("NIM-01", "X-08")
