@@ -6,6 +6,7 @@ It is checked once, when the class is made; `shared/message.py` keeps the regist
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Literal, Protocol
 
 from msgspec import inspect as schema
@@ -80,11 +81,12 @@ def is_event(tokens: tuple[str, ...]) -> bool:
     return len(tokens) == EVENT_TOKENS and tokens[2] == EVENT_TOKEN
 
 
-def fields_of(cls: type) -> tuple[schema.Field, ...]:
-    """Return the fields of a struct, as msgspec describes them."""
-    described = schema.type_info(cls)
-    assert isinstance(described, schema.StructType)
-    return described.fields
+@cache
+def described(cls: type) -> schema.StructType:
+    """Return a struct as msgspec describes it, which reads every annotation anew: the answer is kept."""
+    found = schema.type_info(cls)
+    assert isinstance(found, schema.StructType)
+    return found
 
 
 #: Types with one canonical MessagePack form that any reader knows; a decision holds nothing else.

@@ -25,7 +25,7 @@ from shared.declaration import (
     check_kept,
     check_place,
     check_types,
-    fields_of,
+    described,
     is_event,
     overlap,
 )
@@ -286,7 +286,7 @@ def _register(cls: type[Message]) -> None:
     name, template = f"{cls.__module__}.{cls.__qualname__}", cls.template
     if not _SUBJECT.fullmatch(template):
         raise DeclarationError(f"{name}: subject {template!r} is not domain.service.detail in lower-case tokens")
-    fields = fields_of(cls)
+    fields = described(cls).fields
     names = [field.name for field in fields]
     for token in cls.tokens:
         if token[0] == "{" and token[1:-1] not in names:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import inspect as schema
 
 import shared.subjects
+from shared.declaration import described
 from shared.message import Message, registered
 
 TEXTS = ("", "a", "one two", "math", "ü≥🙂", "\0", "{", "a.b.*.>", "=3D", "x" * 200)
@@ -50,7 +51,7 @@ def declared() -> list[type[Message]]:
 
 def specimen(cls: type[Message], random: Random) -> Message:
     """An instance of a message class."""
-    return value(schema.type_info(cls), random)
+    return value(described(cls), random)
 
 
 def _patterned(pattern: str, random: Random) -> str:

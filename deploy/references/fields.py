@@ -13,6 +13,7 @@ from typing import get_origin
 import msgspec
 from msgspec import inspect as schema
 
+from shared.declaration import described
 from shared.message import Message
 from shared.personal import is_personal
 
@@ -77,13 +78,6 @@ def words(node: schema.Type) -> str:
         case _:
             text = _SIMPLE[type(node)] + _bounds(node)
     return text
-
-
-def described(cls: type[msgspec.Struct]) -> schema.StructType:
-    """Return msgspec's description of a struct."""
-    found = schema.type_info(cls)
-    assert isinstance(found, schema.StructType)
-    return found
 
 
 def line_comments(source: str, name: str) -> Iterator[tuple[str, str]]:

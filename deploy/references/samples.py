@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 import msgspec
 from msgspec import inspect as schema
 
-from deploy.references.fields import described
+from shared.declaration import described
 
 M = TypeVar("M", bound=msgspec.Struct)
 

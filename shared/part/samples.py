@@ -13,6 +13,7 @@ from msgspec import inspect as schema
 
 from shared.codec import decode, encode
 from shared.constant import constant
+from shared.declaration import described
 from shared.errors import Refused
 from shared.message import MESSAGE_ID_BYTES, Message
 from shared.world import SimWorld, now_ms
@@ -40,7 +41,7 @@ class Sampler:
     def message(self, cls: type[S], *, edge: bool) -> S | None:
         """Return an instance that can be sent, or None if none was found in a bounded number of attempts."""
         for _ in range(ATTEMPTS):
-            made = self._struct(schema.type_info(cls), edge, DEPTH)
+            made = self._struct(described(cls), edge, DEPTH)
             try:
                 found = decode(cls, encode(made))
                 if isinstance(found, Message):
