@@ -351,6 +351,8 @@ class SimWire:
         again = min((i for i, (due, _) in state.waiting.items() if due <= now), default=None)
         wanted = state.next if again is None else again
         found = [entry for pattern in state.patterns for entry in stream.read(wanted, pattern, 1)]
+        if again is None and not found:
+            state.next = stream.first + len(stream.entries)  # nothing until there is for it
         return min(found, key=lambda entry: entry.index, default=None)
 
     def _check_publish(self, subject: str) -> None:
