@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TypeVar
 
-from organs.trainer.run import Run
 from shared.artifacts import ArtifactStore
 from shared.artifacts.port import CHUNK_BYTES
 from shared.constant import constant
@@ -100,8 +99,3 @@ class LogCourt:
 async def _pieces(raw: bytes) -> AsyncIterator[bytes]:
     for start in range(0, len(raw), CHUNK_BYTES):
         yield raw[start : start + CHUNK_BYTES]
-
-
-def reason_of(run: Run) -> str:
-    """Return in which words a run that goes on from a checkpoint begins."""
-    return f"goes on from the checkpoint of step {run.begun.step}" if run.begun else "begins"

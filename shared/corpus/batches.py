@@ -83,11 +83,6 @@ def batch_of(lines: Sequence[Line]) -> Batch:
         raise changed(f"its leaves are none ({error})") from None
 
 
-def write_batch(lines: Sequence[Line]) -> bytes:
-    """Return the artifact with these lines."""
-    return b"".join(encode_line(line) + b"\n" for line in lines)
-
-
 async def read_batch(store: ArtifactStore, digest: str) -> list[Line]:
     """Return the lines of a batch's artifact, whole. Refused S001, S002, S003, D005; Damaged."""
     raw = await read(store, digest, MAX_ARTIFACT_BYTES)

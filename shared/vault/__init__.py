@@ -28,9 +28,6 @@ from shared.vault.store import Store as Store
 from shared.vault.vault import Vault as Vault
 from shared.world import SimWorld, World
 
-#: Folders of an environment that no backup of the log may hold: people's keys have a backup that erasures rewrite.
-NOT_IN_AUDIT_BACKUP = ("vault",)
-
 
 def vault_folder(settings: Settings) -> Path:
     """Return where an environment's vault lies."""

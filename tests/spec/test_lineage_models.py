@@ -14,7 +14,7 @@ from deploy.tour_audit import StepFailed
 from deploy.tour_model import FIRST, traced
 from shared.artifacts import MemoryStore
 from shared.corpus import BATCH_MEDIA_TYPE, MANIFEST_MEDIA_TYPE, Listed, Manifest, batch_of, line_of
-from shared.corpus.batches import Content, write_batch
+from shared.corpus.batches import Content, encode_line
 from shared.errors import Refused
 from shared.log.entry import Position
 from shared.registry.holding import holding, teaching
@@ -67,7 +67,9 @@ class Told:
 
     async def _batch(self, number: int, contents: list[Content]) -> Listed:
         lines = [line_of(content, blake3(content.id.encode()).digest())[0] for content in contents]
-        records = (await self.store.put(_bytes(write_batch(lines)), BATCH_MEDIA_TYPE)).blake3
+        records = (
+            await self.store.put(_bytes(b"".join(encode_line(line) + b"\n" for line in lines)), BATCH_MEDIA_TYPE)
+        ).blake3
         kept = sum(line.fate == "kept" for line in lines)
         return Listed(number, batch_of(lines).root.hex(), records, len(lines), kept)
 

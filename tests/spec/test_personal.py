@@ -28,7 +28,7 @@ from shared.part.checks import check_part
 from shared.personal import Personal
 from shared.subjects.privacy import EraseRequest, ErasureOrdered, PersonErased
 from shared.subjects.system import Decided
-from shared.vault import NOT_IN_AUDIT_BACKUP, simulated_people
+from shared.vault import simulated_people
 from shared.world import SimWorld
 from tests.desk import Desk, Greeted, Visit
 from tests.parts import Seen, Tally
@@ -201,8 +201,3 @@ def test_no_name_ever_travels() -> None:
     assert ("person", "ordered_index", "ordered_offset", "copies") == PersonErased.__struct_fields__
     by_hand = b'{"person":"00","reason":"-","by":"operator"}'
     assert EraseRequest("00", "-", "operator") == decode_any(EraseRequest, by_hand)[0]
-
-
-def test_keys_of_people_stay_out_of_a_backup_of_the_log() -> None:
-    """The vault is named among the folders that a backup of the log leaves out."""
-    assert "vault" in NOT_IN_AUDIT_BACKUP
