@@ -215,8 +215,11 @@ class Home:
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """Every process below one."""
-    return psutil.Process(pid).children(recursive=True)
+    """Every process below one; below one that is gone there is none."""
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def all_gone(processes: Sequence[psutil.Process]) -> bool:
