@@ -166,7 +166,11 @@ def test_a_byte_changed_in_the_log(home: Home) -> None:
 
 
 @pytest.mark.spec("X-07")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT, signal.SIGKILL],
+    ids=lambda number: number.name,
+)
 def test_a_tour_cut_short_leaves_nothing_behind(number: signal.Signals, home: Home) -> None:
     """A tour that is interrupted, terminated or killed leaves no process, and the next start goes on with its log."""
     with home.set(beat_ms="1000").living("tour") as tour:
@@ -209,7 +213,11 @@ def toured_alone(home: Home, env: str) -> dict[str, Any]:
 
 
 @pytest.mark.spec("X-10")
-@pytest.mark.parametrize("name", ["with spaces and 'quotes'", "long/" * 40 + "path"], ids=["odd", "long"])
+@pytest.mark.parametrize(
+    "name",
+    ["with spaces and 'quotes'", pytest.param("long/" * 40 + "path", marks=pytest.mark.slow)],
+    ids=["odd", "long"],
+)
 def test_an_ordinary_user_in_a_closed_folder(name: str, tmp_path: Path) -> None:
     """An ordinary user takes the tour from a folder nobody may write, on a home with an odd or a very long path."""
     closed = tmp_path / "closed"
