@@ -1,4 +1,4 @@
-"""`python -m tests.breaks [ROW …]`: each row of the specification has a test that fails when the row is broken.
+"""`python -m tests.breaks [ROW …]`: each row of the specification that has tests has one that fails when it is broken.
 
 `breaks.toml` says how each row is broken. In a copy of the working tree one break at a time is made, the test that it
 names is run, and the file is put back. A break is found when that test passes without it and fails with it, by
