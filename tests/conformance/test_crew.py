@@ -22,7 +22,7 @@ from shared.subjects.training import JobSpec
 from shared.training.jobs import PPM
 from shared.training.record import RunRecord
 from shared.world import RealWorld, SimWorld, World, simulate
-from tests.trainings import line_spec, pairs, stored
+from tests.trainings import changed, line_spec, pairs, stored
 
 Body = Callable[[Crew, World, Path], Coroutine[Any, Any, None]]
 CREWS = ("processes", "simulated")
@@ -62,7 +62,7 @@ async def _words(crew: Crew, attempt: Attempt) -> list[Word]:
     return words
 
 
-@pytest.mark.spec("ILL-02", "ILL-13")
+@pytest.mark.spec("ILL-02")
 @pytest.mark.parametrize("kind", CREWS)
 def test_every_worker_steps_votes_finishes_and_ends_in_that_order(kind: str, tmp_path: Path) -> None:
     """Each of two workers votes on all ten checkpoints, then says what it left, then ends well; both say the same."""
@@ -83,6 +83,26 @@ def test_every_worker_steps_votes_finishes_and_ends_in_that_order(kind: str, tmp
         assert left[0] == left[1]
 
     on_crew(kind, tmp_path, body)
+
+
+@pytest.mark.spec("ILL-13")
+def test_many_workers_leave_what_one_process_leaves(tmp_path: Path) -> None:
+    """One worker inside this process and each of two worker processes have the same at every checkpoint."""
+    votes: list[set[tuple[int, str]]] = []
+
+    for kind, workers in (("simulated", 1), ("processes", 2)):
+
+        async def body(crew: Crew, world: World, folder: Path, workers: int = workers) -> None:
+            materials, spec = await _materials(folder, world)
+            await materials.fetch(spec, folder / "data")
+            attempt = Attempt("job", 1, changed(spec, workers=workers), folder / "data", folder, None, PPM)
+            votes.append(
+                {(said.step, said.digest) for _, said in await _words(crew, attempt) if isinstance(said, Voted)}
+            )
+
+        (tmp_path / kind).mkdir()
+        on_crew(kind, tmp_path / kind, body)
+    assert votes[0] == votes[1] != set()
 
 
 @pytest.mark.spec("ILL-02", "COL-08")

@@ -51,14 +51,14 @@ def a_decision(records: list[Record]) -> int:
 # What the tree finds
 
 
-@pytest.mark.spec("X-04", "BIZ-18")
+@pytest.mark.spec("X-04")
 def test_the_untouched_log_is_ok(crime: Crime) -> None:
     """Nothing is found where nothing was done: the other tests of this file can fail."""
     found = crime.verdict()
     assert (0, "ok", crime.signed, None) == (found["exit"], found["verdict"], found["signed"], found["first_bad"])
 
 
-@pytest.mark.spec("X-04", "BIZ-18")
+@pytest.mark.spec("X-04")
 def test_an_edited_event_is_named(crime: Crime) -> None:
     """An event edited on the disk, its checksum made right again, is tampering, by its index, subject and id."""
     index = -1
@@ -78,7 +78,7 @@ def test_an_edited_event_is_named(crime: Crime) -> None:
     assert len(bad["id"]) == 32
 
 
-@pytest.mark.spec("X-04", "BIZ-18")
+@pytest.mark.spec("X-04")
 def test_a_deleted_event_is_a_named_gap(crime: Crime) -> None:
     """An event taken out of the middle is missing, by its index."""
     index = -1
@@ -93,7 +93,7 @@ def test_a_deleted_event_is_a_named_gap(crime: Crime) -> None:
     assert (int(Exit.INCOMPLETE), [index, index]) == (found["exit"], found["missing"])
 
 
-@pytest.mark.spec("X-04", "BIZ-18")
+@pytest.mark.spec("X-04")
 def test_a_truncated_tail_is_a_named_range(crime: Crime) -> None:
     """The last events cut off are missing, from the first to the last that was signed; and nothing starts on it."""
     edit(crime.server, LOG, lambda records: records[:-5])
@@ -105,7 +105,7 @@ def test_a_truncated_tail_is_a_named_range(crime: Crime) -> None:
     assert f"the log has {crime.signed - 5} entries, {crime.signed} were signed" in refused.sentence
 
 
-@pytest.mark.spec("X-04", "BIZ-18")
+@pytest.mark.spec("X-04")
 def test_a_recreated_stream_is_missing_everything(crime: Crime) -> None:
     """A stream deleted and made again, empty, misses all that was signed; no start writes a second genesis into it."""
 
@@ -122,7 +122,7 @@ def test_a_recreated_stream_is_missing_everything(crime: Crime) -> None:
     assert (int(Exit.INCOMPLETE), 0) == (crime.verdict()["exit"], crime.verdict()["entries"])
 
 
-@pytest.mark.spec("X-04", "BIZ-18")
+@pytest.mark.spec("X-04")
 def test_a_stream_whose_folder_is_gone_misses_everything(crime: Crime) -> None:
     """The log's whole folder removed from under the server: everything that was signed is missing."""
     [folder] = crime.server.rglob(f"streams/{LOG}")
@@ -155,7 +155,7 @@ def test_tiles_that_are_gone_are_made_again(crime: Crime) -> None:
     assert (int(Exit.OK), True) == (found["exit"], found["signed"] > crime.signed)
 
 
-@pytest.mark.spec("X-04", "BIZ-18")
+@pytest.mark.spec("X-04")
 def test_reordered_events_are_named(crime: Crime) -> None:
     """Two events of different lanes that changed places are tampering, at the first of them."""
     first = -1
@@ -173,7 +173,7 @@ def test_reordered_events_are_named(crime: Crime) -> None:
     assert (int(Exit.TAMPERED), first) == (found["exit"], found["first_bad"]["index"])
 
 
-@pytest.mark.spec("X-04", "BIZ-18")
+@pytest.mark.spec("X-04")
 def test_a_flipped_byte_on_the_disk_is_found(crime: Crime) -> None:
     """A byte flipped in a block file makes the server drop what it cannot check; the audit names the range."""
     [path] = blocks_of(crime.server, LOG)
@@ -187,7 +187,7 @@ def test_a_flipped_byte_on_the_disk_is_found(crime: Crime) -> None:
     assert 0 < first < crime.signed
 
 
-@pytest.mark.spec("X-04", "BIZ-18")
+@pytest.mark.spec("X-04")
 def test_a_fork_shown_to_two_readers_is_found(grown: Crime, tmp_path: Path) -> None:
     """Two copies of one log that go on differently: who holds the checkpoint of one sees that the other contradicts."""
     one, other = copy_of(grown, tmp_path / "one"), copy_of(grown, tmp_path / "other")
@@ -204,7 +204,7 @@ def test_a_fork_shown_to_two_readers_is_found(grown: Crime, tmp_path: Path) -> N
 # What admission finds: entries appended with every right on the server
 
 
-@pytest.mark.spec("X-03", "BIZ-18")
+@pytest.mark.spec("X-03")
 def test_a_replayed_event_is_void(crime: Crime) -> None:
     """The bytes of an old event, appended once more, are void: repeated (R006), or too old (R001)."""
     index = -1
@@ -221,7 +221,7 @@ def test_a_replayed_event_is_void(crime: Crime) -> None:
     assert 1 == found["voids"]
 
 
-@pytest.mark.spec("X-03", "BIZ-18")
+@pytest.mark.spec("X-03")
 def test_a_forged_event_is_void(crime: Crime) -> None:
     """An event signed by a key the log never heard of is void (R002)."""
     stranger = LocalSigner(bytes(32))
@@ -235,7 +235,7 @@ def test_a_forged_event_is_void(crime: Crime) -> None:
     assert crime.signed == found["first_bad"]["index"]
 
 
-@pytest.mark.spec("X-03", "BIZ-18")
+@pytest.mark.spec("X-03")
 def test_a_revoked_key_signs_nothing_more(crime: Crime) -> None:
     """What a key signs after its revocation is void (R007)."""
     thief = _stolen(crime, "desk")
@@ -250,7 +250,7 @@ def test_a_revoked_key_signs_nothing_more(crime: Crime) -> None:
     assert crime.signed + 1 == found["first_bad"]["index"]
 
 
-@pytest.mark.spec("X-03", "BIZ-18")
+@pytest.mark.spec("X-03")
 def test_a_rotated_key_cannot_be_dated_back(crime: Crime) -> None:
     """An event of a rotated key is void (R007) also where its time and the broker's lie before the rotation."""
     thief = _stolen(crime, "desk")
@@ -270,7 +270,7 @@ def test_a_rotated_key_cannot_be_dated_back(crime: Crime) -> None:
     assert (int(Exit.VOID), "R007") == (found["exit"], found["first_bad"]["reason"][:4])
 
 
-@pytest.mark.spec("X-04", "BIZ-18")
+@pytest.mark.spec("X-04")
 def test_a_whole_log_by_somebody_else_is_not_the_trusted_one(crime: Crime, tmp_path: Path) -> None:
     """A log made from nothing by the attacker holds by itself; it is not the one whose genesis is trusted."""
     foreign = tmp_path / "foreign"

@@ -150,7 +150,7 @@ def test_a_killed_worker_of_a_boundary_model_changes_no_bit(tmp_path: Path) -> N
     asyncio.run(main())
 
 
-@pytest.mark.spec("ILL-02", "ILL-13")
+@pytest.mark.spec("ILL-02")
 def test_a_preempted_worker_keeps_its_checkpoint_and_the_run_goes_on(tmp_path: Path) -> None:
     """SIGTERM to a worker: it stops at a checkpoint and says so; what it had is gone on from, to the same record."""
 

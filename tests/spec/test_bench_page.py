@@ -11,7 +11,7 @@ from deploy.bench.page import page, where
 from deploy.usage import COMMANDS, Described
 
 
-@pytest.mark.spec("X-13")
+@pytest.mark.spec("NIM-07")
 def test_a_page_says_what_was_measured_where_and_what_did_not_hold() -> None:
     """A page names command, commit, machine and libraries, holds each table as it is, and says each missed bound."""
     told = {"log": Told({}, "claim  µs\nours   12   ", ()), "attention": Told({}, "tier 0", ["the load"])}

@@ -50,7 +50,7 @@ from tests.forge import (
 )
 from tests.logs import NOTARY, NOW_S, SIGNED_S, kept, told
 
-pytestmark = pytest.mark.spec("X-04", "X-12", "X-13")
+pytestmark = pytest.mark.spec("X-04", "X-12")
 FIXED = settings(max_examples=200, deadline=None, database=None)
 ENTRIES = "tile/entries/000"
 Members = dict[str, bytes]
@@ -670,6 +670,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.spec("X-13")
 @FIXED
 @given(VALUES)
 def test_it_writes_and_reads_what_the_msgpack_package_does(value: Any) -> None:  # noqa: ANN401 - any value
@@ -678,6 +679,7 @@ def test_it_writes_and_reads_what_the_msgpack_package_does(value: Any) -> None: 
     assert value == stand_alone.unpack(stand_alone.pack(value))
 
 
+@pytest.mark.spec("X-13")
 @FIXED
 @given(st.binary(max_size=40))
 def test_it_reads_nothing_that_is_not_canonical(raw: bytes) -> None:
@@ -689,6 +691,7 @@ def test_it_reads_nothing_that_is_not_canonical(raw: bytes) -> None:
     assert raw == msgpack.packb(value)
 
 
+@pytest.mark.spec("X-13")
 def test_it_imports_nothing_of_the_product() -> None:
     """The stand-alone verifier imports the standard library, blake3 and nacl, and nothing else."""
     found = subprocess.run(

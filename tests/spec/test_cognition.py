@@ -558,7 +558,7 @@ def test_a_schema_that_is_not_understood_is_refused(text: str) -> None:
 # Servers
 
 
-@pytest.mark.spec("NIM-17")
+@pytest.mark.spec("NIM-15", "NIM-17")
 def test_the_settings_choose_the_server(tmp_path: Path) -> None:
     """The address names the protocol; a server without a model, and a key that others may read, are refused."""
     home = {"home": str(tmp_path)}

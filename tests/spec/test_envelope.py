@@ -88,6 +88,7 @@ def test_an_envelope_reads_back(count: int, two: bool, agent: str, prev: int) ->
     assert sorted([ADAS.key_id, BOBS.key_id] if two else [ADAS.key_id]) == [s.k for s in sealed.signatures]
 
 
+@pytest.mark.spec("X-13")
 def test_any_messagepack_reader_opens_an_envelope() -> None:
     """The plain msgpack package reads envelope, attributes and events by name, and would write the same bytes."""
     outer = msgpack.unpackb(SEALED)

@@ -37,7 +37,7 @@ from tests.commands import Home
 from tests.forge import ADA, BOB, CYD, PLAIN, Log, event_id, founded, introduced, roots, signer
 from tests.logs import NOTARY, SIGNED_S, kept, told
 
-pytestmark = pytest.mark.spec("X-04", "X-13")
+pytestmark = pytest.mark.spec("X-04")
 FIXED = settings(max_examples=150, deadline=None, database=None)
 
 

@@ -16,7 +16,7 @@ from shared.errors import Refused, Unreachable
 from shared.openai import OpenAIServer
 from tests.gguf_models import write_gemma
 
-pytestmark = pytest.mark.spec("NIM-17")
+pytestmark = pytest.mark.spec("NIM-15", "NIM-17")
 
 PROGRAM = Path(__file__).parents[1] / "llama_program.py"
 SCHEMA = json.dumps(
