@@ -15,9 +15,7 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
-from deploy.cli import build_parser
 from deploy.embedded import Account, Identity, NatsServer, Postgres
-from deploy.usage import COMMANDS, each_command
 from shared.keys import nkey_pair
 from tests.commands import ROOT, Done, Home, Living, all_gone, as_stranger, family
 
@@ -71,16 +69,6 @@ def test_every_link_leads_somewhere() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
     assert links
     assert [] == [link for link in links if not (ROOT / link).exists()]
-
-
-def test_every_command_of_the_readme_is_one() -> None:
-    """Each `./run …` that the README shows or names is understood by the command line, options and all."""
-    shown = [words for words in runs(README) if words[:1] not in ([], ["test"])]
-    assert len(shown) > 12
-    for words in [["0" * 64 if word == "FINGERPRINT" else word for word in words] for words in shown]:
-        found = each_command().get(" ".join(words[:2])) or each_command()[words[0]]
-        assert found.run == build_parser().parse_args(words).run
-    assert set(re.findall(r"`\./run (\w+)", README)) - {"test"} <= COMMANDS.keys()
 
 
 # Following it
