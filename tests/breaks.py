@@ -2,7 +2,8 @@
 
 `breaks.toml` says how each row is broken. In a copy of the working tree one break at a time is made, the test that it
 names is run, and the file is put back. A break is found when that test passes without it and fails with it, by
-judgement: a test that cannot be collected or set up, or a name that is not there, has found nothing.
+judgement: what an assertion says, the product's own errors, and a wait without end. A test that crashes, or that cannot
+be collected or set up, has found nothing, unless the break declares that very error.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,15 +29,8 @@ from xml.etree import ElementTree as ET
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = Path(__file__).with_suffix(".toml")
 
-#: A test that stops with one of these did not judge the fault: the fault was not one, or the test never came to it.
-NO_JUDGEMENT = (
-    "ImportError",
-    "ModuleNotFoundError",
-    "NameError",
-    "UnboundLocalError",
-    "SyntaxError",
-    "IndentationError",
-)
+#: How pytest words a judgement.
+JUDGEMENT = re.compile(r"(assert|AssertionError|Failed|TimeoutError)\b|(shared|cells|nerves|organs|deploy)\.")
 
 #: A fault may make a test wait for what never comes.
 PATIENCE_S = 180
@@ -43,7 +38,7 @@ PATIENCE_S = 180
 
 @dataclass(frozen=True)
 class Break:
-    """One fault: what is wrong, which words of a file, standing there once, become which, and who finds it."""
+    """One fault: what is wrong, which words of a file, standing there once, become which, and who finds it by what."""
 
     row: str
     fault: str
@@ -51,6 +46,7 @@ class Break:
     old: str
     new: str
     test: str
+    error: str = ""  #: where an error of Python itself or of another's package is what shows the fault
 
     def fits(self, root: Path) -> bool:
         """Say whether the words stand in the file exactly once."""
@@ -96,7 +92,7 @@ def tried(root: Path, breaks: list[Break]) -> Iterator[Outcome]:
         else:
             with broken.made(root):
                 why = verdicts(root, [broken.test])[broken.test]
-            found = bool(why) and not why.startswith("no judgement")
+            found = bool(JUDGEMENT.match(why) or (broken.error and why.startswith(broken.error)))
         yield Outcome(row=broken.row, fault=broken.fault, test=broken.test, found=found, why=why or "it passes")
 
 
@@ -154,13 +150,14 @@ def _verdict(test: str, cases: Iterable[ET.Element]) -> str:
     ]
     if not mine:
         return "no judgement: the test did not run"
-    for child in (child for case in mine for child in case):
-        said = child.get("message", "").strip().split("\n")[0]
-        if child.tag == "failure" and not said.startswith(NO_JUDGEMENT):
-            return said or "failed"
-        if child.tag in {"error", "failure", "skipped"}:
-            return f"no judgement: {said}"
-    return ""
+    said = [_said(child) for case in mine for child in case if child.tag in {"error", "failure", "skipped"}]
+    return next(filter(JUDGEMENT.match, said), said[0] if said else "")
+
+
+def _said(child: ET.Element) -> str:
+    """How a test did not pass, in one line."""
+    line = child.get("message", "").strip().split("\n")[0]
+    return line if child.tag == "failure" else f"no judgement: {line}"
 
 
 def main() -> int:
