@@ -139,7 +139,7 @@ def test_both_answer(tmp_path: Path) -> None:
                 stream = await connection.jetstream().add_stream(name="S", subjects=["dev.s"])
                 assert stream.config.name == "S"
             with urllib.request.urlopen(f"{bus.monitoring_url}/jsz") as answer:  # noqa: S310, ASYNC210 - our own server
-                assert json.load(answer)["config"]["sync_always"] is True
+                assert json.load(answer)["config"].get("sync_always") is True
             database = await asyncpg.connect(await records.ensure_database("nimmerverse_dev"))
             settings = [
                 await database.fetchval(f"SHOW {name}") for name in ("fsync", "listen_addresses", "server_version_num")

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared.audit import FolderSource, Options, Report, Snapshot, verify, verify_bundle, write_bundle
@@ -670,8 +670,14 @@ VALUES = st.recursive(
 )
 
 
+#: Around every length at which MessagePack's header changes.
+EDGES = [unit * (n + d) for unit in ("x", b"x", [0]) for n in (16, 32, 256, 65_536) for d in (-1, 0)]
+EDGES += [{str(key): key for key in range(n)} for n in (15, 16)]
+
+
 @pytest.mark.spec("X-13")
 @FIXED
+@example(EDGES)
 @given(VALUES)
 def test_it_writes_and_reads_what_the_msgpack_package_does(value: Any) -> None:  # noqa: ANN401 - any value
     """Its own MessagePack is that of the plain `msgpack` package, both ways."""
