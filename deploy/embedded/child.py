@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections import Counter
 from dataclasses import dataclass, field
 from subprocess import DEVNULL
 from typing import TYPE_CHECKING
@@ -54,7 +55,8 @@ class Child:
 
     `ready(pid)` returns once the server answers. Call from the event loop only: the kernel ties the death signal to the
     thread that starts the process, and the loop's thread lives as long as the supervision does. `on_restart(child)` is
-    called each time the server answers again after a crash.
+    called each time the server answers again after a crash. `failed` counts the starts after which it never answered,
+    by what the process ended with.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Child:
     ) -> None:
         self.program = program
         self.restarts = 0
+        self.failed = Counter[int]()
         self.fault: Fault | None = None
         self._ready = ready
         self._stop_signal = stop_signal
@@ -185,7 +188,7 @@ class Child:
             await asyncio.gather(death, answer, return_exceptions=True)
         if process.returncode is None:
             self.kill9()
-            await process.wait()
+        self.failed[await process.wait()] += 1
         return False
 
     async def _spawn(self) -> Process:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +17,7 @@ from deploy.embedded import Child, Patience, Program
 from deploy.embedded.launch import AS_WE_ARE
 from deploy.embedded.log_file import lines_since
 from shared.constant import constant
-from shared.errors import Fault
+from shared.errors import Exit
 from shared.home import Running
 from shared.settings import Settings
 from shared.world import World
@@ -38,10 +39,13 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 class Role:
-    """One process under its name. `works(pid)` returns once it does its work."""
+    """One process under its name. `works(pid)` returns once it does its work.
+
+    `kills` counts its own deaths by strikes, `shaken` those of servers that it started: each excuses one failed start.
+    """
 
     def __init__(self, name: str, words: Sequence[str], log: Path, environ: dict[str, str], works: Works) -> None:
-        self.name, self.log, self.kills = name, log, 0
+        self.name, self.log, self.kills, self.shaken = name, log, 0, 0
         program = Program(name=name, argv=_argv(words), log=log, folder=log.parent, environment=environ)
         patience = Patience(ready_s=ROLE_START_S, attempts=ROLE_STARTS, stop_s=STOP_S)
         self.child = Child(program, works, patience=patience)
@@ -51,8 +55,9 @@ class Role:
         self.child.program = replace(self.child.program, argv=_argv(words))
 
     async def kill(self) -> None:
-        """Kill it as the kernel does when memory runs out, once it works after its last death."""
-        await self.child.restarted(self.kills)
+        """Kill it as the kernel does when memory runs out, once it works after its last death, however it died."""
+        while self.child.pid is None or self.child.restarts < self.kills:
+            await self.child.restarted(max(self.kills, self.child.restarts + 1))
         self.kills += 1
         self.child.kill9()
 
@@ -70,14 +75,17 @@ class Role:
         return []
 
     def objection(self) -> str:
-        """Return what is to object to its lives; nothing where it died only when it was killed."""
-        fault: Fault | None = self.child.fault
-        if fault is not None:
-            return f"{self.name} cannot be started any more: {fault}"
+        """Return what is to object to its lives; nothing where it died only when it was killed, and works again."""
+        if self.child.fault is not None:
+            return f"{self.name} cannot be started any more: {self.child.fault}"
+        last = (lines_since(self.log, 0) or ["nothing was said"])[-1][:LAST_LINE]
+        odd = self.child.failed - Counter({int(Exit.UNREACHABLE): self.shaken})
+        if odd:
+            ends = ", ".join(f"{count} with {code}" for code, count in sorted(odd.items()))
+            return f"{self.name} did not start, ending {ends} and lastly saying: {last}"
         if self.child.restarts > self.kills:
-            last = (lines_since(self.log, 0) or ["nothing was said"])[-1][:LAST_LINE]
             return f"{self.name} died {self.child.restarts - self.kills} times by itself, lastly saying: {last}"
-        return ""
+        return "" if self.child.restarts == self.kills else f"{self.name} works no more, lastly saying: {last}"
 
 
 def alive(settings: Settings, world: World) -> Works:

@@ -156,9 +156,9 @@ class Soak:
         self.say(f"{self._settled_s:7.1f} s  struck for the last time, and everything works")
 
     async def _whole(self) -> None:
-        for role in self.roles.values():
-            with suppress(Fault):
-                await role.whole()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SOAK_PATIENCE_S):
+                await asyncio.gather(*(role.whole() for role in self.roles.values()), return_exceptions=True)
 
     async def _strike(self, strike: Strike) -> None:
         await self.world.sleep(strike.at_s - self._now_s())
@@ -214,11 +214,13 @@ class Soak:
         out, asker = self.outcome, self.asker
         out.asked, out.answered, out.refused = asker.asked, asker.answered, asker.refused
         counted = ", ".join(f"{name} {asker.answered[name]} of {asker.asked[name]}" for name in asker.kinds)
-        kills = sum(role.kills for role in self.roles.values())
-        lived = f"{len(self.roles)} processes, killed {kills} times, died of nothing else"
+        roles = self.roles.values()
+        kills, failed = sum(role.kills for role in roles), sum(role.child.failed.total() for role in roles)
+        lived = f"{len(roles)} processes, killed {kills} times, died of nothing else"
+        lived += f"; {failed} starts ended with a server that was killed" if failed else ""
         out.lines += [
             judge.none_of("answers", (f"{name} answers no more" for name in unanswered), counted),
-            judge.none_of("lives", (role.objection() for role in self.roles.values()), lived),
+            judge.none_of("lives", (role.objection() for role in roles), lived),
             await self._audited(),
             await self._viewed(),
             await self._appended(),

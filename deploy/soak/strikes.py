@@ -74,8 +74,9 @@ class Strikes:
         return f"killed {name}"
 
     async def _kill_server(self, strike: Strike) -> str:
-        name = SERVERS[strike.kind]
-        found = await self.beside.until(lambda: self.field.roles["organism"].below(name), f"no {name} runs")
+        name, organism = SERVERS[strike.kind], self.field.roles["organism"]
+        found = await self.beside.until(lambda: organism.below(name), f"no {name} runs")
+        organism.shaken += 1
         with suppress(psutil.NoSuchProcess):
             found[0].kill()
         return f"killed {name}"

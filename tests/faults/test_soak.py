@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,10 @@ import pytest
 from deploy.soak.outcome import Outcome
 from deploy.soak.picture import svg
 from deploy.soak.plan import Strike
+from deploy.soak.roles import Role, environment, grows
 from deploy.soak.siege import Soak
 from shared.errors import Exit
+from shared.world import RealWorld
 from tests.commands import Home
 
 FEW = ("organs.notary", "cells.math_cell", "organs.records")
@@ -31,6 +35,96 @@ def line(out: Outcome, name: str) -> tuple[bool | None, str]:
     """How a line was judged, and in what words."""
     [found] = [one for one in out.lines if one.name == name]
     return found.ok, found.detail
+
+
+@asynccontextmanager
+async def sulky(folder: Path, *ends: int) -> AsyncGenerator[Role]:
+    """A process that works, whose next starts each end with one of these codes before one works again."""
+    (folder / "sulky.py").write_text(
+        "import sys, time\nfrom pathlib import Path\n"
+        "with Path('lives').open('a') as lives:\n    lives.write('.')\n"
+        f"life, ends = len(Path('lives').read_text()), {ends}\n"
+        "if 1 < life <= 1 + len(ends):\n    sys.exit(ends[life - 2])\n"
+        "with Path('works').open('a') as works:\n    works.write('.')\n"
+        "time.sleep(1_000)\n"
+    )
+    works = grows(folder / "works", RealWorld("dev"))
+    role = Role("sulky", ["sulky"], folder / "log", environment({}), works)
+    await role.child.start()
+    try:
+        yield role
+    finally:
+        await role.child.stop()
+
+
+@pytest.mark.spec("X-07")
+@pytest.mark.parametrize(
+    ("ends", "shaken", "objection"),
+    [
+        ((), 0, ""),
+        ((1, 5, 1), 0, "sulky did not start, ending 2 with 1, 1 with 5 and"),
+        ((5,), 1, ""),
+        ((5, 5), 1, "sulky did not start, ending 1 with 5 and"),
+        ((1,), 1, "sulky did not start, ending 1 with 1 and"),
+    ],
+)
+def test_a_start_that_fails_after_a_kill_is_objected_to(
+    tmp_path: Path, ends: tuple[int, ...], shaken: int, objection: str
+) -> None:
+    """Every start that ended before the process worked counts, but for one that misses a server that was struck."""
+
+    async def body() -> None:
+        async with sulky(tmp_path, *ends) as role:
+            role.shaken = shaken
+            await role.kill()
+            await role.whole()
+            said = role.objection()
+            assert said.startswith(objection)
+            assert bool(objection) is bool(said)
+
+    asyncio.run(body())
+
+
+@pytest.mark.spec("X-07")
+def test_a_strike_on_what_just_died_by_itself_hides_no_death(tmp_path: Path) -> None:
+    """Only what runs is killed: what died by itself is killed once it works again, and both deaths count."""
+
+    async def body() -> None:
+        async with sulky(tmp_path) as role:
+            role.child.kill9()
+            while role.child.pid is not None:
+                await asyncio.sleep(0.001)
+            await role.kill()
+            await role.child.restarted(2)
+            assert role.objection().startswith("sulky died 1 times by itself")
+
+    asyncio.run(body())
+
+
+@pytest.mark.spec("X-07")
+def test_strikes_at_once_kill_one_after_another(tmp_path: Path) -> None:
+    """Of two kills that wait for the same start, each ends a life of its own."""
+
+    async def body() -> None:
+        async with sulky(tmp_path) as role:
+            await role.kill()
+            await asyncio.gather(role.kill(), role.kill())
+            await role.whole()
+            assert 3 == role.child.restarts
+
+    asyncio.run(body())
+
+
+@pytest.mark.spec("X-07")
+def test_what_does_not_work_again_is_objected_to(tmp_path: Path) -> None:
+    """A process that was killed and does nothing since is no process that lives."""
+
+    async def body() -> None:
+        async with sulky(tmp_path) as role:
+            await role.kill()
+            assert role.objection().startswith("sulky works no more")
+
+    asyncio.run(body())
 
 
 @pytest.mark.spec("X-04", "X-05", "X-07")
