@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections import Counter
@@ -118,6 +119,15 @@ def grows(file: Path, world: World) -> Works:
             await world.sleep(ROLE_LOOK_S)
 
     return works
+
+
+async def still(files: Mapping[str, Path], world: World, patience_s: float) -> list[str]:
+    """Return the names of the files that do not grow, however long one waits."""
+    growing = {name: asyncio.ensure_future(grows(file, world)(0)) for name, file in files.items()}
+    _, stuck = await asyncio.wait(growing.values(), timeout=patience_s)
+    for each in stuck:
+        each.cancel()
+    return [name for name, each in growing.items() if each in stuck]
 
 
 def _size(file: Path) -> int:

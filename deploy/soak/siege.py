@@ -20,7 +20,7 @@ from deploy.soak.load import INGESTS, Asker, write_posts
 from deploy.soak.outcome import Outcome, Struck
 from deploy.soak.plan import Strike
 from deploy.soak.proxy import Proxy
-from deploy.soak.roles import Role, Works, alive, environment, grows, says
+from deploy.soak.roles import Role, Works, alive, environment, grows, says, still
 from deploy.soak.samples import JUDGED_SHARE, SAMPLE_S, WARM_S
 from deploy.soak.strikes import SERVERS, Field, Strikes
 from shared.constant import constant
@@ -208,7 +208,9 @@ class Soak:
         self.say("judging …")
         self.proxy.thaw()
         await self._whole()
-        unanswered = await self.asker.insist(SOAK_PATIENCE_S)
+        unanswered, stuck = await asyncio.gather(
+            self.asker.insist(SOAK_PATIENCE_S), still(self.told_files, self.world, SOAK_PATIENCE_S)
+        )
         for name in self.writers:
             await self.roles[name].child.stop()
         out, asker = self.outcome, self.asker
@@ -220,6 +222,11 @@ class Soak:
         lived += f"; {failed} starts ended with a server that was killed" if failed else ""
         out.lines += [
             judge.none_of("answers", (f"{name} answers no more" for name in unanswered), counted),
+            judge.none_of(
+                "writers",
+                (f"{name} is acknowledged nothing any more" for name in stuck),
+                f"each of {len(self.writers)} was acknowledged more after the last strike",
+            ),
             judge.none_of("lives", (role.objection() for role in roles), lived),
             await self._audited(),
             await self._viewed(),

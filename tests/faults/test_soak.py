@@ -138,7 +138,7 @@ def test_a_short_soak_holds(tmp_path: Path) -> None:
     assert [] == out.failed, (out.lines, said)
     assert [] == [one for one in out.struck if one.what.startswith("missed")]
     assert len(STRIKES) == len(out.struck)
-    judged = ("answers", "lives", "audit verify", "views verify", "appends", "copies", "quota")
+    judged = ("answers", "writers", "lives", "audit verify", "views verify", "appends", "copies", "quota")
     assert [True] * len(judged) == [line(out, name)[0] for name in judged]
     assert 3 == sum(one.what.count("killed") for one in out.struck)
     assert all(file.exists() for file in soak.told_files.values())

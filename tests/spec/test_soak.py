@@ -1,4 +1,4 @@
-"""The soak's own arithmetic: when it strikes, what it calls growth, what it finds in a log, what it relays."""
+"""The soak's own arithmetic: when it strikes, what grows, what a log holds, who stands still, what is relayed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from deploy.soak.copies import flip
 from deploy.soak.judge import Held, Window, appends, growth
 from deploy.soak.plan import KINDS, LEAD, STRUCK, Strike, schedule
 from deploy.soak.proxy import Proxy
+from deploy.soak.roles import still
 from deploy.soak.samples import LIMIT_PERCENT, SAMPLE_S, Sample, Samples, trend
+from shared.world import SimWorld, simulate
 
 PLANNED = st.tuples(st.integers(0, 2**32), st.floats(1, 4 * 3600))
 EVENT_S = 10.0
@@ -181,6 +184,31 @@ def test_a_flip_changes_one_bit_of_one_file(
     path, at = flip(files, Strike(0, "flip", draw))
     assert [(path, at)] == [(file, n) for file in files for n, byte in enumerate(file.read_bytes()) if byte]
     assert 1 == path.read_bytes()[at].bit_count()
+
+
+# Who stands still
+
+
+@pytest.mark.spec("X-07")
+def test_a_writer_that_stands_still_is_named(tmp_path: Path) -> None:
+    """Of several files, those that no line is written to any more are named, and no sooner than the patience ends."""
+    files = {name: tmp_path / name for name in ("quick", "stuck", "late")}
+    files["stuck"].write_text("0 1 0\n")
+
+    async def body() -> tuple[list[str], float]:
+        world = SimWorld("dev", 1)
+
+        async def writes() -> None:
+            for name, after_s in (("quick", 1), ("late", 58)):
+                await world.sleep(after_s)
+                files[name].write_text("0 2 0\n")
+
+        writing = asyncio.create_task(writes())
+        stuck = await still(files, world, 60)
+        await writing
+        return stuck, world.elapsed_s()
+
+    assert (["stuck"], 60) == simulate(body)
 
 
 # What it relays
