@@ -43,8 +43,8 @@ class Trend:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the growth is little enough; None where the measurements scatter too much to tell that it is not."""
-        if self.percent < LIMIT_PERCENT:
+        """Whether the growth is surely below the limit, or surely not; None where it scatters too much to tell."""
+        if self.percent + SURE * self.error < LIMIT_PERCENT:
             return True
         return False if self.percent - SURE * self.error >= LIMIT_PERCENT else None
 
