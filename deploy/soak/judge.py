@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from deploy.soak.copies import Flipped
 from deploy.soak.samples import JUDGED_SHARE, LEAST_S, LIMIT_PERCENT, PER_S, Samples, trend
 from shared.envelope import Verdict
+from shared.errors import StorageFault
 
 FEWEST = 5  #: measurements that a line is drawn through
 NAMED = 3  #: how many of what is wrong a line names
@@ -43,6 +44,14 @@ class Held:
             self.places.setdefault(bytes(event.id), []).append((verdict.entry.index, offset))
 
 
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A full quota: how often each writer was told which fault instead of a receipt, and who never went on."""
+
+    instead: Mapping[str, Mapping[str, int]]
+    stuck: Sequence[str] = ()
+
+
 def appends(held: Held, told: Mapping[bytes, tuple[int, int]]) -> Line:
     """Judge that every acknowledged event stands where its receipt says, every event once, and none is void."""
     lost = [event_id.hex() for event_id in told if event_id not in held.places]
@@ -68,11 +77,20 @@ def copies(flipped: Sequence[Flipped]) -> Line:
     return Line("copies", ok=True, detail=f"{len(flipped)} refused; the last, of {last.what}: {last.words}")
 
 
-def quota(met: int, objections: Sequence[str]) -> Line:
-    """Judge that whoever met the quota was refused as StorageFault, and went on once there was room."""
+def quota(filled: Sequence[Filled]) -> Line:
+    """Judge that whoever met the quota was told StorageFault and nothing else, and went on once there was room."""
+    wrong = [
+        f"without room {name} was told {fault}"
+        for one in filled
+        for name, instead in one.instead.items()
+        for fault in instead
+        if fault != StorageFault.__name__
+    ]
+    wrong += [f"{name} is acknowledged nothing since there is room again" for one in filled for name in one.stuck]
+    met = sum(any(one.instead.values()) for one in filled)
     if not met:
         return Line("quota", None, "nobody met it")
-    return none_of("quota", objections, f"met {met} times: refused as StorageFault, and gone on once there was room")
+    return none_of("quota", wrong, f"met {met} times: refused as StorageFault, and gone on once there was room")
 
 
 def none_of(name: str, objections: Iterable[str], well: str) -> Line:

@@ -77,9 +77,7 @@ class Soak:
         self.told_files = {name: folder / f"{name}.told" for name in writers}
         self.proxy = Proxy(self.beside.port)
         beside = [name for name in parts if name in BESIDE]
-        self.field = Field(
-            self.beside, folder, self.proxy, beside, tuple(writers), self._words_of_part, self._acknowledged
-        )
+        self.field = Field(self.beside, folder, self.proxy, beside, self.told_files, self._words_of_part)
         self.roles = self.field.roles
         self.struck = Strikes(self.field)
         self.asker = Asker(self.world, self.beside.settings, parts)
@@ -232,7 +230,7 @@ class Soak:
             await self._viewed(),
             await self._appended(),
             judge.copies(self.struck.flipped),
-            judge.quota(self.struck.filled, self.struck.full),
+            judge.quota(self.struck.filled),
             *judge.growth(out.samples, self._window(), [*self.roles, *SERVERS.values()]),
         ]
 

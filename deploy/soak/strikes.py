@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +12,14 @@ from pathlib import Path
 import psutil
 
 from deploy.restore import check_manifest
-from deploy.soak.beside import OK, SOAK_LOOK_S, Beside, objection
+from deploy.soak.beside import OK, SOAK_LOOK_S, SOAK_PATIENCE_S, Beside, objection
 from deploy.soak.copies import COPIES, Copied, Flipped, flip
 from deploy.soak.filling import FILLED_S, fill
+from deploy.soak.judge import Filled
 from deploy.soak.plan import SKEW_MS, Kind, Strike
 from deploy.soak.proxy import Direction, Proxy
-from deploy.soak.roles import Role
+from deploy.soak.roles import Role, still
+from deploy.soak.writer import faults
 from organs.notary.ports import tiles_folder
 from shared.errors import Exit, Fault, Unreachable
 from shared.log.tiles import CHECKPOINT
@@ -34,9 +37,8 @@ class Field:
     folder: Path
     proxy: Proxy
     parts: Sequence[str]  #: the roles that are parts
-    writers: Sequence[str]  #: the roles that are writers
+    told: Mapping[str, Path]  #: where each writer writes down what was acknowledged
     words: Callable[[str, int], list[str]]  #: how a part is started with its clock off by so many ms
-    acknowledged: Callable[[], int]  #: how many appends were acknowledged so far
     roles: dict[str, Role] = field(default_factory=dict[str, Role])
 
 
@@ -46,13 +48,14 @@ class Strikes:
     def __init__(self, field: Field) -> None:
         self.field, self.beside, self.world = field, field.beside, field.beside.world
         self.flipped: list[Flipped] = []
-        self.full: list[str] = []  #: what is to object to how the quota was met
-        self.filled = self.copies = 0
-        self._linked, self._filling, self._flipping = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
+        self.filled: list[Filled] = []
+        self.copies = 0
+        self._linked, self._killing = asyncio.Lock(), asyncio.Lock()
+        self._filling, self._flipping = asyncio.Lock(), asyncio.Lock()
         self._how: dict[Kind, Callable[[Strike], Awaitable[str]]] = {
             "part": lambda strike: self._kill(strike.pick(field.parts)),
-            "writer": lambda strike: self._kill(strike.pick(field.writers)),
-            "organism": lambda _: self._kill("organism"),
+            "writer": lambda strike: self._kill(strike.pick(tuple(field.told))),
+            "organism": self._kill_organism,
             "bus": self._kill_server,
             "database": self._kill_server,
             "cut": self._cut,
@@ -73,12 +76,17 @@ class Strikes:
         await self.field.roles[name].kill()
         return f"killed {name}"
 
+    async def _kill_organism(self, _: Strike) -> str:
+        async with self._killing:
+            return await self._kill("organism")
+
     async def _kill_server(self, strike: Strike) -> str:
         name, organism = SERVERS[strike.kind], self.field.roles["organism"]
-        found = await self.beside.until(lambda: organism.below(name), f"no {name} runs")
-        organism.shaken += 1
-        with suppress(psutil.NoSuchProcess):
-            found[0].kill()
+        async with self._killing:
+            found = await self.beside.until(lambda: organism.below(name), f"no {name} runs")
+            organism.shaken += 1
+            with suppress(psutil.NoSuchProcess):
+                found[0].kill()
         return f"killed {name}"
 
     async def _skew(self, strike: Strike) -> str:
@@ -106,25 +114,30 @@ class Strikes:
 
     async def _fill(self, _: Strike) -> str:
         async with self._filling:
-            before, running = self._refused(), await self.beside.found()
-            mib = await fill(self.beside.settings, running.url) // 2**20
-            give_up = self.world.elapsed_s() + FILLED_S / 2
-            while self._refused() == before and self.world.elapsed_s() < give_up:
-                await self.world.sleep(SOAK_LOOK_S)
-            refused, reached = self._refused() - before, self.field.acknowledged()
-            if not refused:
-                return f"filled the quota with {mib} MiB, and nobody wrote before there was room again"
-            try:
-                await self.beside.until(lambda: self.field.acknowledged() > reached, "no append was acknowledged")
-            except Unreachable as stuck:
-                self.full.append(f"after the quota was met {stuck}")
-            self.filled += 1
-            return f"filled the quota with {mib} MiB: {refused} times refused before there was room again"
+            async with self._linked, self._killing:  # meanwhile nothing but the quota is between writers and the log
+                if stuck := await self._still():
+                    raise Unreachable(f"{', '.join(stuck)} stood still before the quota was filled")
+                mib = await fill(self.beside.settings, (await self.beside.found()).url) // 2**20
+                instead = await self._instead()
+            met = sum(faults.total() for faults in instead.values())
+            self.filled.append(Filled(instead, await self._still() if met else []))
+            return f"filled the quota with {mib} MiB: {met} times not acknowledged before there was room again"
 
-    def _refused(self) -> int:
-        """Return how often a writer was told that there is no room."""
-        logs = [self.field.roles[name].log for name in self.field.writers]
-        return sum(log.read_text(errors="replace").count("StorageFault:") for log in logs if log.exists())
+    async def _instead(self) -> dict[str, Counter[str]]:
+        """Return what each writer is told, from now on, instead of an acknowledgement while there is no room."""
+        logs = {name: self.field.roles[name].log for name in self.field.told}
+        before = {name: faults(log) for name, log in logs.items()}
+        give_up = self.world.elapsed_s() + FILLED_S / 2
+        while not all((told := {name: faults(log) - before[name] for name, log in logs.items()}).values()):
+            if self.world.elapsed_s() > give_up:
+                break
+            await self.world.sleep(SOAK_LOOK_S)
+        return told
+
+    async def _still(self) -> list[str]:
+        """Return which writers are acknowledged nothing any more."""
+        await self.world.sleep(SOAK_LOOK_S)  # what is on its way does not count
+        return await still(self.field.told, self.world, SOAK_PATIENCE_S)
 
     async def _flip(self, strike: Strike) -> str:
         async with self._flipping:

@@ -3,7 +3,7 @@
 It appends its events up to END one after another, always with the same ids, whatever is killed meanwhile, and writes
 `n index offset` into FILE for each acknowledged one; started again, it goes on behind what FILE says. It joins the bus
 as every part does: granted by the steward. `--through URL` leads to the bus where that is not what the organism tells,
-`--per-s N` slows it down. Each refusal of the storage is told on standard error.
+`--per-s N` slows it down. Whatever it is told instead of an acknowledgement is told on standard error.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from shared.world import RealWorld
 OWNER = "soak"
 WRITER_PATIENCE_S = constant(3.0, "s", "X-07")
 JOIN_LOOK_S = constant(0.02, "s", "X-07")
+INSTEAD = "not acknowledged: "
 SIZES = {"single": 1, "batch": 5, "sealed": 50}  #: how many events are appended at once, by style
 
 
@@ -68,6 +70,12 @@ def told(file: Path) -> list[Told]:
     return [Told(*map(int, line.split())) for line in whole.splitlines()]
 
 
+def faults(log: Path) -> Counter[str]:
+    """Return how often a writer was told which fault instead of an acknowledgement, by the fault's name."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return Counter(line.removeprefix(INSTEAD).partition(":")[0] for line in lines if line.startswith(INSTEAD))
+
+
 class Joined:
     """A writer and its bus, joined again whenever the link is gone."""
 
@@ -95,12 +103,12 @@ class Joined:
         while True:
             try:
                 return await append()
-            except StorageFault as fault:
-                sys.stderr.write(f"{type(fault).__name__}: {fault}\n")
+            except (StorageFault, Unresolved, Unreachable) as fault:
+                sys.stderr.write(f"{INSTEAD}{type(fault).__name__}: {fault}\n")
                 sys.stderr.flush()
-                await self.world.sleep(WRITER_PATIENCE_S / 10)
-            except (Unresolved, Unreachable):
-                if not self.bus.wire.connected:
+                if isinstance(fault, StorageFault):
+                    await self.world.sleep(WRITER_PATIENCE_S / 10)
+                elif not self.bus.wire.connected:
                     with suppress(OSError):  # nats-py may still want to write on a link that is gone
                         await self.bus.wire.close()
                     await self.join()

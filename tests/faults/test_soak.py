@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,8 +16,14 @@ from deploy.soak.picture import svg
 from deploy.soak.plan import Strike
 from deploy.soak.roles import Role, environment, grows
 from deploy.soak.siege import Soak
-from shared.errors import Exit
-from shared.world import RealWorld
+from deploy.soak.writer import Joined, faults
+from shared.bus import Bus, Receipt
+from shared.bus.sim import SimServer
+from shared.config import load
+from shared.errors import Exit, StorageFault, Unreachable, Unresolved
+from shared.home import Keys
+from shared.keys.sealed import CHEAP
+from shared.world import RealWorld, SimWorld
 from tests.commands import Home
 
 FEW = ("organs.notary", "cells.math_cell", "organs.records")
@@ -125,6 +132,27 @@ def test_what_does_not_work_again_is_objected_to(tmp_path: Path) -> None:
             assert role.objection().startswith("sulky works no more")
 
     asyncio.run(body())
+
+
+@pytest.mark.spec("X-07")
+def test_whatever_a_writer_is_told_instead_of_an_acknowledgement_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A writer says on standard error what each append came to that brought no receipt, and appends again."""
+    settings = load({}, {"home": str(tmp_path), "env": "dev"}, "here").settings
+    Keys(settings, RealWorld("dev"), CHEAP)
+    joined, world = Joined("w", settings, ""), SimWorld("dev", 1)
+    joined.bus = Bus(world, SimServer(world).wire("w"), "w", "1", [])
+    answers = iter([Unresolved("late"), StorageFault("full"), Unreachable("gone")])
+
+    async def append() -> list[Receipt]:
+        for fault in answers:
+            raise fault
+        return []
+
+    asyncio.run(joined.settle(append))
+    (tmp_path / "log").write_text(capsys.readouterr().err)
+    assert Counter(["Unresolved", "StorageFault", "Unreachable"]) == faults(tmp_path / "log")
 
 
 @pytest.mark.spec("X-04", "X-05", "X-07")

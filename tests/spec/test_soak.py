@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.soak.copies import flip
-from deploy.soak.judge import Held, Window, appends, growth
+from deploy.soak.judge import Filled, Held, Window, appends, growth, quota
 from deploy.soak.plan import KINDS, LEAD, STRUCK, Strike, schedule
 from deploy.soak.proxy import Proxy
 from deploy.soak.roles import still
 from deploy.soak.samples import LIMIT_PERCENT, SAMPLE_S, Sample, Samples, trend
+from deploy.soak.writer import INSTEAD, faults
 from shared.world import SimWorld, simulate
 
 PLANNED = st.tuples(st.integers(0, 2**32), st.floats(1, 4 * 3600))
@@ -218,6 +219,41 @@ def test_a_flip_changes_one_bit_of_one_file(
     path, at = flip(files, Strike(0, "flip", draw))
     assert [(path, at)] == [(file, n) for file in files for n, byte in enumerate(file.read_bytes()) if byte]
     assert 1 == path.read_bytes()[at].bit_count()
+
+
+# How the quota is met
+
+
+@pytest.mark.spec("X-07", "X-10")
+@pytest.mark.parametrize(
+    ("filled", "ok", "said"),
+    [
+        ([], None, "nobody met it"),
+        ([Filled({"w": {}})], None, "nobody met it"),
+        ([Filled({"w": {"StorageFault": 3}}), Filled({"w": {}})], True, "met 1 times: refused as StorageFault"),
+        ([Filled({"w": {"Unresolved": 1}})], False, "without room w was told Unresolved"),
+        ([Filled({"v": {"StorageFault": 9}, "w": {"Unreachable": 1}})], False, "without room w was told Unreachable"),
+        ([Filled({"w": {"StorageFault": 1}}, ["w"])], False, "w is acknowledged nothing since there is room again"),
+    ],
+    ids=["never full", "nobody wrote", "refused", "no refusal", "one no refusal", "never gone on"],
+)
+def test_a_full_quota_is_met_as_a_storage_fault_or_objected_to(
+    filled: list[Filled], said: str, *, ok: bool | None
+) -> None:
+    """Whoever is told anything else than StorageFault while there is no room, or never goes on, is named."""
+    line = quota(filled)
+    assert ok is line.ok
+    assert line.detail.startswith(said)
+
+
+@pytest.mark.spec("X-07")
+def test_what_a_writer_is_told_instead_is_counted_by_its_fault(tmp_path: Path) -> None:
+    """Of a writer's log the lines count that say what it was told, not what others say there; without one, nothing."""
+    log = tmp_path / "log"
+    assert Counter[str]() == faults(log)
+    said = [f"{INSTEAD}StorageFault: full: of", f"{INSTEAD}Unresolved: late", "Unresolved: not ours"]
+    log.write_text("".join(f"{line}\n" for line in [*said, said[0]]))
+    assert Counter({"StorageFault": 2, "Unresolved": 1}) == faults(log)
 
 
 # Who stands still
