@@ -93,6 +93,15 @@ def quota(filled: Sequence[Filled]) -> Line:
     return none_of("quota", wrong, f"met {met} times: refused as StorageFault, and gone on once there was room")
 
 
+def strikes(planned: Sequence[str], landed: Sequence[str], *, interrupted: bool) -> Line:
+    """Judge that of each kind of strike that was planned one landed; a soak that was interrupted owes none."""
+    never = sorted(set(planned) - set(landed))
+    counted = f"{len(landed)} of {len(planned)} landed"
+    if never:
+        return Line("strikes", None if interrupted else False, f"{counted}, none of {', '.join(never)}")
+    return Line("strikes", ok=True, detail=counted)
+
+
 def none_of(name: str, objections: Iterable[str], well: str) -> Line:
     """Judge that there is nothing to object."""
     found = [objection for objection in objections if objection]

@@ -31,7 +31,7 @@ BUDGET_ULF = constant(20_000_000, "ulf", "X-07")
 POSTS = constant(30, "posts", "X-07")
 FELT_PPM = constant(900_000, "ppm", "X-07")
 #: The parts that an ingest needs.
-INGESTS = ("nerves.provenance", "organs.vault")
+INGESTS = ("nerves.provenance", "organs.vault", "organs.datasets")
 GATE = "nerves.gate"  #: it feels every wave
 DOMAINS = ("light", "network", "motor")
 

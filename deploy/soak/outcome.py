@@ -12,11 +12,12 @@ from deploy.soak.samples import Samples
 
 @dataclass(frozen=True, slots=True)
 class Struck:
-    """What a strike did, and when."""
+    """What a strike did, or by what it missed, and when."""
 
     at_s: float
     kind: str
     what: str
+    landed: bool
 
 
 @dataclass
@@ -46,7 +47,8 @@ class Outcome:
         """The verdict in one line."""
         judged = sum(line.ok is not None for line in self.lines)
         verdict = f"failed: {', '.join(self.failed)}" if self.failed else "nothing failed"
-        return f"{verdict}; {judged} of {len(self.lines)} lines judged, {len(self.struck)} strikes"
+        landed = sum(one.landed for one in self.struck)
+        return f"{verdict}; {judged} of {len(self.lines)} lines judged, {landed} strikes"
 
     def as_json(self) -> dict[str, Any]:
         """Return the outcome as plain values, without the measurements."""

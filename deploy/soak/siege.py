@@ -75,6 +75,7 @@ class Soak:
         }
         self.beside = Beside(self.world, self.given)
         self.told_files = {name: folder / f"{name}.told" for name in writers}
+        self.posts = folder / "posts.jsonl"
         self.proxy = Proxy(self.beside.port)
         beside = [name for name in parts if name in BESIDE]
         self.field = Field(self.beside, folder, self.proxy, beside, self.told_files, self._words_of_part)
@@ -161,8 +162,11 @@ class Soak:
     async def _strike(self, strike: Strike) -> None:
         await self.world.sleep(strike.at_s - self._now_s())
         at_s = self._now_s()
-        what = await self.struck.strike(strike)
-        self.outcome.struck.append(Struck(round(at_s, 1), strike.kind, what))
+        try:
+            what, landed = await self.struck.strike(strike), True
+        except Fault as fault:
+            what, landed = f"missed: {fault}", False
+        self.outcome.struck.append(Struck(round(at_s, 1), strike.kind, what, landed))
         done = f"{len(self.outcome.struck)} of {self.outcome.planned}"
         answered = self.asker.answered.total()
         self.say(f"{at_s:7.1f} s  {what} ({done}; {self._acknowledged()} acknowledged, {answered} answered)")
@@ -186,13 +190,18 @@ class Soak:
         return EVENT_BYTES * events + MESSAGE_BYTES * min(self.asker.told[name], REMEMBERED)
 
     async def _ingest(self) -> None:
-        posts = self.folder / "posts.jsonl"
-        write_posts(posts)
-        while set(INGESTS) <= set(self.parts):
-            words = ("ingest", str(posts), "--corpus", f"soak-{self.outcome.ingested}", "--no-scorer")
-            code, _ = await self.beside.command(*words, through=self.proxy.url)
+        write_posts(self.posts)
+        while self._ingests:
+            code, _ = await self.beside.command(*self._words_of_ingest(), through=self.proxy.url)
             self.outcome.ingested += code == OK
             await self.world.sleep(INGEST_S)
+
+    @property
+    def _ingests(self) -> bool:
+        return set(INGESTS) <= set(self.parts)
+
+    def _words_of_ingest(self) -> tuple[str, ...]:
+        return ("ingest", str(self.posts), "--corpus", f"soak-{self.outcome.ingested}", "--no-scorer")
 
     def _now_s(self) -> float:
         return self.world.elapsed_s() - self._begun_s
@@ -206,8 +215,10 @@ class Soak:
         self.say("judging …")
         self.proxy.thaw()
         await self._whole()
-        unanswered, stuck = await asyncio.gather(
-            self.asker.insist(SOAK_PATIENCE_S), still(self.told_files, self.world, SOAK_PATIENCE_S)
+        unanswered, stuck, ingested = await asyncio.gather(
+            self.asker.insist(SOAK_PATIENCE_S),
+            still(self.told_files, self.world, SOAK_PATIENCE_S),
+            self._ingested(),
         )
         for name in self.writers:
             await self.roles[name].child.stop()
@@ -226,6 +237,8 @@ class Soak:
                 f"each of {len(self.writers)} was acknowledged more after the last strike",
             ),
             judge.none_of("lives", (role.objection() for role in roles), lived),
+            ingested,
+            self._landed(),
             await self._audited(),
             await self._viewed(),
             await self._appended(),
@@ -239,6 +252,22 @@ class Soak:
         out = self.outcome
         since_s = max(out.seconds * (1 - JUDGED_SHARE), self._settled_s + WARM_S)
         return Window(since_s, out.seconds, dict.fromkeys((ORGANISM, *SERVERS.values()), SLOW_S))
+
+    def _landed(self) -> Line:
+        landed = [one.kind for one in self.outcome.struck if one.landed]
+        return judge.strikes([one.kind for one in self.strikes], landed, interrupted=self.outcome.interrupted)
+
+    async def _ingested(self) -> Line:
+        """Judge that an ingest goes through after the last strike."""
+        if not self._ingests:
+            return Line("ingests", None, "no part takes them")
+        before = self.outcome.ingested
+        try:
+            await self.beside.insist(*self._words_of_ingest())
+        except Fault as fault:
+            return Line("ingests", ok=False, detail=f"{before} went through, none after the last strike: {fault}")
+        self.outcome.ingested += 1
+        return Line("ingests", ok=True, detail=f"{before} went through under load, one more after the last strike")
 
     async def _audited(self) -> Line:
         running = self.beside.running

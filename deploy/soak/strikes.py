@@ -66,11 +66,8 @@ class Strikes:
         }
 
     async def strike(self, strike: Strike) -> str:
-        """Strike, and return what was done; a strike that met nothing to strike says so."""
-        try:
-            return await self._how[strike.kind](strike)
-        except Fault as fault:
-            return f"missed: {fault}"
+        """Strike, and return what was done; the Fault by which it missed."""
+        return await self._how[strike.kind](strike)
 
     async def _kill(self, name: str) -> str:
         await self.field.roles[name].kill()

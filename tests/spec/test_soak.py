@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.soak.copies import flip
-from deploy.soak.judge import Filled, Held, Window, appends, growth, quota
+from deploy.soak.judge import Filled, Held, Window, appends, growth, quota, strikes
+from deploy.soak.outcome import Outcome, Struck
 from deploy.soak.plan import KINDS, LEAD, STRUCK, Strike, schedule
 from deploy.soak.proxy import Proxy
 from deploy.soak.roles import still
@@ -219,6 +220,33 @@ def test_a_flip_changes_one_bit_of_one_file(
     path, at = flip(files, Strike(0, "flip", draw))
     assert [(path, at)] == [(file, n) for file in files for n, byte in enumerate(file.read_bytes()) if byte]
     assert 1 == path.read_bytes()[at].bit_count()
+
+
+# Which strikes count
+
+
+@pytest.mark.spec("X-07")
+@pytest.mark.parametrize(
+    ("landed", "interrupted", "ok", "said"),
+    [
+        (["bus", "flip"], False, True, "2 of 3 landed"),
+        (["bus", "bus"], False, False, "2 of 3 landed, none of flip"),
+        (["bus", "bus"], True, None, "2 of 3 landed, none of flip"),
+    ],
+    ids=["each kind", "a kind missed", "interrupted before"],
+)
+def test_a_kind_of_strike_that_never_landed_fails(
+    landed: list[str], said: str, *, interrupted: bool, ok: bool | None
+) -> None:
+    """A soak proves nothing of a fault that it planned and that always missed; Ctrl-C may come before one."""
+    assert (ok, said) == ((line := strikes(["bus", "flip", "bus"], landed, interrupted=interrupted)).ok, line.detail)
+
+
+@pytest.mark.spec("X-07")
+def test_a_missed_strike_is_not_counted() -> None:
+    """The verdict in one line tells how many strikes landed."""
+    struck = [Struck(1.0, "bus", "killed nats-server", landed=True), Struck(2.0, "flip", "missed: late", landed=False)]
+    assert "nothing failed; 0 of 0 lines judged, 1 strikes" == Outcome(1, 60, 2, struck=struck).summary
 
 
 # How the quota is met
