@@ -164,8 +164,11 @@ class BusBench:
 
         ways: list[Way] = [ours, lambda: self.raw.handle(WORK, many.pop(), count, self.decode)]
         if stream is not None:
+            await stream.connect()
             ways.append(lambda: stream.handle(WORK, many.pop(), "work.>", count))
         ours_s, theirs_s, *streamed_s = await self._in_turn(*ways)
+        if stream is not None:
+            await stream.close()
         single = await self._durables(2 * self.rounds, 1)
         strictly = await self._in_turn(
             lambda: self._ours(single.pop(), few), lambda: self.raw.handle(WORK, single.pop(), few, self.decode, 1)

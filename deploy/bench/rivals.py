@@ -100,16 +100,20 @@ def faststream() -> Any:  # noqa: ANN401 - a module that need not be installed
 
 
 class FastStream:
-    """FastStream's pull subscriber. It decodes with the same function, and nothing is validated twice."""
+    """FastStream's pull subscriber, on a broker of its own; it decodes with the same function."""
 
     def __init__(self, url: str, seed_file: Path, decode: Decode) -> None:
-        self.url, self.seed, self.decode = url, seed_file.read_text().strip(), decode
+        self.nats, self.decode = faststream(), decode
+        security = self.nats.NatsNKey.from_seed(seed_file.read_text().strip())
+        self.broker: Any = self.nats.NatsBroker(url, security=security, apply_types=False, logger=None)
+
+    async def connect(self) -> None:
+        """Connect, and start the broker: what is measured begins with a subscription, as on the other sides."""
+        await self.broker.start()
 
     async def handle(self, stream: str, durable: str, pattern: str, count: int) -> None:
         """Handle so many messages of a durable consumer."""
-        nats = faststream()
         done, seen = asyncio.Event(), 0
-        broker = nats.NatsBroker(self.url, security=nats.NatsNKey.from_seed(self.seed), apply_types=False, logger=None)
 
         async def read(message: Message) -> object:
             return self.decode(message.body)
@@ -120,14 +124,18 @@ class FastStream:
             if seen == count:
                 done.set()
 
-        subscriber = broker.subscriber(
+        subscriber = self.broker.subscriber(
             pattern,
-            stream=nats.JStream(stream, declare=False),
+            stream=self.nats.JStream(stream, declare=False),
             durable=durable,
-            pull_sub=nats.PullSub(batch_size=FETCH),
+            pull_sub=self.nats.PullSub(batch_size=FETCH),
             decoder=read,
         )
         subscriber(handle)
-        async with broker:
-            await broker.start()
-            await done.wait()
+        await subscriber.start()
+        await done.wait()
+        await subscriber.stop()
+
+    async def close(self) -> None:
+        """Stop the broker."""
+        await self.broker.stop()
