@@ -7,8 +7,9 @@ Processor time is this process's alone, the best of BUS_ROUNDS; only where a cla
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -24,9 +25,10 @@ from organs.steward.ports import TRACE_AGE_S, NatsGround, consumer_config, kept_
 from shared.bus import Bus, Draft, Outcome
 from shared.bus.connecting import connect
 from shared.bus.nats import NatsWire
+from shared.bus.wire import stream_name
 from shared.codec import encode
 from shared.constant import constant
-from shared.envelope import Prefix, admit, leaf_of
+from shared.envelope import Prefix, Verdict, admit, leaf_of
 from shared.envelope.keybook import ROOT_PART
 from shared.keys import LocalSigner, load_or_create
 from shared.log.entry import Entry
@@ -46,19 +48,11 @@ MIN_REPLAYED = constant(100_000, "events/s", "X-04")
 DONE = Outcome("ack")
 Way: TypeAlias = Callable[[], Awaitable[None]]
 
-
-#: What a miss comes from, where it is known; docs/benchmarks.md says it beside the figure.
-WHY = {
-    "durable typed handler": "what is left is the price of reading one line of the wire and one acknowledgement "
-    "subject, of a coroutine and of decoding; on a machine that others keep busy it doubles",
-    "pipelined append": "each append is conditional on its lane (two headers, which nats-py sends nothing of), ends by "
-    "itself in one of five ways, and wakes its own writer; the log needs all of it",
-    "replay": "a direct get puts six header lines before each entry, of which subject, sequence and time are read; the "
-    "ordered callback gets none, and what stands in its reply subject is not read here",
-    f"checking sealed blocks of {BLOCK}": "one signature is checked for all, but each event is still read, found "
-    "canonical and plain, and hashed; that is most of what is left",
-    "verified replay, bytes to typed events": "reading, judging and hashing each event costs more than decoding it",
-}
+NOT_INSTALLED = "not installed: pip install 'nimmerverse[bench]'"
+HEAD = f"{'claim':<42} {'items':>6} {'ours':>9} {'unit':<15} {'beside':<30} {'theirs':>8} {'ratio':>6}  target"
+LAYERS = """\
+`wire:` moves bytes, as the client beside it does; with `bus:`, which is what parts call, every signature is verified,
+every entry is admitted by its keys and its place in its lane, and every event counts exactly once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +66,34 @@ class Claim:
     beside: str
     theirs: float | None  #: None where there is nothing beside it, or it is not installed
     figure: float | None
-    target: str
-    met: bool | None  #: None where it was not measured
-    why: str = ""  #: what a miss comes from
+    target: str  #: empty where it is shown for comparison only
+    met: bool | None  #: None where there is no target, or it was not measured
     profile: list[Spent] = field(default_factory=list[Spent])  #: where the time of a miss goes
 
     @classmethod
-    def less(cls, claim: str, items: int, beside: str, seconds: Sequence[float], times: float) -> Claim:
+    def less(cls, claim: str, items: int, beside: str, seconds: Sequence[float], times: float | None) -> Claim:
         """Ours takes so many times less processor time. `seconds` are ours and theirs, or ours alone."""
         ours_s, theirs_s = seconds[0], seconds[1] if len(seconds) > 1 else None
         per, figure = 1e6 / items, None if theirs_s is None else theirs_s / ours_s
-        met = None if figure is None else figure >= times
+        met = None if figure is None or times is None else figure >= times
         theirs = None if theirs_s is None else theirs_s * per
-        why = WHY.get(claim, "") if met is False else "" if met else "not installed: pip install 'nimmerverse[bench]'"
-        return cls(claim, items, "µs CPU", ours_s * per, beside, theirs, figure, f"≥ {times:g} × less", met, why)
+        target = "" if times is None else f"≥ {times:g} × less"
+        return cls(claim, items, "µs CPU", ours_s * per, beside, theirs, figure, target, met)
 
     @classmethod
     def within(cls, claim: str, items: int, unit: str, figure: float, limit: float) -> Claim:
         """A figure of ours alone: at least `limit` where it counts what is done in a second, else at most."""
         many = unit.startswith("events/s")
         met = figure >= limit if many else figure <= limit
-        target = f"{'≥' if many else '≤'} {limit:,} {unit}"
-        return cls(claim, items, unit, figure, "", None, figure, target, met, "" if met else WHY.get(claim, ""))
+        return cls(claim, items, unit, figure, "", None, figure, f"{'≥' if many else '≤'} {limit:,} {unit}", met)
+
+    @property
+    def verdict(self) -> str:
+        """What the target is, and whether it was met."""
+        if not self.target:
+            return "none"
+        told = f"not measured ({NOT_INSTALLED})" if self.met is None else "met" if self.met else "missed"
+        return f"{self.target}: {told}"
 
 
 def rounds_of(messages: int) -> int:
@@ -125,8 +125,11 @@ class BusBench:
             await self.raw.connect(self.server.url, self.nkey)
             for name, subjects in ((WORK, "work.>"), ("APPEND", "append.>")):
                 await self.ground.create_stream(kept_config(name, [subjects], TRACE_AGE_S))
-            await self.raw.publish("work", self.data, self.messages, IN_FLIGHT)
-            claims = [*await self.append(), *await self.handle(), *await self.replay(), await self.request()]
+            await self.raw.publish(self._messages("work", self.messages), IN_FLIGHT)
+            claims = [*await self.append(), *await self.handle(), *await self.replay()]
+            for per_entry in (1, BLOCK):
+                claims += await self.signed(per_entry)
+            claims.append(await self.request())
             await self.raw.close()
             await self.wire.close()
             return [*claims, await self.start()]
@@ -136,7 +139,9 @@ class BusBench:
     async def append(self) -> list[Claim]:
         """Many lanes, one append of each in flight; ours are conditional on their lane, theirs on nothing."""
         turns = max(self.messages // IN_FLIGHT, 1)
-        lasts = [-1] * IN_FLIGHT
+        lasts, count = [-1] * IN_FLIGHT, turns * IN_FLIGHT
+        world, log = await self._log("appended", 0, 1)
+        bus = Bus(world, self.wire, "desk", "1", [log.desk])
 
         async def ours() -> None:
             async def write(writer: int) -> None:
@@ -147,20 +152,34 @@ class BusBench:
             await asyncio.gather(*(write(writer) for writer in range(IN_FLIGHT)))
 
         async def theirs() -> None:
-            await self.raw.publish("append.theirs", self.data, turns * IN_FLIGHT, IN_FLIGHT)
+            await self.raw.publish(self._messages("append.theirs", count), IN_FLIGHT)
 
-        seconds = await self._in_turn(ours, theirs)
-        claim = Claim.less("pipelined append", turns * IN_FLIGHT, "nats-py's publish_async", seconds, 5)
-        return await explained(ours, claim)
+        async def signed() -> None:
+            async def write(writer: int) -> None:
+                for _ in range(turns):
+                    await bus.append(Draft(_assessed(f"site{writer}"), new_id(world)))
+
+            await asyncio.gather(*(write(writer) for writer in range(IN_FLIGHT)))
+
+        ours_s, theirs_s, signed_s = await self._in_turn(ours, theirs, signed)
+        beside = "nats-py's publish_async"
+        return [
+            *await explained(ours, Claim.less("wire: pipelined append", count, beside, (ours_s, theirs_s), 5)),
+            Claim.less("bus: pipelined append, signed, read back", count, beside, (signed_s, theirs_s), None),
+        ]
 
     async def handle(self) -> list[Claim]:
         """A durable consumer's typed handler; and once more in strict order, one at a time, as the steward makes it."""
         count, few = self.messages, max(self.messages // 10, 1)
         stream = FastStream(self.server.url, self.nkey, self.decode) if faststream() else None
-        many = await self._durables(3 * self.rounds + 1, UNSETTLED)
+        many = await self._durables(WORK, 3 * self.rounds + 1, UNSETTLED)
+        single = await self._durables(WORK, 2 * self.rounds + 1, 1)
 
         def ours() -> Awaitable[None]:
             return self._ours(many.pop(), count)
+
+        def strictly() -> Awaitable[None]:
+            return self._ours(single.pop(), few)
 
         ways: list[Way] = [ours, lambda: self.raw.handle(WORK, many.pop(), count, self.decode)]
         if stream is not None:
@@ -169,17 +188,61 @@ class BusBench:
         ours_s, theirs_s, *streamed_s = await self._in_turn(*ways)
         if stream is not None:
             await stream.close()
-        single = await self._durables(2 * self.rounds, 1)
-        strictly = await self._in_turn(
-            lambda: self._ours(single.pop(), few), lambda: self.raw.handle(WORK, single.pop(), few, self.decode, 1)
-        )
-        name, beside = "durable typed handler", "FastStream's pull subscriber"
-        return await explained(
-            ours,
-            Claim.less(name, count, f"nats-py fetch({FETCH})", (ours_s, theirs_s), 10),
-            Claim.less(name, count, beside, (ours_s, *streamed_s), 20),
-            Claim.less(f"{name}, strictly one at a time", few, "nats-py fetch(1)", strictly, 1),
-        )
+        each = await self._in_turn(strictly, lambda: self.raw.handle(WORK, single.pop(), few, self.decode, 1))
+        name, beside = "wire: durable typed handler", "FastStream's pull subscriber"
+        return [
+            *await explained(
+                ours,
+                Claim.less(name, count, f"nats-py fetch({FETCH})", (ours_s, theirs_s), 10),
+                Claim.less(name, count, beside, (ours_s, *streamed_s), 20),
+            ),
+            *await explained(strictly, Claim.less(f"{name}, one at a time", few, "nats-py fetch(1)", each, 1)),
+        ]
+
+    async def signed(self, per_entry: int) -> list[Claim]:
+        """Signed entries by way of the bus, consumed as the steward has it and replayed; theirs takes the bytes."""
+        kind = f"blocks of {BLOCK}" if per_entry > 1 else "single entries"
+        world, log = await self._log(f"log{per_entry}", self.messages, per_entry)
+        stream, entries = stream_name("log", world.env), len(log.entries)
+        strict = await self._durables(stream, self.rounds, 1)
+        many = await self._durables(stream, self.rounds, UNSETTLED)
+
+        async def consume() -> None:
+            done, seen = asyncio.Event(), 0
+
+            async def handle(verdict: Verdict) -> None:
+                nonlocal seen
+                assert not verdict.void(), verdict.void()
+                seen += 1
+                if seen == entries:
+                    done.set()
+
+            pull = await Bus(world, self.wire, "desk", "1", []).consume(strict.pop(), handle)
+            await done.wait()
+            await pull.close()
+
+        async def replay() -> None:
+            async for verdict in Bus(world, self.wire, "desk", "1", []).replay():
+                assert not verdict.void(), verdict.void()
+
+        fetched = f"nats-py fetch({FETCH}), the bytes"
+        consumed = await self._in_turn(consume, lambda: self.raw.handle(stream, many.pop(), entries, bytes))
+        replayed = await self._in_turn(replay, lambda: self.raw.replay(stream, f"{world.env}.>", entries, bytes))
+        return [
+            Claim.less(f"bus: consume {kind}, one at a time", self.messages, fetched, consumed, None),
+            Claim.less(f"bus: replay of {kind}", self.messages, "nats-py's callback, the bytes", replayed, None),
+        ]
+
+    async def _log(self, env: str, events: int, per_entry: int) -> tuple[RealWorld, SampleLog]:
+        """Store a signed log of so many events as an environment of its own."""
+        world = RealWorld(env)
+        log = SampleLog(world, events, per_entry)
+        await self.ground.create_stream(kept_config(stream_name("log", env), [f"{env}.>"], TRACE_AGE_S))
+        await self.raw.publish([(entry.subject, entry.raw) for entry in log.entries], IN_FLIGHT)
+        return world, log
+
+    def _messages(self, subject: str, count: int) -> Iterator[tuple[str, bytes]]:
+        return ((f"{subject}.{number % IN_FLIGHT}", self.data) for number in range(count))
 
     async def _ours(self, durable: str, count: int) -> None:
         done, seen = asyncio.Event(), 0
@@ -196,12 +259,12 @@ class BusBench:
         await done.wait()
         await pull.close()
 
-    async def _durables(self, count: int, unsettled: int) -> list[str]:
+    async def _durables(self, stream: str, count: int, unsettled: int) -> list[str]:
         """Create so many durable consumers; nothing of that is measured."""
         names = [f"reader{self.consumers + n}" for n in range(count)]
         self.consumers += count
         for name in names:
-            await self.ground.create_consumer(WORK, consumer_config(name, ["work.>"]) | {"max_ack_pending": unsettled})
+            await self.ground.create_consumer(stream, consumer_config(name, [">"]) | {"max_ack_pending": unsettled})
         return names
 
     async def replay(self) -> list[Claim]:
@@ -219,7 +282,7 @@ class BusBench:
         async def theirs() -> None:
             await self.raw.replay(WORK, "work.>", count, self.decode)
 
-        claim = Claim.less("replay", count, "nats-py's ordered callback", await self._in_turn(ours, theirs), 5)
+        claim = Claim.less("wire: replay", count, "nats-py's ordered callback", await self._in_turn(ours, theirs), 5)
         return await explained(ours, claim)
 
     async def request(self) -> Claim:
@@ -238,7 +301,9 @@ class BusBench:
             took[side].append(self.world.elapsed_s() - began)
         ours, theirs = (median(one) * 1e6 for one in took)
         ratio, target = ours / theirs, f"≤ {MAX_TIMES:g} × as long"
-        return Claim("request and reply", rounds, "µs p50", ours, "nats-py", theirs, ratio, target, ratio <= MAX_TIMES)
+        return Claim(
+            "wire: request and reply", rounds, "µs p50", ours, "nats-py", theirs, ratio, target, ratio <= MAX_TIMES
+        )
 
     async def start(self) -> Claim:
         """From nothing running on an initialised folder to the first acknowledged, admitted append."""
@@ -279,11 +344,10 @@ class BusBench:
 
 
 async def explained(way: Way, *claims: Claim) -> list[Claim]:
-    """Return claims about one way of ours; where the first is missed, its time is laid out by one more run."""
-    first, *others = claims
-    if first.met is False:
-        first = replace(first, profile=await profiled(way, first.items))
-    return [first, *others]
+    """Return claims about one way of ours; where any is missed, one more run lays its time out for all of those."""
+    missed = [claim for claim in claims if claim.met is False]
+    profile = await profiled(way, missed[0].items) if missed else []
+    return [replace(claim, profile=profile) if claim in missed else claim for claim in claims]
 
 
 async def measure_blocks(world: RealWorld, events: int) -> list[Claim]:
@@ -302,6 +366,9 @@ async def measure_blocks(world: RealWorld, events: int) -> list[Claim]:
     blocks = SampleLog(world, 0, 1)
     _made(blocks, drawn, BLOCK)
 
+    async def make() -> None:
+        _made(SampleLog(world, 0, 1), drawn, BLOCK)
+
     async def check() -> None:
         _checked(blocks)
 
@@ -310,7 +377,7 @@ async def measure_blocks(world: RealWorld, events: int) -> list[Claim]:
 
     rate_claim = Claim.within("verified replay, bytes to typed events", events, "events/s of CPU", rate, MIN_REPLAYED)
     return [
-        Claim.less(f"making sealed blocks of {BLOCK}", events, singly, _least(makings), 10),
+        *await explained(make, Claim.less(f"making sealed blocks of {BLOCK}", events, singly, _least(makings), 10)),
         *await explained(check, Claim.less(f"checking sealed blocks of {BLOCK}", events, singly, _least(checks), 20)),
         *await explained(replay, rate_claim),
     ]
@@ -334,10 +401,10 @@ def _checked(log: SampleLog) -> None:
         assert not verdict.void(), verdict.void()
 
 
-def _assessed() -> LoadAssessed:
+def _assessed(site: str = "bench") -> LoadAssessed:
     extent = Extent(100_000, 200_000)
     return LoadAssessed(
-        "bench", "NORMAL", "UNKNOWN", "asked", 3, 3_000, cpu=extent, memory=extent, disk=extent, load=extent
+        site, "NORMAL", "UNKNOWN", "asked", 3, 3_000, cpu=extent, memory=extent, disk=extent, load=extent
     )
 
 
@@ -355,18 +422,14 @@ async def measure_bus(world: RealWorld, messages: int) -> list[Claim]:
 
 
 def table(claims: Sequence[Claim]) -> str:
-    """Return the claims for people; below them, of each that was missed, why, and where its time goes."""
-    lines = [f"{'claim':<45} {'items':>6} {'ours':>9} {'unit':<15} {'beside':<28} {'theirs':>8} {'ratio':>6}  target"]
+    """Return the claims for people; below them, of those that were missed, where their time goes."""
+    lines = [LAYERS, "", HEAD]
     for c in claims:
-        theirs = "" if c.theirs is None else f"{c.theirs:,.1f}"
-        ratio = "" if c.theirs is None else f"{c.figure:,.1f}"
-        verdict = f"not measured ({c.why})" if c.met is None else "met" if c.met else "missed"
-        lines.append(
-            f"{c.claim:<45} {c.items:>6} {c.ours:>9,.1f} {c.unit:<15} {c.beside:<28} {theirs:>8} {ratio:>6}  "
-            f"{c.target}: {verdict}"
-        )
-    for c in claims:
-        if c.profile:
-            lines += ["", f"{c.claim} misses {c.target}: {c.why}", "     own time  calls/item"]
-            lines += [f"     {one.percent:>6.1f} %  {one.per_item:>10.2f}  {one.function}" for one in c.profile]
+        theirs, ratio = ("", "") if c.theirs is None else (f"{c.theirs:,.1f}", f"{c.figure:,.2f}")
+        ours = f"{c.claim:<42} {c.items:>6} {c.ours:>9,.1f} {c.unit:<15}"
+        lines.append(f"{ours} {c.beside:<30} {theirs:>8} {ratio:>6}  {c.verdict}")
+    for profile, missed in groupby(claims, lambda claim: claim.profile):
+        if profile:
+            lines += ["", *(f"{c.claim} misses {c.target}" for c in missed), "     own time  calls/item"]
+            lines += [f"     {one.percent:>6.1f} %  {one.per_item:>10.2f}  {one.function}" for one in profile]
     return "\n".join(lines)

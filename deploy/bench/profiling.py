@@ -7,6 +7,7 @@ import pstats
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from shared.constant import constant
 
@@ -37,7 +38,8 @@ async def profiled(way: Callable[[], Awaitable[None]], items: int) -> list[Spent
 
 def spent(profile: cProfile.Profile, items: int) -> list[Spent]:
     """Return the functions with the most time of their own, the longest first; waiting for the network is none."""
-    stats: dict[_Key, tuple[int, int, float, float, object]] = pstats.Stats(profile).stats  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue] - typeshed leaves it out
+    found: object = pstats.Stats(profile).stats  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue, reportUnknownVariableType] - typeshed leaves it out
+    stats = cast("dict[_Key, tuple[int, int, float, float, object]]", found)
     took = {key: one for key, one in stats.items() if "method 'poll' of" not in key[2]}
     whole = sum(own for _, _, own, _, _ in took.values()) or 1.0
     longest = sorted(took.items(), key=lambda one: -one[1][2])[:SHOWN]

@@ -6,7 +6,7 @@ Nothing here is used by the product. Both clients are untyped here: their own an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -54,11 +54,11 @@ class RawNats:
         await self.client.flush()
         await subscription.unsubscribe()
 
-    async def publish(self, subject: str, data: bytes, count: int, in_flight: int) -> None:
+    async def publish(self, messages: Iterable[tuple[str, bytes]], in_flight: int) -> None:
         """Publish with `publish_async`, so many at a time, unconditionally: what it is asked is less than ours does."""
         stream: Any = self.client.jetstream(publish_async_max_pending=in_flight)
-        for number in range(count):
-            await stream.publish_async(f"{subject}.{number % in_flight}", data)
+        for subject, data in messages:
+            await stream.publish_async(subject, data)
         await stream.publish_async_completed()
 
     async def replay(self, stream: str, pattern: str, count: int, decode: Decode) -> None:
