@@ -34,7 +34,8 @@ def _appends(_: RealWorld, events: int) -> Told:
 
 
 def _bus(world: RealWorld, events: int) -> Told:
-    from deploy.bench.bus import measure_bus, table
+    from deploy.bench.bus import measure_bus
+    from deploy.bench.claims import table
 
     claims = finish(measure_bus(world, events))
     missed = [f"{claim.claim}, {claim.target}" for claim in claims if claim.met is False]

@@ -1,24 +1,22 @@
 """`bench bus`, claim by claim: what a message costs us, and what it costs raw nats-py and FastStream beside us.
 
-Each claim is measured in one run, in turn, on one server and the same bytes; all sides decode with the same function.
+Each claim is measured in one run, in turn, on one server and the same bytes; all sides decode with the same function;
+what the bus takes in is signed, and beside that the client takes the bytes alone.
 Processor time is this process's alone, the best of BUS_ROUNDS; only where a claim speaks of waiting is it the clock.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import groupby
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import TypeAlias
 
 import msgspec
 
+from deploy.bench.claims import Claim, Way, explained
 from deploy.bench.log import BLOCK, SampleLog, replayed
-from deploy.bench.profiling import Spent, profiled
 from deploy.bench.rivals import FETCH, FastStream, RawNats, faststream
 from deploy.embedded import Account, Identity, NatsServer
 from organs.steward.ports import TRACE_AGE_S, NatsGround, consumer_config, kept_config, log_config
@@ -46,54 +44,6 @@ MAX_TIMES = constant(1.1, "times", "X-07")
 MAX_START_MS = constant(250, "ms", "X-07")
 MIN_REPLAYED = constant(100_000, "events/s", "X-04")
 DONE = Outcome("ack")
-Way: TypeAlias = Callable[[], Awaitable[None]]
-
-NOT_INSTALLED = "not installed: pip install 'nimmerverse[bench]'"
-HEAD = f"{'claim':<42} {'items':>6} {'ours':>9} {'unit':<15} {'beside':<30} {'theirs':>8} {'ratio':>6}  target"
-LAYERS = """\
-`wire:` moves bytes, as the client beside it does; with `bus:`, which is what parts call, every signature is verified,
-every entry is admitted by its keys and its place in its lane, and every event counts exactly once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One claim: ours, what is beside it, and the figure that the target speaks of."""
-
-    claim: str
-    items: int
-    unit: str
-    ours: float
-    beside: str
-    theirs: float | None  #: None where there is nothing beside it, or it is not installed
-    figure: float | None
-    target: str  #: empty where it is shown for comparison only
-    met: bool | None  #: None where there is no target, or it was not measured
-    profile: list[Spent] = field(default_factory=list[Spent])  #: where the time of a miss goes
-
-    @classmethod
-    def less(cls, claim: str, items: int, beside: str, seconds: Sequence[float], times: float | None) -> Claim:
-        """Ours takes so many times less processor time. `seconds` are ours and theirs, or ours alone."""
-        ours_s, theirs_s = seconds[0], seconds[1] if len(seconds) > 1 else None
-        per, figure = 1e6 / items, None if theirs_s is None else theirs_s / ours_s
-        met = None if figure is None or times is None else figure >= times
-        theirs = None if theirs_s is None else theirs_s * per
-        target = "" if times is None else f"≥ {times:g} × less"
-        return cls(claim, items, "µs CPU", ours_s * per, beside, theirs, figure, target, met)
-
-    @classmethod
-    def within(cls, claim: str, items: int, unit: str, figure: float, limit: float) -> Claim:
-        """A figure of ours alone: at least `limit` where it counts what is done in a second, else at most."""
-        many = unit.startswith("events/s")
-        met = figure >= limit if many else figure <= limit
-        return cls(claim, items, unit, figure, "", None, figure, f"{'≥' if many else '≤'} {limit:,} {unit}", met)
-
-    @property
-    def verdict(self) -> str:
-        """What the target is, and whether it was met."""
-        if not self.target:
-            return "none"
-        told = f"not measured ({NOT_INSTALLED})" if self.met is None else "met" if self.met else "missed"
-        return f"{self.target}: {told}"
 
 
 def rounds_of(messages: int) -> int:
@@ -343,13 +293,6 @@ class BusBench:
         return await connect(self.server.url, "bench", nkey=self.nkey)
 
 
-async def explained(way: Way, *claims: Claim) -> list[Claim]:
-    """Return claims about one way of ours; where any is missed, one more run lays its time out for all of those."""
-    missed = [claim for claim in claims if claim.met is False]
-    profile = await profiled(way, missed[0].items) if missed else []
-    return [replace(claim, profile=profile) if claim in missed else claim for claim in claims]
-
-
 async def measure_blocks(world: RealWorld, events: int) -> list[Claim]:
     """Measure sealed blocks beside a signed entry for each event, in memory, and the verified replay of such blocks."""
     events = max(events // BLOCK, 1) * BLOCK
@@ -419,17 +362,3 @@ async def measure_bus(world: RealWorld, messages: int) -> list[Claim]:
     with TemporaryDirectory(prefix="nimmerverse-bench-") as folder:
         claims = await BusBench(world, Path(folder), max(messages // 100, 1) * 100).run()
     return [*claims, *await measure_blocks(world, messages)]
-
-
-def table(claims: Sequence[Claim]) -> str:
-    """Return the claims for people; below them, of those that were missed, where their time goes."""
-    lines = [LAYERS, "", HEAD]
-    for c in claims:
-        theirs, ratio = ("", "") if c.theirs is None else (f"{c.theirs:,.1f}", f"{c.figure:,.2f}")
-        ours = f"{c.claim:<42} {c.items:>6} {c.ours:>9,.1f} {c.unit:<15}"
-        lines.append(f"{ours} {c.beside:<30} {theirs:>8} {ratio:>6}  {c.verdict}")
-    for profile, missed in groupby(claims, lambda claim: claim.profile):
-        if profile:
-            lines += ["", *(f"{c.claim} misses {c.target}" for c in missed), "     own time  calls/item"]
-            lines += [f"     {one.percent:>6.1f} %  {one.per_item:>10.2f}  {one.function}" for one in profile]
-    return "\n".join(lines)

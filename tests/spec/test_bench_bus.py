@@ -9,7 +9,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from deploy.bench.bus import Claim, explained, measure_bus, table
+from deploy.bench.bus import measure_bus
+from deploy.bench.claims import Claim, explained, table
 from deploy.bench.rivals import faststream
 from shared.world import RealWorld
 
