@@ -2,7 +2,8 @@
 
 A whole organism of its own on a real server, all parts in one process; so what is measured is no less than a system of
 several processes would need. The load comes from another process. A probe is known by the id of its wave, and none is
-left out: one that nothing came of counts with all the time it was waited for.
+left out: one that nothing came of counts with all the time it was waited for. Only what a beat's budget withheld woke
+nobody, and is felt again. Without a language model cognition answers by quoting, so tier 4 has no bound here.
 """
 
 from __future__ import annotations
@@ -19,35 +20,52 @@ from deploy.attach import living
 from deploy.bench.load import ENV, LOAD_PER_S, loaded
 from deploy.host import OPERATOR
 from deploy.organism import Organism
+from nerves.thalamus.account import ACCOUNT_MS
 from shared.bus import Bus, Delivery
 from shared.codec import decode, encode
 from shared.config import load
 from shared.constant import constant
 from shared.envelope import read, read_event, rfc3339
+from shared.errors import Refusal, Refused
 from shared.home import nkey_path
 from shared.log.entry import Entry
 from shared.message import AnyWaveFields, lookup
+from shared.subjects.cognition import Answered
 from shared.subjects.gates import ReflexActed, ReflexFired
 from shared.subjects.meaning import UNKNOWN
+from shared.subjects.memory import Origin, Passage, RememberRequest
 from shared.subjects.nervous import MathRequest
-from shared.subjects.thalamus import Escalated, Routed, Withheld
+from shared.subjects.thalamus import Routed, Withheld
 from shared.version import VERSION
 from shared.world import RealWorld, new_id, now_ms
 
-PARTS = ("organs.meaning", "nerves.gate", "nerves.outcome", "nerves.thalamus", "cells.math_cell")
+PARTS = (
+    "organs.meaning",
+    "organs.memory",
+    "organs.cognition",
+    "nerves.gate",
+    "nerves.outcome",
+    "nerves.thalamus",
+    "cells.math_cell",
+)
 SHORT_PPM = constant(10_000, "ppm", "NIM-07")  # a load that is short by no more was reached
 PROBES = constant(300, "probes", "NIM-07")
 WAIT_S = constant(10.0, "s", "NIM-07")
 REST_S = constant(1.7, "s", "NIM-07")  # longer than a gate rests
 REFLEX_REST_S = constant(0.12, "s", "NIM-07")
+BEATS = constant(5, "beats", "NIM-07")
 SLOW = 10  #: of so many probes only one can be made where a gate has to rest
 
-Told: TypeAlias = ReflexActed | ReflexFired | Routed | Escalated | Withheld
-TOLD: tuple[type[Told], ...] = (ReflexActed, ReflexFired, Routed, Escalated, Withheld)
+Told: TypeAlias = ReflexActed | ReflexFired | Routed | Answered | Withheld
+TOLD: tuple[type[Told], ...] = (ReflexActed, ReflexFired, Routed, Answered, Withheld)
 Wave: TypeAlias = tuple[str, str, int, str]  #: cell, domain, confidence, content
 DANGER: Wave = ("bumper", "danger", 800_000, "danger")
+NOVEL = "purple elephants recite tax law"
+HELD = ("heat", NOVEL)  #: what memory holds, so that there is something to quote
 
-BOUNDS_MS = (10.0, 50.0, 200.0, 2_000.0, 4_000.0)
+Came: TypeAlias = tuple[type[Told] | None, float]  #: what came of a probe, and when
+
+BOUNDS_MS = (10.0, 50.0, 200.0, 2_000.0)  #: of tiers 0 to 3; that of tier 4, 4 s, is of a language model's answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +106,7 @@ class Prober:
 
     def __init__(self, bus: Bus) -> None:
         self.bus, self.world = bus, bus.world
-        self._waiting: dict[tuple[type[Told], bytes], asyncio.Future[float]] = {}
+        self._waiting: dict[tuple[type[Told], bytes], asyncio.Future[Came]] = {}
         self._reading = set[asyncio.Task[None]]()
         self._read: dict[str, int] = {}  #: where the last decision of a subject stands that was read
 
@@ -121,10 +139,12 @@ class Prober:
         self._read[delivery.subject] = found[0].index
 
     def _came(self, message: Told) -> None:
+        if isinstance(message, Answered) and message.decision != "quoted":
+            return  # that nothing is held is no answer
         told = message.wave_id if isinstance(message, ReflexActed | ReflexFired) else message.signal
         waiting = self._waiting.get((type(message), told))
         if waiting is not None and not waiting.done():
-            waiting.set_result(self.world.elapsed_s())
+            waiting.set_result((type(message), self.world.elapsed_s()))
 
     async def feel(self, wave: Wave, wave_id: bytes = b"") -> None:
         """Publish one wave."""
@@ -133,21 +153,33 @@ class Prober:
         felt = encode(AnyWaveFields(domain, confidence_ppm, content, 1))
         await self.bus.wire.publish(f"{self.bus.env}.bench.cells.{cell}.wave", felt, headers)
 
-    async def timed(self, wave: Wave, *wanted: Sequence[type[Told]]) -> list[float]:
-        """Publish a wave, and return the milliseconds until something came of it, for every group of alternatives."""
+    async def timed(self, wave: Wave, *wanted: Sequence[type[Told]]) -> list[Came]:
+        """Publish a wave; return what came of it and after how many milliseconds, for every group of alternatives."""
         loop, wave_id = asyncio.get_running_loop(), new_id(self.world)
-        groups: list[asyncio.Future[float]] = [loop.create_future() for _ in wanted]
+        groups: list[asyncio.Future[Came]] = [loop.create_future() for _ in wanted]
         self._waiting = {(one, wave_id): group for group, ones in zip(groups, wanted, strict=True) for one in ones}
         start = self.world.elapsed_s()
         await self.feel(wave, wave_id)
         await asyncio.wait(groups, timeout=WAIT_S)
-        return [1_000 * (group.result() - start if group.done() else WAIT_S) for group in groups]
+        came = [group.result() if group.done() else (None, start + WAIT_S) for group in groups]
+        return [(what, 1_000 * (at - start)) for what, at in came]
 
     async def asked(self, request: MathRequest) -> float:
-        """Ask a cell, and return the milliseconds until it answered."""
+        """Ask a cell, and return the milliseconds until it answered; a refusal is no answer."""
         start = self.world.elapsed_s()
-        await self.bus.request(request, WAIT_S)
-        return 1_000 * (self.world.elapsed_s() - start)
+        answer = await self.bus.request(request, WAIT_S)
+        return 1_000 * (WAIT_S if isinstance(answer, Refusal) else self.world.elapsed_s() - start)
+
+    async def remember(self, texts: Sequence[str]) -> None:
+        """Have memory hold these texts."""
+        passages = tuple(Passage("semantic", text, Origin("file", "bench", "", 0, len(text)), 0, 0) for text in texts)
+        answer = await self.bus.request(RememberRequest("bench", passages, "", renews=False), WAIT_S)
+        if isinstance(answer, Refusal):
+            raise Refused(answer)
+
+    async def next_beat(self) -> None:
+        """Wait until the next account of lifeforce, and a little more, for it is made on a tick."""
+        await self.world.sleep((ACCOUNT_MS - now_ms(self.world) % ACCOUNT_MS) / 1_000 + REST_S)
 
 
 def said_in(delivery: Delivery) -> list[Told]:
@@ -177,6 +209,7 @@ async def _organism(folder: Path) -> AsyncGenerator[tuple[Prober, Organism, str,
     async with living(settings, PARTS) as (host, organism):
         prober = Prober(Bus(RealWorld(ENV), await host.wire(OPERATOR), OPERATOR, VERSION, []))
         await prober.open()
+        await prober.remember(HELD)
         yield prober, organism, host.url, nkey_path(settings.settings, OPERATOR)
         await prober.bus.drain()
 
@@ -186,7 +219,7 @@ async def _tiers(prober: Prober, probes: int) -> AsyncGenerator[TierFigure]:
     await prober.world.sleep(1.0)
     acted, logged = list[float](), list[float]()
     for _ in range(probes):
-        to_act, to_log = await prober.timed(DANGER, [ReflexActed], [ReflexFired])
+        (_, to_act), (_, to_log) = await prober.timed(DANGER, [ReflexActed], [ReflexFired])
         acted.append(to_act)
         logged.append(to_log)
         await prober.world.sleep(REFLEX_REST_S)
@@ -195,24 +228,28 @@ async def _tiers(prober: Prober, probes: int) -> AsyncGenerator[TierFigure]:
     asked = [await prober.asked(MathRequest(f"{n} * 7")) for n in range(probes)]
     yield figure("tier 1: a question to a cell and back", asked, BOUNDS_MS[1])
     few = max(probes // SLOW, 2)
-    for name, domain, alternatives, bound_ms in (
-        ("tier 2: from the second wave to the nerve's route", "battery", [Routed], BOUNDS_MS[2]),
-        ("tier 3: to the escalation, read from the log", "heat", [Escalated, Withheld], BOUNDS_MS[3]),
-        ("tier 4: the same of what is unknown, embedded anew", UNKNOWN, [Escalated, Withheld], BOUNDS_MS[4]),
+    for name, domain, awaited, bound_ms in (
+        ("tier 2: from the second wave to the nerve's route", "battery", Routed, BOUNDS_MS[2]),
+        ("tier 3: to an organ's answer, quoted from memory, in the log", "heat", Answered, BOUNDS_MS[3]),
+        ("tier 4: the same of the unknown; no language model: no bound", UNKNOWN, Answered, None),
     ):
-        taken = [await _pair(prober, domain, n, alternatives) for n in range(few)]
+        taken = [await _pair(prober, domain, n, awaited) for n in range(few)]
         yield figure(name, taken, bound_ms)
 
 
-async def _pair(prober: Prober, domain: str, n: int, wanted: Sequence[type[Told]]) -> float:
-    """Let one cell feel something, then time the second that agrees."""
+async def _pair(prober: Prober, domain: str, n: int, awaited: type[Told]) -> float:
+    """Let one cell feel something, then time the second that agrees; what no budget carried is felt again later."""
     novel = domain == UNKNOWN
-    told = f"purple elephants recite tax law, volume {n}" if novel else domain
+    told = f"{NOVEL}, volume {n}" if novel else domain
     said, confidence_ppm = ("zxqv", 900_000) if novel else (domain, 800_000)
-    await prober.feel(("one", said, confidence_ppm, told))
-    [taken] = await prober.timed(("two", said, confidence_ppm, told), wanted)
-    await prober.world.sleep(REST_S)
-    return taken
+    for _ in range(BEATS):
+        await prober.feel(("one", said, confidence_ppm, told))
+        [(came, taken)] = await prober.timed(("two", said, confidence_ppm, told), [awaited, Withheld])
+        await prober.world.sleep(REST_S)
+        if came is not Withheld:
+            return taken
+        await prober.next_beat()
+    return 1_000 * WAIT_S
 
 
 def figure(what: str, taken_ms: Sequence[float], bound_ms: float | None) -> TierFigure:
@@ -233,7 +270,8 @@ def table(found: Attention) -> str:
     missed = found.missed()
     lines = [
         f"under {found.published_per_s:,.0f} waves/s published, {found.felt_per_s:,.0f} felt",
-        f"{'':<58}{'probes':>7}{'lost':>6}{'p50 ms':>10}{'p99 ms':>10}{'bound ms':>10}",
+        "what a beat's budget withheld was felt again in the next; no figure is of it",
+        f"{'':<62}{'probes':>7}{'lost':>6}{'p50 ms':>10}{'p99 ms':>10}{'bound ms':>10}",
         *(_row(tier) for tier in found.tiers),
         *(f"✗ did not hold: {what.strip()}" for what in missed),
     ]
@@ -241,7 +279,7 @@ def table(found: Attention) -> str:
 
 
 def _row(tier: TierFigure) -> str:
-    figures = f"{tier.what:<58}{tier.probes:>7}{tier.lost:>6}{tier.p50_ms:>10.2f}{tier.p99_ms:>10.2f}"
+    figures = f"{tier.what:<62}{tier.probes:>7}{tier.lost:>6}{tier.p50_ms:>10.2f}{tier.p99_ms:>10.2f}"
     if tier.bound_ms is None:
         return f"{figures}{'–':>10}"
     return f"{figures}{tier.bound_ms:>10.0f}  {'held' if tier.held else 'NOT HELD'}"

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.bench.attention import WAIT_S, Attention, figure, table
+from deploy.bench.attention import WAIT_S, Attention, Prober, figure, table
 from deploy.bench.load import LOAD_PER_S
+from shared.bus import Bus
+from shared.subjects.nervous import MathRequest
+from shared.world import simulate
+from tests.ground import SimGround
 
 pytestmark = pytest.mark.spec("NIM-07")
 QUICK = figure("tier 0: quick", [1.0] * 100, 10.0)
@@ -26,3 +30,14 @@ def test_a_probe_that_nothing_came_of_is_in_the_sample() -> None:
     lossy = figure("tier 4: lossy", [1.0] * 199 + [1_000 * WAIT_S], 4_000.0)
     assert (200, 1, 1.0, False) == (lossy.probes, lossy.lost, lossy.p99_ms, lossy.held)
     assert not figure("no bound", [1_000 * WAIT_S], None).held
+
+
+def test_a_refusal_is_no_answer() -> None:
+    """A question that was refused at once counts with all the time that an answer would have been waited for."""
+
+    async def main() -> None:
+        ground = SimGround()
+        prober = Prober(Bus(ground.world, await ground.wire("asker"), "asker", "1", []))
+        assert 1_000 * WAIT_S == await prober.asked(MathRequest("6 * 7"))
+
+    simulate(main)
