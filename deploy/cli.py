@@ -76,7 +76,9 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the whole command line."""
     raw = argparse.RawDescriptionHelpFormatter
     about = "An event-driven nervous system whose every decision is signed, stored and replayable."
-    parser = _Parser(prog="nimmerverse", description=about, epilog=_exit_codes(), formatter_class=raw)
+    parser = _Parser(
+        prog="nimmerverse", description=about, epilog=_exit_codes(), formatter_class=raw, allow_abbrev=False
+    )
     parser.add_argument("--version", action="version", version=f"nimmerverse {VERSION}")
     sub = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, described in COMMANDS.items():
@@ -93,6 +95,7 @@ def _add(add_parser: Callable[..., _Parser], name: str, described: Described | G
         description=f"{text[0].upper()}{text[1:]}.",
         epilog=_exit_codes(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # a slip of the pen is no option: `--hom DIR` would begin a log in DIR
     )
     if isinstance(described, Group):
         inner = command.add_subparsers(title="commands", metavar="COMMAND", required=True)

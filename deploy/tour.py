@@ -271,7 +271,7 @@ async def take(  # noqa: PLR0913 - what may be chosen of a tour
         async with living(loaded, BUILT_IN) as (host, organism):
             await tour.walk(host, organism, started_s=round(world.elapsed_s() - before, 3))
             _write(report, tour.report)
-            terminal.say(_NEXT)
+            terminal.say(_NEXT.replace("SITE", loaded.settings.site))
             if stay:
                 terminal.say("  [bold]The organism stays alive.[/] Ctrl-C stops it.\n")
                 await _stay(organism, world)
@@ -315,7 +315,7 @@ _NEXT = """
   [bold]Try next[/], in another terminal while an organism runs (this one, or `./run up`):
     ./run ask "17 * 23 / 4"             ask the math cell
     ./run watch                         see every message, decoded and verified
-    ./run request nervous.overload.assess.request '{"site": "…"}'
+    ./run request nervous.overload.assess.request '{"site": "SITE"}'
     ./run replay                        the whole log, every entry admitted again
     ./run part docs/my_cell.py          your own cell: copy this one, which the README explains
 """

@@ -53,8 +53,8 @@ class Auditor:
         hold(self.report.ok, "; ".join(self.report.lines()))
         self.told["root"] = self.report.root
         return (
-            f"{self.report.entries} entries, {self.report.signed} of them signed under root {self.report.root[:16]}…: "
-            "whole, as signed, and by the trusted genesis"
+            f"{self.report.entries} entries, whole and of the trusted genesis; the notary's newest checkpoint covers "
+            f"{self.report.signed} of them, under root {self.report.root[:16]}…, and they are as signed"
         )
 
     async def _prove(self) -> str:

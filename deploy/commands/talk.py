@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import re
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -22,8 +25,8 @@ from shared.config import Loaded
 from shared.constant import constant
 from shared.envelope import covers
 from shared.envelope.admission import CLOCK_SKEW_MS
-from shared.errors import ConfigFault, Exit, Refusal, Refused, Unreachable
-from shared.message import AnyWaveFields, Decision, Message, Reply, Wave, is_wave, lane_of, lookup
+from shared.errors import ConfigFault, Exit, NotPermitted, Refusal, Refused, Unreachable
+from shared.message import AnyWaveFields, Decision, Message, Reply, Wave, is_wave, lane_of, lookup, registered
 from shared.part.declare import NAME
 from shared.subjects.cognition import CognitiveRequest, CognitiveResponse
 from shared.subjects.nervous import MathRequest, MathResponse
@@ -82,10 +85,14 @@ def pub(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     async def main() -> Exit:
         subject = full_subject(args.subject, loaded.settings.env)
         if _check(subject, args.data, loaded) is None:
-            terminal.note(f"no class is declared for {subject}; it goes out as it is")
+            terminal.note(
+                f"this command knows no class for {subject} (a part's own file may) and sends it unchecked; "
+                "`nimmerverse dead` shows what no part could read"
+            )
         async with operator(loaded, terminal.note) as bus:
-            await bus.wire.publish(subject, args.data.encode())
-            await bus.wire.confirm(subject)
+            with _unheard(subject):
+                await bus.wire.publish(subject, args.data.encode())
+                await bus.wire.confirm(subject)
         terminal.give(
             {"subject": subject, "bytes": len(args.data.encode())},
             f"published {len(args.data.encode())} bytes on {subject}",
@@ -102,7 +109,8 @@ def request(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         subject = full_subject(args.subject, loaded.settings.env)
         _check(subject, args.data, loaded)
         async with operator(loaded, terminal.note) as bus:
-            answer = await bus.wire.request(subject, args.data.encode(), None, args.timeout)
+            with _unheard(subject):
+                answer = await bus.wire.request(subject, args.data.encode(), None, args.timeout)
         try:
             terminal.give(msgspec.json.decode(answer.data), answer.data.decode())
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -234,6 +242,19 @@ async def _show(bus: Bus, delivery: Delivery, terminal: Terminal) -> None:
         {"problem": problem} if problem else {}
     )
     terminal.give(shown, line(delivery.subject, body, f"{source}{f' ✗ {problem}' if problem else ''}"))
+
+
+@contextmanager
+def _unheard(subject: str) -> Iterator[None]:
+    """Say with a server's refusal what it comes from: the operator may speak where a running part hears."""
+    try:
+        yield
+    except NotPermitted as no:
+        env, _, wanted = subject.partition(".")
+        spoken = [template for template, cls in registered().items() if cls.kind == "request"]
+        near = difflib.get_close_matches(wanted, spoken, n=1, cutoff=0.8)
+        hint = f"did you mean {near[0]}?" if near else "`nimmerverse subjects` lists what parts of ours hear."
+        raise NotPermitted(f"{no}: no part that runs in {env} hears people there; {hint}") from None
 
 
 def _check(subject: str, data: str, loaded: Loaded) -> type[Message] | None:

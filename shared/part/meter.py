@@ -114,10 +114,17 @@ class Meter:
         self.machine: Machine = world.machine
         self.spending = Spending()
         self._workers = dict[int, int]()
+        self._began_us = 0  #: what the process had used before the part was at work: its imports, its joining
         self._energy_uj = self.machine.energy_uj()
         self._busy_us, self._own_us = self.machine.busy_us(), self._cpu_us()
         if self._energy_uj is not None:
             self.spending.energy_uj = 0
+
+    def begin(self) -> None:
+        """Start to count: what was used until now is nobody's work."""
+        self._began_us = round(self.world.cpu_s() * 1e6)
+        self.spending.cpu_ns = 0
+        self._busy_us, self._own_us = self.machine.busy_us(), self._cpu_us()
 
     def look(self, workers: Collection[int]) -> None:
         """Learn what the machine says now. `workers` are the processes that work for the part."""
@@ -136,7 +143,7 @@ class Meter:
         return Measured(own_us, s.energy_uj, s.received_bytes, sent_bytes, s.elapsed_us, cost)
 
     def _cpu_us(self) -> int:
-        own = round(self.world.cpu_s() * 1e6) if self.alone else self.spending.cpu_ns // 1_000
+        own = round(self.world.cpu_s() * 1e6) - self._began_us if self.alone else self.spending.cpu_ns // 1_000
         return own + self.spending.workers_us
 
     def _share_energy(self, own_us: int) -> None:
@@ -153,7 +160,7 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a part has used since it started, and what that is in lifeforce."""
+    """What a part has used since it was at work, and what that is in lifeforce."""
 
     cpu_us: int
     energy_uj: int | None

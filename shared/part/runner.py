@@ -80,6 +80,7 @@ class Runner:
         except BaseException:
             await self._leave()
             raise
+        self.meter.begin()
         self._tasks = [self._task(self._work()), self._task(self._heartbeat())]
         if Tick in self._handover.handlers:
             self._beating = self._task(self._beat())

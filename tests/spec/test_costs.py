@@ -174,6 +174,20 @@ def test_workers_and_energy_are_the_parts_own() -> None:
     simulate(main)
 
 
+@pytest.mark.spec("NIM-10")
+def test_what_a_process_used_before_its_part_was_at_work_is_nobodys_cost() -> None:
+    """A part that is alone in its process is charged all of it from the moment on at which it works: no imports."""
+    world = RealWorld("dev")
+    assert world.cpu_s() > 0.2, "this process has imported much"
+    meter = Meter(world, alone=True)
+    meter.begin()
+    assert meter.read(0).cpu_us < 100_000
+    until = world.cpu_s() + 0.15
+    while world.cpu_s() < until:
+        pass
+    assert meter.read(0).cpu_us >= 150_000
+
+
 class Resting(BenchCell):
     """A part that may rest."""
 
