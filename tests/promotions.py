@@ -101,6 +101,11 @@ class Lane:
         self.decided: list[tuple[Any, int]] = []  #: with the index at which each stands
         self.index, self.now_ms = 0, NOW_MS
 
+    def refused(self, message: Any) -> str:  # noqa: ANN401 - as `hear`
+        """The code by which a message is refused; "" where it is taken."""
+        said = self.hear(message)
+        return said.code if isinstance(said, Refusal) else ""
+
     def hear(self, message: Any) -> Any:  # noqa: ANN401 - of any class that it hears or says
         """Hear one message, evolve, and return what was said last, or the refusal."""
         self.index += 1

@@ -201,11 +201,16 @@ def test_truncated_files(tmp_path: Path) -> None:
         path.write_bytes(whole)
 
 
-def test_demanding_header(tmp_path: Path) -> None:
-    """A header that asks for absurd memory is refused before any of it is spent."""
+@pytest.mark.parametrize(
+    ("sane", "absurd"), [(b'"mem_bytes":8192', b'"mem_bytes":4398046511104'), (b'"ops":1', b'"ops":17')]
+)
+def test_demanding_header(tmp_path: Path, sane: bytes, absurd: bytes) -> None:
+    """A header that asks for absurd memory or work is refused before any of it is spent."""
     ring = filled(tmp_path)
     path = ring.folder / "keyring.json"
-    path.write_bytes(path.read_bytes().replace(b'"mem_bytes":8192', b'"mem_bytes":4398046511104'))
+    whole = path.read_bytes()
+    assert 1 == whole.count(sane)
+    path.write_bytes(whole.replace(sane, absurd))
     assert "outside its bounds" in sentence(lambda: Keyring.unlock(ring.folder, PASSPHRASE))
 
 
