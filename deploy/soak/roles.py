@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +28,9 @@ ROLE_STARTS = constant(100, "starts", "X-07")
 STOP_S = constant(30.0, "s", "X-07")
 ROLE_LOOK_S = constant(0.1, "s", "X-07")
 LAST_LINE = 200
+#: What the start of an organism ends with where the quota is full, and that of a part where there is nothing to join.
+NO_ROOM = (Exit.STORAGE,)
+NOTHING_TO_JOIN = (*NO_ROOM, Exit.CONFIG, Exit.UNREACHABLE)
 
 Works = Callable[[int], Awaitable[None]]
 
@@ -42,8 +45,11 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 class Role:
     """One process under its name. `works(pid)` returns once it does its work.
 
-    `kills` counts its own deaths by strikes, `shaken` those of servers that it started: each excuses one failed start.
+    `kills` counts its own deaths by strikes. A start may end with what is `excused`, and once with UNREACHABLE for each
+    server of its own that was struck, which `shaken` counts.
     """
+
+    excused: Collection[int] = ()
 
     def __init__(self, name: str, words: Sequence[str], log: Path, environ: dict[str, str], works: Works) -> None:
         self.name, self.log, self.kills, self.shaken = name, log, 0, 0
@@ -80,10 +86,10 @@ class Role:
         if self.child.fault is not None:
             return f"{self.name} cannot be started any more: {self.child.fault}"
         last = (lines_since(self.log, 0) or ["nothing was said"])[-1][:LAST_LINE]
-        odd = self.child.failed - Counter({int(Exit.UNREACHABLE): self.shaken})
+        failed = self.child.failed - Counter({int(Exit.UNREACHABLE): self.shaken})
+        odd = [f"{count} times with {code}" for code, count in sorted(failed.items()) if code not in self.excused]
         if odd:
-            ends = ", ".join(f"{count} with {code}" for code, count in sorted(odd.items()))
-            return f"{self.name} did not start, ending {ends} and lastly saying: {last}"
+            return f"{self.name} ended {', '.join(odd)} before it worked, lastly saying: {last}"
         if self.child.restarts > self.kills:
             return f"{self.name} died {self.child.restarts - self.kills} times by itself, lastly saying: {last}"
         return "" if self.child.restarts == self.kills else f"{self.name} works no more, lastly saying: {last}"

@@ -20,7 +20,7 @@ from deploy.soak.load import INGESTS, Asker, write_posts
 from deploy.soak.outcome import Outcome, Struck
 from deploy.soak.plan import Strike
 from deploy.soak.proxy import Proxy
-from deploy.soak.roles import Role, Works, alive, environment, grows, says, still
+from deploy.soak.roles import NO_ROOM, NOTHING_TO_JOIN, Role, Works, alive, environment, grows, says, still
 from deploy.soak.samples import JUDGED_SHARE, SAMPLE_S, WARM_S
 from deploy.soak.strikes import SERVERS, Field, Strikes
 from shared.constant import constant
@@ -113,14 +113,18 @@ class Soak:
         closing.push_async_callback(self.asker.close)
         within = [name for name in self.parts if name not in BESIDE]
         words = ["deploy", "up", "--json", *(word for name in within for word in ("--part", name))]
-        await self._role(ORGANISM, words, alive(self.beside.settings, self.world), closing).child.start()
+        organism = self._role(ORGANISM, words, alive(self.beside.settings, self.world), closing)
+        organism.excused = NO_ROOM
+        await organism.child.start()
         beside = [self._part(name, closing) for name in self.field.parts]
         beside += [self._writer(name, style, closing) for name, style in self.writers.items()]
         await asyncio.gather(*(role.child.start() for role in beside))
 
     def _part(self, name: str, closing: AsyncExitStack) -> Role:
         log = self.folder / f"{name}.log"
-        return self._role(name, self._words_of_part(name, 0), says(log, " works in ", self.world), closing)
+        role = self._role(name, self._words_of_part(name, 0), says(log, " works in ", self.world), closing)
+        role.excused = NOTHING_TO_JOIN
+        return role
 
     def _words_of_part(self, name: str, skew_ms: int) -> list[str]:
         return ["deploy.soak.part", name, self.proxy.url, str(skew_ms)]
@@ -228,7 +232,7 @@ class Soak:
         roles = self.roles.values()
         kills, failed = sum(role.kills for role in roles), sum(role.child.failed.total() for role in roles)
         lived = f"{len(roles)} processes, killed {kills} times, died of nothing else"
-        lived += f"; {failed} starts ended with a server that was killed" if failed else ""
+        lived += f"; {failed} starts ended for want of what was struck" if failed else ""
         out.lines += [
             judge.none_of("answers", (f"{name} answers no more" for name in unanswered), counted),
             judge.none_of(

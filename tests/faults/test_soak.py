@@ -15,7 +15,7 @@ from deploy.soak.load import INGESTS
 from deploy.soak.outcome import Outcome
 from deploy.soak.picture import svg
 from deploy.soak.plan import Strike
-from deploy.soak.roles import Role, environment, grows
+from deploy.soak.roles import NO_ROOM, NOTHING_TO_JOIN, Role, environment, grows
 from deploy.soak.siege import Soak
 from deploy.soak.writer import Joined, faults
 from shared.bus import Bus, Receipt
@@ -67,23 +67,25 @@ async def sulky(folder: Path, *ends: int) -> AsyncGenerator[Role]:
 
 @pytest.mark.spec("X-07")
 @pytest.mark.parametrize(
-    ("ends", "shaken", "objection"),
+    ("ends", "shaken", "excused", "objection"),
     [
-        ((), 0, ""),
-        ((1, 5, 1), 0, "sulky did not start, ending 2 with 1, 1 with 5 and"),
-        ((5,), 1, ""),
-        ((5, 5), 1, "sulky did not start, ending 1 with 5 and"),
-        ((1,), 1, "sulky did not start, ending 1 with 1 and"),
+        ((), 0, (), ""),
+        ((1, 5, 1), 0, (), "sulky ended 2 times with 1, 1 times with 5 before it worked, lastly"),
+        ((5,), 1, (), ""),
+        ((5, 5), 1, (), "sulky ended 1 times with 5 before"),
+        ((1,), 1, NOTHING_TO_JOIN, "sulky ended 1 times with 1 before"),
+        ((3, 5, 8), 0, NOTHING_TO_JOIN, ""),
+        ((3, 8), 0, NO_ROOM, "sulky ended 1 times with 3 before"),
     ],
 )
 def test_a_start_that_fails_after_a_kill_is_objected_to(
-    tmp_path: Path, ends: tuple[int, ...], shaken: int, objection: str
+    tmp_path: Path, ends: tuple[int, ...], shaken: int, excused: tuple[int, ...], objection: str
 ) -> None:
-    """Every start that ended before the process worked counts, but for one that misses a server that was struck."""
+    """Each start that ended before the process worked counts, but for those that lacked what was struck."""
 
     async def body() -> None:
         async with sulky(tmp_path, *ends) as role:
-            role.shaken = shaken
+            role.shaken, role.excused = shaken, excused
             await role.kill()
             await role.whole()
             said = role.objection()
