@@ -248,7 +248,7 @@ class Teacher:
         stated = await self._stands(proposal, lambda one: one.human != "pending", "the person's vote")
         hold(stated.state == "accepted", f"proposal {proposal} is {stated.state}: {stated.votes}")
         votes = "; ".join(stated.votes)
-        return f"proposal {proposal} is accepted: {votes}; the tour votes for {YOU}, with a key that it made in this home"
+        return f"proposal {proposal} is accepted: {votes}; the tour votes for {YOU}, by a key of this home"
 
     async def _promote(self) -> str:
         """Sign what the promotion rests on, and promote."""
@@ -259,7 +259,8 @@ class Teacher:
         no = [f"{row.name} {row.reason}, expected {row.demanded}" for row in decided.judgement.rows if not row.holds]
         hold(isinstance(decided, ModelPromoted), f"the good model is blocked: {'; '.join(no)}")
         rows = f"{len(decided.judgement.rows)} rows of the gate hold"
-        return f"{rows}; manifest {stated.manifest[:16]}… signed with that key; {self.good[:16]}… is in force at {TARGET}"
+        manifest = f"manifest {stated.manifest[:16]}… signed with that key"
+        return f"{rows}; {manifest}; {self.good[:16]}… is in force at {TARGET}"
 
     async def _introduced(self) -> None:
         """Have the log know a person of this home, who may vote and sign."""

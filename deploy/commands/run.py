@@ -42,7 +42,8 @@ def tour(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     models = "none" if args.quick else "anew" if args.retrain else "once"
     question = args.ask
     if question is None and stay:
-        question = input(f"  The tour needs a sum; Enter takes this one.\n  What shall the math cell compute? [{QUESTION}] ").strip() or None
+        told = "  The tour asks one question; Enter takes this one.\n  What shall the math cell compute?"
+        question = input(f"{told} [{QUESTION}] ").strip() or None
     held = finish(take(loaded, terminal, question=question, stay=stay, report=report, models=models))
     return Exit.OK if held.ok else Exit.FAILED
 

@@ -8,6 +8,7 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs] - it ships none
 import pytest
@@ -87,7 +88,7 @@ class Storm:
         """Wait until the views have read the log; then no event may be missing or twice, and every table is right."""
         running = Running.read(load(self.home.environ, {}, "here").settings)
         assert running is not None
-        connection = await _connected(running.database_url)
+        connection: Any = await _connected(running.database_url)
         effective = "from nimmerverse.decisions where source like 'w-%' and refusal = ''"
         try:
             async with asyncio.timeout(PATIENCE_S):

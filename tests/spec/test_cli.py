@@ -148,9 +148,7 @@ def _help(command: str) -> str:
 def test_an_unknown_command_gets_a_suggestion(
     words: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A misspelt command is wrong usage, and the sentence names the nearest one, or all there are; so is the beginning of
-    an option.
-    """
+    """A misspelt command is wrong usage, as half an option is; the sentence names the nearest one, or all there are."""
     with pytest.raises(SystemExit) as ended:
         build_parser().parse_args(words)
     assert Exit.USAGE == ended.value.code
@@ -567,7 +565,7 @@ def _light(taken_ms: int) -> str:
 
 def test_what_has_no_class_is_published_as_it_is(alive: Home) -> None:
     """`pub` says where no class is declared for a subject, before anything else, and not where one is."""
-    sentence = "this command knows no class for dev.trial.cells.heat.wave (a part's own file may) and sends it unchecked"
+    sentence = "knows no class for dev.trial.cells.heat.wave (a part's own file may) and sends it unchecked"
     assert sentence in alive.run("pub", "trial.cells.heat.wave", _wave()).err
     assert "no class" not in alive.held("pub", "nervous.cells.math.request", '{"text": "1"}').err
 
