@@ -65,7 +65,15 @@ HELD = ("heat", NOVEL)  #: what memory holds, so that there is something to quot
 
 Came: TypeAlias = tuple[type[Told] | None, float]  #: what came of a probe, and when
 
-BOUNDS_MS = (10.0, 50.0, 200.0, 2_000.0)  #: of tiers 0 to 3; that of tier 4, 4 s, is of a language model's answer
+#: What is timed, and its bound in milliseconds; that of tier 4, 4 s, is of a language model's answer.
+TIERS: tuple[tuple[str, float | None], ...] = (
+    ("tier 0: from a wave of danger to the reflex", 10.0),
+    ("        from the same wave to its entry, read from the log", None),
+    ("tier 1: a question to a cell and back", 50.0),
+    ("tier 2: from the second wave to the nerve's route", 200.0),
+    ("tier 3: to an organ's answer, quoted from memory, in the log", 2_000.0),
+    ("tier 4: the same of the unknown; no language model: no bound", None),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +204,10 @@ async def measure_attention(probes: int) -> Attention:
             felt = organism.runners["meaning"].work
             async with loaded(url, nkey) as load_there:
                 handled, start = felt.handled, prober.world.elapsed_s()
-                tiers = tuple([each async for each in _tiers(prober, probes)])
+                taken = [each async for each in _taken(prober, probes)]
                 felt_per_s = (felt.handled - handled) / (prober.world.elapsed_s() - start)
-            return Attention(tiers, round(load_there.per_s, 1), round(felt_per_s, 1))
+            tiers = [figure(what, ms, bound_ms) for (what, bound_ms), ms in zip(TIERS, taken, strict=True)]
+            return Attention(tuple(tiers), round(load_there.per_s, 1), round(felt_per_s, 1))
 
 
 @asynccontextmanager
@@ -214,7 +223,8 @@ async def _organism(folder: Path) -> AsyncGenerator[tuple[Prober, Organism, str,
         await prober.bus.drain()
 
 
-async def _tiers(prober: Prober, probes: int) -> AsyncGenerator[TierFigure]:
+async def _taken(prober: Prober, probes: int) -> AsyncGenerator[list[float]]:
+    """Yield what each probe took, in milliseconds, for one of TIERS after the other."""
     await prober.feel(DANGER)  # the first word of danger grants the reflex, and nothing more
     await prober.world.sleep(1.0)
     acted, logged = list[float](), list[float]()
@@ -223,18 +233,12 @@ async def _tiers(prober: Prober, probes: int) -> AsyncGenerator[TierFigure]:
         acted.append(to_act)
         logged.append(to_log)
         await prober.world.sleep(REFLEX_REST_S)
-    yield figure("tier 0: from a wave of danger to the reflex", acted, BOUNDS_MS[0])
-    yield figure("        from the same wave to its entry, read from the log", logged, None)
-    asked = [await prober.asked(MathRequest(f"{n} * 7")) for n in range(probes)]
-    yield figure("tier 1: a question to a cell and back", asked, BOUNDS_MS[1])
+    yield acted
+    yield logged
+    yield [await prober.asked(MathRequest(f"{n} * 7")) for n in range(probes)]
     few = max(probes // SLOW, 2)
-    for name, domain, awaited, bound_ms in (
-        ("tier 2: from the second wave to the nerve's route", "battery", Routed, BOUNDS_MS[2]),
-        ("tier 3: to an organ's answer, quoted from memory, in the log", "heat", Answered, BOUNDS_MS[3]),
-        ("tier 4: the same of the unknown; no language model: no bound", UNKNOWN, Answered, None),
-    ):
-        taken = [await _pair(prober, domain, n, awaited) for n in range(few)]
-        yield figure(name, taken, bound_ms)
+    for domain, awaited in (("battery", Routed), ("heat", Answered), (UNKNOWN, Answered)):
+        yield [await _pair(prober, domain, n, awaited) for n in range(few)]
 
 
 async def _pair(prober: Prober, domain: str, n: int, awaited: type[Told]) -> float:

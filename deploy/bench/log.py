@@ -50,6 +50,9 @@ LEAF_SIZE = constant(300, "bytes", "X-04")
 ROUNDS = constant(5, "rounds", "X-04")
 LANES = constant(64, "lanes", "X-04")
 BLOCK = constant(100, "events", "X-04")
+TREE = "the notary's tree and tiles"
+AUDIT = "audit verify of single signed events"
+REPLAY = f"verified replay of sealed blocks of {BLOCK}, bytes to typed events"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +188,7 @@ def measure_log(world: World, events: int) -> list[LogFigure]:
     tree = measure_tree(world)
     figures = [
         LogFigure(
-            "the notary's tree and tiles",
+            TREE,
             tree.leaves,
             tree.tree_s / tree.leaves * 1e6,
             "the same SHA-256 calls alone",
@@ -205,7 +208,7 @@ def measure_log(world: World, events: int) -> list[LogFigure]:
     n = events * 10
     figures.append(
         LogFigure(
-            f"verified replay of sealed blocks of {BLOCK}, bytes to typed events",
+            REPLAY,
             n,
             replay_s / n * 1e6,
             "decoding the typed events alone",
@@ -225,7 +228,7 @@ def _verified(world: World, log: SampleLog, events: int, bare_s: float, jobs: in
     assert (of_others > 0) == (jobs > 1), "the work of several cores is done by other processes"
     took_s = world.cpu_s() - before + of_others
     rate = events / (world.elapsed_s() - started)
-    name = f"audit verify of single signed events, {jobs} core{'s' if jobs > 1 else ''}"
+    name = f"{AUDIT}, {jobs} core{'s' if jobs > 1 else ''}"
     per = 1e6 / events
     return LogFigure(name, events, took_s * per, "bare PyNaCl verification", bare_s * per, took_s / bare_s, rate)
 
