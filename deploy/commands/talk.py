@@ -6,7 +6,7 @@ import asyncio
 import difflib
 import re
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -245,7 +245,7 @@ async def _show(bus: Bus, delivery: Delivery, terminal: Terminal) -> None:
 
 
 @contextmanager
-def _unheard(subject: str) -> Iterator[None]:
+def _unheard(subject: str) -> Generator[None]:
     """Say with a server's refusal what it comes from: the operator may speak where a running part hears."""
     try:
         yield
