@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -39,6 +40,7 @@ async def living(
         settings = loaded.settings.model_copy(update={"database_url": host.database_url or None})
         chosen = [name for name in names if name != "organs.records" or host.database_url]
         await organism.start([classes[name].build(settings, host.world(name)) for name in chosen])
+        gc.freeze()  # every part lives as long as this process: a collection that looks at all of them is a pause
         host.announce(organism.fingerprint)
         yield host, organism
     finally:

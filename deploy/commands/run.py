@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import sys
 from argparse import Namespace
@@ -108,7 +107,6 @@ async def _up(loaded: Loaded, terminal: Terminal, names: list[str] | tuple[str, 
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as closing:
         host, organism = await closing.enter_async_context(living(loaded, names))
-        gc.freeze()  # every part lives as long as this process: a collection that looks at all of them is a pause
         env, trust = loaded.settings.env, organism.fingerprint
         parts = {name: f"{r.part.version} ({r.greeted or 'steward'})" for name, r in organism.runners.items()}
         listed = "\n".join(f"  {name} {how}" for name, how in parts.items())
