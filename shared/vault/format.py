@@ -26,6 +26,7 @@ HEADER_NAME: Final = "vault.json"
 SUFFIX: Final = ".sealed"
 ID_BYTES: Final = 16
 MAX_ENTRY_BYTES: Final = 60_000  #: of space, key and value together: the largest file that is read back is 64 KiB
+REREADS: Final = 4  #: of a header that was overwritten while it was read
 _NAMES: Final = "nimmerverse 2026 names of a vault's files"
 _ENTRY: Final = b"nimmerverse vault entry 1\0"
 
@@ -117,7 +118,12 @@ def unwrap(master: bytes, file: VaultFile) -> Generation | None:
 def read_header(folder: Path) -> VaultFile:
     """Return what vault.json in a folder says; KeyFault unless it is exactly one private file of this kind."""
     path = folder / HEADER_NAME
-    file = decode(path, read_file(path), VaultFile)
+    data = read_file(path)
+    for _ in range(REREADS):
+        if b"\0" not in data:
+            break
+        data = read_file(path)  # a rotation replaced the file that was opened, and then overwrote it
+    file = decode(path, data, VaultFile)
     if len(file.header.vault) != ID_BYTES or file.header.generation < 1:
         raise KeyFault(f"{path} is damaged (id or generation lies outside its bounds): restore it from a backup.")
     return file

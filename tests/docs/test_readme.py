@@ -185,7 +185,7 @@ def test_your_own_cell(home: Home, shout: Living) -> None:
         watch.said(lambda line: line.startswith("watching dev.demo.>"))
         assert {"shouting": True} == json.loads(home.held(*request).out)
         watch.said(lambda line: "demo.cells.shout.wave" in line and '"confidence_ppm":909090' in line)
-        assert "no class is declared for dev.demo.cells.shout.request" in home.held(*publish).err
+        assert "knows no class for dev.demo.cells.shout.request" in home.held(*publish).err
         watch.said(lambda line: "demo.cells.shout.wave" in line and "no answer wanted" in line)
     kept = home.held(*replay).out
     assert ["demo.cells.shout.wave"] * 2 == re.findall(r"demo\.cells\.shout\.wave", kept)

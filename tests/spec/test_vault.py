@@ -19,6 +19,7 @@ from shared.config import load
 from shared.errors import KeyFault
 from shared.home import Keys
 from shared.keys import CHEAP
+from shared.keys.files import read_file
 from shared.vault import BackupUnreachable, People, Vault, open_vault, vault_exists
 from shared.vault.format import HEADER_NAME, Entry, Generation, unlock, unwrap
 from shared.world import RealWorld
@@ -240,6 +241,27 @@ def test_many_processes_share_one_vault(vault: Vault) -> None:
     wanted = {f"{worker}/{n}" for worker in range(4) for n in range(5)} | {"api token", "database password"}
     assert wanted == set(vault.names("secret"))
     assert 1 + 4 == vault.generation
+
+
+def test_a_header_that_is_replaced_while_it_is_read_is_read_again(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who opens vault.json at the moment of a rotation finds the former file overwritten: it then reads the new one. A
+    file that stays overwritten is damaged.
+    """
+    former = os.open(vault.folder / HEADER_NAME, os.O_RDONLY)
+    vault.rotate()
+    zeros = os.read(former, 10_000)
+    os.close(former)
+    assert zeros
+    assert not zeros.strip(b"\0")
+    late = [zeros]
+    monkeypatch.setattr("shared.vault.format.read_file", lambda path: late.pop() if late else read_file(path))
+    assert vault.generation == Vault.unlock(vault.folder, PASS, ENTROPY).generation
+    assert [] == late
+    monkeypatch.setattr("shared.vault.format.read_file", lambda _: zeros)
+    with pytest.raises(KeyFault, match="is damaged"):
+        Vault.unlock(vault.folder, PASS, ENTROPY)
 
 
 def _work(job: tuple[str, int]) -> None:
