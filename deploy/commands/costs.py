@@ -34,7 +34,7 @@ def costs(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             lines.append(UNREPORTED)
         if balance is not None:
             lines.append(f"balance {balance / 1e6:.1f} LF" + (", so who may rest rests" if resting else ""))
-        terminal.give(shown, "\n".join(lines) if rows or balance is not None else NOTHING_YET)
+        terminal.give(shown, "\n".join(lines if rows else [NOTHING_YET, *lines]))
         return Exit.OK
 
     return finish(main())
