@@ -15,7 +15,7 @@ from shared.errors import Refused
 from shared.message import lookup
 from shared.personal import redacted
 
-SHOWN_CHARS = constant(1_000, "characters", "X-10")
+READABLE_CHARS = constant(1_000, "characters", "X-10")
 
 
 def print_verdict(verdict: Verdict, terminal: Terminal) -> None:
@@ -52,8 +52,8 @@ def line(subject: str, body: object, about: str) -> Text:
     """Return one line for people: the subject in its colours, where it stands, what it says."""
     plain = redacted(body)
     shown = body if isinstance(body, str) else msgspec.json.encode(plain, enc_hook=str, order="deterministic").decode()
-    if len(shown) > SHOWN_CHARS:
-        shown = f"{shown[:SHOWN_CHARS]}… and {len(shown) - SHOWN_CHARS:,} characters more; --json shows all"
+    if len(shown) > READABLE_CHARS:
+        shown = f"{shown[:READABLE_CHARS]}… and {len(shown) - READABLE_CHARS:,} characters more; --json shows all"
     return subject_text(subject).append(f"  {about}  ", "bold").append(shown, "default")
 
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from blake3 import blake3
 
-from deploy.commands.show import SHOWN_CHARS, line
+from deploy.commands.show import READABLE_CHARS, line
 from deploy.references.asyncapi import schemas
 from deploy.references.fields import fields, structs
 from deploy.references.subjects import kind_of
@@ -73,10 +73,10 @@ def test_what_watch_and_replay_print_is_redacted() -> None:
 @pytest.mark.spec("X-10")
 def test_a_line_for_people_ends_somewhere() -> None:
     """What is longer than people read is cut, and the line says how much more there is and what shows it."""
-    told = line("dev.memory.store.event.page.remembered", "v" * (SHOWN_CHARS + 50_000), "").plain
-    assert len(told) < SHOWN_CHARS + 200
+    told = line("dev.memory.store.event.page.remembered", "v" * (READABLE_CHARS + 50_000), "").plain
+    assert len(told) < READABLE_CHARS + 200
     assert told.endswith("v… and 50,000 characters more; --json shows all")
-    assert line("dev.a.b.c", "x" * SHOWN_CHARS, "").plain.endswith("x" * SHOWN_CHARS)
+    assert line("dev.a.b.c", "x" * READABLE_CHARS, "").plain.endswith("x" * READABLE_CHARS)
 
 
 def test_json_holds_ciphertext_only() -> None:
