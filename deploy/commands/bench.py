@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from argparse import Namespace
-from asyncio.subprocess import PIPE
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
+from deploy.apart import run_apart
 from deploy.bench.areas import AREAS, Told
 from deploy.bench.page import page, where
 from deploy.commands.task import finish
@@ -56,14 +54,7 @@ def bench(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 async def measured_apart(env: str, name: str, events: int) -> Told:
     """Measure an area in a process of its own, so that none finds what another has left in memory."""
-    words = ("-m", "deploy", "bench", name, "--events", str(events), "--env", env, "--json")
-    process = await asyncio.create_subprocess_exec(sys.executable, *words, stdout=PIPE, start_new_session=True)
-    try:
-        out, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
+    _, out = await run_apart("bench", name, "--events", str(events), "--env", env)
     given = msgspec.json.decode(out, type=_Given) if out else _Given()
     if name not in given.areas:
         fault = Fault(f"{name} could not be measured: {given.error}")

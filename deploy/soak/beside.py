@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
-from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from deploy.apart import run_apart
 from deploy.host import OPERATOR
 from deploy.soak.roles import environment
 from shared.bus import Bus
@@ -59,22 +57,9 @@ class Beside:
             return int(Exit.UNREACHABLE), {}
         nkey = str(nkey_path(self.settings, OPERATOR))
         beside = {"nats_nkey": nkey, "nats_url": through or running.url, "database_url": running.database_url}
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deploy", *words, "--json"),
-            stdin=DEVNULL,
-            stdout=PIPE,
-            stderr=DEVNULL,
-            start_new_session=True,
-            env=environment({**self.given, **beside}),
-        )
-        try:
-            out, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.terminate()
-                await process.wait()
+        code, out = await run_apart(*words, env=environment({**self.given, **beside}), quiet=True)
         lines = out.decode().splitlines()
-        return int(process.returncode or 0), json.loads(lines[-1]) if lines else {}
+        return code, json.loads(lines[-1]) if lines else {}
 
     async def insist(self, *words: str) -> None:
         """Run a command until it succeeds, as a person would while all is struck; Unreachable if it never does."""

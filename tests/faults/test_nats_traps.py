@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -87,9 +87,7 @@ def test_a_cancellation_that_a_refusal_overtakes_ends_the_reconnecting(
     """
 
     async def overtaken(*_: object) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        task.cancel()
+        cast("asyncio.Task[None]", asyncio.current_task()).cancel()
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(0)
         raise ConnectionRefusedError
@@ -99,9 +97,7 @@ def test_a_cancellation_that_a_refusal_overtakes_ends_the_reconnecting(
         monkeypatch.setattr(Client, "_connect_to_server", overtaken)
         await ground.server.stop()
         await until(lambda: client._reconnection_task is not None)
-        task = client._reconnection_task
-        assert task is not None
-        done, _ = await asyncio.wait({task}, timeout=5)
+        done, _ = await asyncio.wait({cast("asyncio.Task[None]", client._reconnection_task)}, timeout=5)
         monkeypatch.undo()
         assert done
         await ground.server.start()

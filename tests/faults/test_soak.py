@@ -70,12 +70,12 @@ async def sulky(folder: Path, *ends: int) -> AsyncGenerator[Role]:
     ("ends", "shaken", "excused", "objection"),
     [
         ((), 0, (), ""),
-        ((1, 5, 1), 0, (), "sulky ended 2 times with 1, 1 times with 5 before it worked, lastly"),
+        ((1, 5, 1), 0, (), "sulky ended 2 times with 1, 1 times with 5"),
         ((5,), 1, (), ""),
-        ((5, 5), 1, (), "sulky ended 1 times with 5 before"),
-        ((1,), 1, NOTHING_TO_JOIN, "sulky ended 1 times with 1 before"),
+        ((5, 5), 1, (), "sulky ended 1 times with 5"),
+        ((1,), 1, NOTHING_TO_JOIN, "sulky ended 1 times with 1"),
         ((3, 5, 8), 0, NOTHING_TO_JOIN, ""),
-        ((3, 8), 0, NO_ROOM, "sulky ended 1 times with 3 before"),
+        ((3, 8), 0, NO_ROOM, "sulky ended 1 times with 3"),
     ],
 )
 def test_a_start_that_fails_after_a_kill_is_objected_to(
@@ -88,9 +88,7 @@ def test_a_start_that_fails_after_a_kill_is_objected_to(
             role.shaken, role.excused = shaken, excused
             await role.kill()
             await role.whole()
-            said = role.objection()
-            assert said.startswith(objection)
-            assert bool(objection) is bool(said)
+            assert objection == role.objection().partition(" before it worked, lastly saying: ")[0]
 
     asyncio.run(body())
 
