@@ -263,6 +263,10 @@ CODES = _codes(
 )
 
 
+#: What an answer may be that is another one in a moment: nobody answers, too much waits, its servers fail, it was late.
+PASSING = frozenset({"B006", "B008", "B009", "B010"})
+
+
 class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An expected no: a stable `code` of CODES and what was found, what was expected, what to do."""
 

@@ -19,7 +19,7 @@ from shared.bus import Bus, Wire, at_work
 from shared.bus.connecting import connect
 from shared.config import Loaded, load
 from shared.constant import constant
-from shared.errors import ConfigFault, Exit, Fault, Refusal, Refused, Unreachable
+from shared.errors import PASSING, ConfigFault, Exit, Fault, Refusal, Refused, Unreachable
 from shared.home import Keys, Running, nkey_path
 from shared.journal import configure, record
 from shared.keys import Signer
@@ -158,10 +158,6 @@ async def _joined_next(
                 return running, await start(running)
             except Unreachable as fault:
                 record("part", "join_failed", detail=str(fault))
-            except Refused as no:
-                if no.refusal.code != "B006":
-                    raise
-                record("part", "join_failed", detail=str(no.refusal))
         if await _within(stopping):
             return None
 
@@ -198,6 +194,8 @@ async def _keys(part: Part, settings: Settings, running: Running | None, world: 
         finally:
             await operator.drain()
         if isinstance(answer, Refusal):
+            if answer.code in PASSING:
+                raise Unreachable(f"the steward does not grant {part.name} now: {answer}")
             raise Refused(answer)
     return [signer]
 

@@ -15,13 +15,13 @@ from typing import TypeVar
 import pytest
 
 from deploy.attach import living
-from deploy.host import OPERATOR
+from deploy.host import OPERATOR, EmbeddedHost
 from deploy.load import find_part
 from shared.bus import Bus, Delivery
 from shared.codec import decode, encode
 from shared.config import load
 from shared.envelope import rfc3339
-from shared.errors import Refusal
+from shared.errors import Exit, Refusal
 from shared.home import Keys, Running, born_s, nkey_path
 from shared.keys.sealed import CHEAP
 from shared.message import AnyWaveFields, Decision, Reply, Request, lookup
@@ -286,3 +286,22 @@ def test_a_part_waits_out_an_organism_that_it_cannot_join(tmp_path: Path) -> Non
             part.said(lambda _: sum('"part_started"' in line for line in list(part.errors)) == STARTS)
             assert "42" in home.held("ask", "6*7").out
             assert 0 == part.stop().code
+
+
+@pytest.mark.spec("X-07", "X-10")
+def test_a_part_that_no_steward_answers_ends_as_if_it_reached_nothing(tmp_path: Path) -> None:
+    """Where the bus works and no steward does, a part says so and ends with 5: whoever starts it may try again."""
+    home = Home.at(tmp_path / "home").without_records().keyed()
+
+    async def body() -> None:
+        host = EmbeddedHost(load(home.environ, {}, "here").settings)
+        try:
+            await host.start(database=False)
+            host.announce("")
+            done = await asyncio.to_thread(home.run, "part", "cells.math_cell")
+        finally:
+            await host.stop()
+        assert int(Exit.UNREACHABLE) == done.code, done
+        assert "the steward does not grant math_cell now: B006" in done.sentence
+
+    asyncio.run(body())

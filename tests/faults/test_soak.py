@@ -164,7 +164,7 @@ def test_a_short_soak_holds(tmp_path: Path) -> None:
     said = list[str]()
     soak = Soak("dev", tmp_path / "soak", 3.0, STRIKES, seed=1, say=said.append, parts=FEW, writers=ONE)
     out = asyncio.run(soak.run())
-    assert [] == out.failed, (out.lines, said)
+    assert [] == out.failed, "\n".join(map(str, [*out.lines, *said]))
     assert [] == [one for one in out.struck if not one.landed]
     assert len(STRIKES) == len(out.struck)
     judged = (

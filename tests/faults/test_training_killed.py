@@ -58,11 +58,12 @@ class KillingCourt(OwnCourt):
         await super().running(attempt, step, keys, reason)  # type: ignore[arg-type]
 
     async def count(self, step: int, votes: Sequence[WorkerVote]) -> CheckpointVoted:
-        """Kill, then count."""
-        number = self.kills.pop(step, None)
+        """Kill one that lives, then count."""
         assert self.run.team is not None
-        if number is not None:
-            os.kill(list(self.run.team.pids)[-1], number)
+        if step in self.kills:
+            number = self.kills.pop(step)
+            for pid in list(self.run.team.pids)[-1:]:
+                os.kill(pid, number)
         return await super().count(step, votes)
 
     async def preempted(self, attempt: int, step: int) -> None:
@@ -94,19 +95,23 @@ def _store(tmp_path: Path) -> FolderStore:
 
 @pytest.mark.spec("ILL-02", "COL-08", "ILL-04")
 def test_a_worker_killed_at_any_checkpoint_changes_no_bit(tmp_path: Path) -> None:
-    """Kill -9 at the first, at a middle and at the last checkpoint: three more attempts, and the same record."""
+    """Kill -9 at the first, at a middle and at the last checkpoint leaves the same record.
+
+    Workers wait with the fifth checkpoint that nobody agreed on, so each of the first two kills ends an attempt; when
+    the last checkpoint is counted, all may be done.
+    """
 
     async def main() -> None:
         store = _store(tmp_path)
         await store.prepare()
-        spec = line_spec(await stored(store, pairs()), steps=100)
+        spec = line_spec(await stored(store, pairs()), steps=150, hyperparameters={"keep_every": 10})
         calm = await _repeated(spec, store, tmp_path / "calm")
-        kills: dict[int, signal.Signals] = {10: signal.SIGKILL, 50: signal.SIGKILL, 90: signal.SIGKILL}
+        kills: dict[int, signal.Signals] = {10: signal.SIGKILL, 60: signal.SIGKILL, 140: signal.SIGKILL}
         wild, court = await _killed(spec, store, tmp_path / "wild", kills)
         assert calm == wild
         assert {} == court.kills
         assert all("killed by SIGKILL" in reason for reason in court.begun[1:])
-        assert 1 < len(court.begun) <= 4
+        assert 3 <= len(court.begun) <= 4
 
     asyncio.run(main())
 
@@ -142,10 +147,10 @@ def test_a_killed_worker_of_a_boundary_model_changes_no_bit(tmp_path: Path) -> N
     async def main() -> None:
         store = _store(tmp_path)
         await store.prepare()
-        spec = boundary_spec(await stored(store, trail_lines(), "trails"))
+        spec = boundary_spec(await stored(store, trail_lines(), "trails"), steps=35)
         calm = await _repeated(spec, store, tmp_path / "calm")
         wild, court = await _killed(spec, store, tmp_path / "wild", {10: signal.SIGKILL})
-        assert ({}, calm) == (court.kills, wild)
+        assert (2, calm) == (len(court.begun), wild)
 
     asyncio.run(main())
 
