@@ -166,6 +166,20 @@ class Steady(Client):
             self._transport.close()
         await super()._connect_to_server(s)
 
+    async def _close(self, status: int, do_cbs: bool = True) -> None:  # noqa: FBT001, FBT002 - as in nats-py
+        """Close in order though what reconnects was cancelled while it waited for the same connection's end.
+
+        That cancels the end itself, and whoever waits for it is told so, though nobody cancelled them.
+        """
+        try:
+            await super()._close(status, do_cbs)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            if do_cbs and self._disconnected_cb is not None:
+                await self._disconnected_cb()
+
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         """Ping behind all that was said: nats-py's own ping overtakes what waits to be sent, and so does its pong."""
         if not self.is_connected:

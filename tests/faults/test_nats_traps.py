@@ -79,6 +79,25 @@ def test_closing_ends_what_reconnects(play: Play) -> None:
 
 
 @pytest.mark.spec("X-07")
+def test_closing_goes_on_where_the_end_of_the_connection_was_cancelled(play: Play) -> None:
+    """A wire is closed in order, though what reconnects was cancelled while it waited for the same connection's end.
+
+    The stock client's `close` raises that cancellation in whoever closes, who was never cancelled.
+    """
+
+    async def body(ground: NatsGround) -> None:
+        wire = await ground.wire("desk")
+        client = client_of(wire)
+        transport: Any = client._transport
+        reconnecting = client._reconnection_task = asyncio.create_task(transport.wait_closed())
+        await asyncio.sleep(0)
+        await wire.close()
+        assert (True, True) == (reconnecting.cancelled(), client.is_closed)
+
+    play(body)
+
+
+@pytest.mark.spec("X-07")
 def test_a_cancellation_that_a_refusal_overtakes_ends_the_reconnecting(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
