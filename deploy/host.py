@@ -62,6 +62,10 @@ class Host(Protocol):
 
     def nkey(self, name: str) -> str: ...
 
+    def raise_if_broken(self) -> None:
+        """Raise the Fault with which a server of this place was given up."""
+        ...
+
 
 class EmbeddedHost:
     """nats-server and PostgreSQL as children of this process, an account per environment, one user per part."""
@@ -129,6 +133,11 @@ class EmbeddedHost:
         """Tell other processes of this user where to find what runs here."""
         pid = os.getpid()
         Running(self.url, pid, born_s(pid), self.settings.env, self.database_url, fingerprint).write(self.settings)
+
+    def raise_if_broken(self) -> None:
+        for server in (self.nats, self.postgres):
+            if server is not None and server.child.fault is not None:
+                raise server.child.fault
 
     async def stop(self) -> None:
         """Stop what was started, in reverse."""
@@ -254,6 +263,9 @@ class RemoteHost:
             way = "ahead of" if ahead_ms > 0 else "behind"
             found = f"this machine's clock is {abs(ahead_ms) // 1000} s {way} the bus's at {redact(self.url)}"
             raise Refused(Refusal("R001", f"{found}, at most {CLOCK_SKEW_MS // 1000} s are allowed; set it right"))
+
+    def raise_if_broken(self) -> None:
+        """Nothing is raised: whoever runs these servers watches them."""
 
     def announce(self, fingerprint: str) -> None:
         """Nothing is told: other processes are given the server's address as this one was."""

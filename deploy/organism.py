@@ -146,7 +146,8 @@ class Organism:
         return keys
 
     def raise_if_broken(self) -> None:
-        """Raise what stopped any part."""
+        """Raise what stopped a server of the host for good, or any part."""
+        self.host.raise_if_broken()
         for runner in self.runners.values():
             runner.raise_if_broken()
 

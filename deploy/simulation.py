@@ -118,6 +118,9 @@ class SimHost:
     def shelf(self) -> Shelf | None:
         return None
 
+    def raise_if_broken(self) -> None:
+        """Nothing is raised: a simulated server is there for good."""
+
     async def admit(self, name: str, nkey: str, publish: list[str], subscribe: list[str], *, answers: bool) -> None:
         self.permissions[name] = (tuple(publish), tuple(subscribe))
 

@@ -24,6 +24,7 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs] - it ships none
 import nats
 import nats.errors
 import nkeys  # pyright: ignore[reportMissingTypeStubs] - it ships none
+import psutil
 import pytest
 from nats.aio.client import Client
 
@@ -39,8 +40,9 @@ from deploy.embedded import (
     StorageLimits,
 )
 from deploy.embedded.launch import AS_WE_ARE, NOBODY, unprivileged
-from shared.errors import ConfigFault, InUse, KeyFault, ServerFailed, StorageFault
+from shared.errors import ConfigFault, Exit, InUse, KeyFault, ServerFailed, StorageFault
 from shared.keys import load_or_create, nkey_pair
+from tests.commands import Home
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -49,6 +51,7 @@ REPOSITORY = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("embedded_program.py")
 SITE_PACKAGES = Path(nats.__file__).parents[1]
 EVENT_S = 20.0
+LAST_START_S = 60.0
 
 ALL = nkey_pair(bytes([1]) * 32)
 MATH = nkey_pair(bytes([2]) * 32)
@@ -443,6 +446,25 @@ def test_server_that_cannot_come_back(tmp_path: Path) -> None:
         await child.stop()
 
     asyncio.run(check())
+
+
+@pytest.mark.spec("X-07")
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("nats-server", "nats/nats.conf"),
+        pytest.param("postgres", "postgres/data/postgresql.conf", marks=pytest.mark.slow),
+    ],
+)
+def test_an_organism_ends_with_its_server(tmp_path: Path, name: str, file: str) -> None:
+    """Where a server of its own cannot come back `up` says why and ends with 5, so that whoever watches it knows."""
+    home = Home.at(tmp_path / "home").keyed()
+    with home.up("--part", "cells.math_cell") as up:
+        (home.folder / "dev" / file).write_text("no such setting {")
+        next(each for each in psutil.Process(up.pid).children() if each.name() == name).kill()
+        done = up.end(LAST_START_S)
+    assert int(Exit.UNREACHABLE) == done.code, done
+    assert " did not start; it says: " in done.documents[-1]["error"]
 
 
 @pytest.mark.spec("X-07")
