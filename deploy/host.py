@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from deploy.embedded import Account, Child, FolderLock, Identity, NatsServer, Postgres, StorageLimits
@@ -78,6 +79,7 @@ class EmbeddedHost:
         self._client: NatsWire | None = None
         self._admitting = asyncio.Lock()
         self._identities: dict[str, Identity] = {}
+        self._many = False  #: identities that are admitted wait for others
         self.nats: NatsServer | None = None
         self.postgres: Postgres | None = None
         self.database_url = ""
@@ -181,8 +183,20 @@ class EmbeddedHost:
             known = self._identities | {name: identity}
             heard = {p for i in known.values() if i.name not in (STEWARD, OPERATOR) for p in i.subscribe}
             known[OPERATOR] = self._operator(_speakable(heard, self.settings.env))
-            await self.nats.reload(self._accounts(known))
+            if not self._many:
+                await self.nats.reload(self._accounts(known))
             self._identities = known
+
+    @asynccontextmanager
+    async def at_once(self) -> AsyncGenerator[None]:
+        """Open for all who are admitted meanwhile when it ends: the server reads its configuration once."""
+        assert self.nats is not None
+        self._many = True
+        try:
+            yield
+        finally:
+            self._many = False
+        await self.nats.reload(self._accounts(self._identities))
 
     def world(self, name: str) -> World:
         return RealWorld(self.settings.env)

@@ -36,7 +36,7 @@ class Organism:
         self.fingerprint = ""
 
     async def start(self, parts: Sequence[Part]) -> None:
-        """Prepare the ground, greet as steward, then grant and start every part in order.
+        """Prepare the ground, grant every part in order, greet as steward, then start them in order.
 
         DeclarationError before anything is written where a part is declared wrongly.
         """
@@ -62,11 +62,14 @@ class Organism:
         if shelf is not None and not self._begun.exists():
             write_private(self._begun, self.fingerprint + "\n")
         await self.steward.record_start(self.loaded, VERSION)
-        await self.steward.admit_people(self.host.nkey)
+        async with self.host.door.at_once():
+            await self.steward.admit_people(self.host.nkey)
+            for part in parts:
+                await self.grant(part)
         self.runners[STEWARD] = Runner(self.steward, bus, handshake=False)
         await self.runners[STEWARD].start()
         for part in parts:
-            await self.add(part)
+            self.runners[part.name] = await self.run(part)
 
     async def add(self, part: Part, world_name: str = "") -> Runner:
         """Grant a part and start it on its own connection."""

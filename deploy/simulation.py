@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -123,6 +124,9 @@ class SimHost:
 
     async def admit(self, name: str, nkey: str, publish: list[str], subscribe: list[str], *, answers: bool) -> None:
         self.permissions[name] = (tuple(publish), tuple(subscribe))
+
+    def at_once(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
 
     def world(self, name: str) -> World:
         start = self._starts[name] = self._starts.get(name, 0) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Protocol
 
 from nats.aio.client import Client
@@ -60,12 +61,19 @@ class Door(Protocol):
 
     async def admit(self, name: str, nkey: str, publish: list[str], subscribe: list[str], *, answers: bool) -> None: ...
 
+    def at_once(self) -> AbstractAsyncContextManager[None]:
+        """Open for all who are admitted meanwhile when it ends, and not before: many at once cost what one does."""
+        ...
+
 
 class OpenDoor:
     """The door of a server whose identities somebody else administers: nothing is changed there."""
 
     async def admit(self, name: str, nkey: str, publish: list[str], subscribe: list[str], *, answers: bool) -> None:
         return
+
+    def at_once(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
 
 
 def log_config(env: str, replicas: int = 1) -> dict[str, Any]:
