@@ -33,7 +33,7 @@ async def living(
     classes = {name: find_part(name) for name in names if name not in BUILT_IN}
     host = host_for(loaded.settings)
     ours = [name for name in names if name in BUILT_IN]
-    found, _ = await asyncio.gather(_imported(ours, RealWorld(loaded.settings.env)), host.start())
+    _, found = await asyncio.gather(host.start(), _imported(ours, RealWorld(loaded.settings.env)))
     classes |= found
     organism = Organism(host, loaded)
     try:

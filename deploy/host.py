@@ -89,7 +89,6 @@ class EmbeddedHost:
 
         Without the `database`, to read the log, the bus alone is started.
         """
-        load_all()  # which requests the operator may not make, their classes say
         await self._lock.acquire()
         try:
             self.database_url = self.settings.database_url or ""
@@ -103,7 +102,9 @@ class EmbeddedHost:
 
     async def _start_bus(self) -> None:
         """Unlock the keys, beside the event loop because that is half a second's work, and start nats-server."""
-        self.keys = await asyncio.to_thread(Keys, self.settings, self._world)
+        unlocking = asyncio.get_running_loop().run_in_executor(None, Keys, self.settings, self._world)
+        load_all()  # which requests the operator may not make, their classes say
+        self.keys = await unlocking
         self._identities = {
             STEWARD: Identity(
                 STEWARD,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.bus import stock as stock  # before anything else imports nats-py
 from shared.bus.bucket import Bucket as Bucket
 from shared.bus.bus import Bus as Bus
 from shared.bus.ledger import Context as Context

@@ -15,6 +15,7 @@ from nats.errors import Error as NatsError
 
 from shared.bus.fastlane import Steady
 from shared.bus.nats import CONNECT_S, RECONNECT_S, NatsWire
+from shared.bus.stock import prepare_for
 from shared.bus.wire import INBOX, inbox_prefix
 from shared.config import redact
 from shared.constant import constant
@@ -68,6 +69,7 @@ async def connect(  # noqa: PLR0913 - each says one thing of a connection
             await wire.on_reconnect()
 
     servers = url.split(",")
+    prepare_for(servers)
     options: dict[str, Any] = {  # floats, which nats-py takes and types as int
         "reconnect_time_wait": RECONNECT_S,
         "connect_timeout": CONNECT_S / len(servers),
