@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,16 +14,10 @@ from shared.bus import Delivery
 from shared.bus.connecting import connect
 from shared.bus.nats import NatsWire
 from shared.errors import Unreachable
+from tests.cluster import free_ports
 from tests.ground import until
 
 LOADED = "import sys, deploy.cli, deploy.commands.run, shared.part.main; sys.exit('aiohttp' in sys.modules)"
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 async def reached(url: str) -> NatsWire:
@@ -40,7 +33,7 @@ async def reached(url: str) -> NatsWire:
 @pytest.mark.filterwarnings("ignore:parameter .timeout.:DeprecationWarning")  # nats-py says it to aiohttp
 def test_a_server_is_reached_through_web_sockets(tmp_path: Path) -> None:
     """What is published comes back with its headers through a `ws://` address, and the wire closes."""
-    port, conf = free_port(), tmp_path / "nats.conf"
+    [port], conf = free_ports(1), tmp_path / "nats.conf"
     conf.write_text(f'listen: "127.0.0.1:-1"\nwebsocket {{ listen: "127.0.0.1:{port}", no_tls: true }}\n')
 
     async def body() -> None:
