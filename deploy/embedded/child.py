@@ -12,7 +12,7 @@ from subprocess import DEVNULL
 from typing import TYPE_CHECKING
 
 from deploy.embedded.launch import ENVIRONMENT
-from deploy.embedded.log_file import failure, rotate
+from deploy.embedded.log_file import failure, lines_since, rotate, telling_line
 from shared.errors import Fault, ServerFailed
 from shared.files import open_private, storing
 
@@ -56,7 +56,7 @@ class Child:
     `ready(pid)` returns once the server answers. Call from the event loop only: the kernel ties the death signal to the
     thread that starts the process, and the loop's thread lives as long as the supervision does. `on_restart(child)` is
     called each time the server answers again after a crash. `failed` counts the starts after which it never answered,
-    by what the process ended with.
+    by what the process ended with, and `last_words` is what the last of them said.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Child:
         self.program = program
         self.restarts = 0
         self.failed = Counter[int]()
+        self.last_words = ""
         self.fault: Fault | None = None
         self._ready = ready
         self._stop_signal = stop_signal
@@ -189,6 +190,7 @@ class Child:
         if process.returncode is None:
             self.kill9()
         self.failed[await process.wait()] += 1
+        self.last_words = telling_line(lines_since(self.program.log, self._log_start))
         return False
 
     async def _spawn(self) -> Process:

@@ -85,11 +85,12 @@ class Role:
         """Return what is to object to its lives; nothing where it died only when it was killed, and works again."""
         if self.child.fault is not None:
             return f"{self.name} cannot be started any more: {self.child.fault}"
-        last = (lines_since(self.log, 0) or ["nothing was said"])[-1][:LAST_LINE]
         failed = self.child.failed - Counter({int(Exit.UNREACHABLE): self.shaken})
         odd = [f"{count} times with {code}" for code, count in sorted(failed.items()) if code not in self.excused]
         if odd:
-            return f"{self.name} ended {', '.join(odd)} before it worked, lastly saying: {last}"
+            said = self.child.last_words[:LAST_LINE]
+            return f"{self.name} ended {', '.join(odd)} before it worked, lastly saying: {said}"
+        last = (lines_since(self.log, 0) or ["nothing was said"])[-1][:LAST_LINE]
         if self.child.restarts > self.kills:
             return f"{self.name} died {self.child.restarts - self.kills} times by itself, lastly saying: {last}"
         return "" if self.child.restarts == self.kills else f"{self.name} works no more, lastly saying: {last}"

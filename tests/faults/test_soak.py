@@ -52,7 +52,8 @@ async def sulky(folder: Path, *ends: int) -> AsyncGenerator[Role]:
         "import sys, time\nfrom pathlib import Path\n"
         "with Path('lives').open('a') as lives:\n    lives.write('.')\n"
         f"life, ends = len(Path('lives').read_text()), {ends}\n"
-        "if 1 < life <= 1 + len(ends):\n    sys.exit(ends[life - 2])\n"
+        "if 1 < life <= 1 + len(ends):\n    print('ended in life', life)\n    sys.exit(ends[life - 2])\n"
+        "print('works in life', life, flush=True)\n"
         "with Path('works').open('a') as works:\n    works.write('.')\n"
         "time.sleep(1_000)\n"
     )
@@ -88,7 +89,8 @@ def test_a_start_that_fails_after_a_kill_is_objected_to(
             role.shaken, role.excused = shaken, excused
             await role.kill()
             await role.whole()
-            assert objection == role.objection().partition(" before it worked, lastly saying: ")[0]
+            told, _, words = role.objection().partition(" before it worked, lastly saying: ")
+            assert (objection, f"ended in life {1 + len(ends)}" if objection else "") == (told, words)
 
     asyncio.run(body())
 
