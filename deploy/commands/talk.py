@@ -30,9 +30,10 @@ from shared.message import AnyWaveFields, Decision, Message, Reply, Wave, is_wav
 from shared.part.declare import NAME
 from shared.subjects.cognition import CognitiveRequest, CognitiveResponse
 from shared.subjects.nervous import MathRequest, MathResponse
-from shared.world import RealWorld, now_ms
+from shared.world import RealWorld, now_ms, within
 
 ASK_ULF = constant(20_000_000, "micro-lifeforce", "NIM-07")
+WATCH_LOOK_S = constant(0.5, "s", "X-10")  #: how soon whoever watches is told that the bus is gone
 MAX_TIMEOUT_MS = constant(600_000, "ms", "X-12")
 
 
@@ -130,7 +131,7 @@ def watch(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             await bus.subscribe(pattern, arrived.put_nowait)
             terminal.note(f"watching {pattern}; Ctrl-C ends")
             while not args.count or seen < args.count:
-                delivery = await arrived.get()
+                delivery = await _next(arrived, bus, terminal)
                 if args.gates:
                     seen += await show_turn(bus, delivery, terminal)
                 elif not delivery.subject.startswith(INBOX):
@@ -227,6 +228,18 @@ async def kept(bus: Bus, kind: Kept, part: str) -> list[str]:
         except Unreachable:
             return found
         found.append(stream)
+
+
+async def _next(arrived: asyncio.Queue[Delivery], bus: Bus, terminal: Terminal) -> Delivery:
+    """Return what arrives next, and say meanwhile where the bus is gone, and when it is back."""
+    linked = True
+    while True:
+        try:
+            return await within(WATCH_LOOK_S, arrived.get())
+        except TimeoutError:
+            if linked != bus.wire.connected:
+                linked = bus.wire.connected
+                terminal.note("the bus is back" if linked else "the bus is gone; this goes on when it is back")
 
 
 async def _show(bus: Bus, delivery: Delivery, terminal: Terminal) -> None:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -655,6 +655,19 @@ def test_a_missing_bus(home: Home) -> None:
         for done in together.map(lambda words: lost.run(*words), commands):
             refused(done, Exit.UNREACHABLE, re.escape(url))
     starts(home)
+
+
+@pytest.mark.spec("X-10")
+def test_who_watches_is_told_that_the_bus_is_gone(home: Home) -> None:
+    """`watch` says when the organism is gone, and shows the signals of the next one."""
+    with ExitStack() as watched:
+        with home.up("--part", "cells.math_cell"):
+            watching = watched.enter_context(home.living("watch"))
+            watching.said(lambda line: line.startswith("watching "))
+        watching.said(lambda line: line.startswith("the bus is gone"))
+        with home.up("--part", "cells.math_cell"):
+            lines = len(watching.lines)
+            watching.said(lambda _: any("system.parts.heartbeat.math_cell" in line for line in watching.lines[lines:]))
 
 
 @pytest.mark.spec("X-10")
