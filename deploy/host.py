@@ -79,7 +79,7 @@ class EmbeddedHost:
         self._client: NatsWire | None = None
         self._admitting = asyncio.Lock()
         self._identities: dict[str, Identity] = {}
-        self._many = False  #: identities that are admitted wait for others
+        self._together = False  #: whether the server is told of who is admitted when `at_once` ends
         self.nats: NatsServer | None = None
         self.postgres: Postgres | None = None
         self.database_url = ""
@@ -184,7 +184,7 @@ class EmbeddedHost:
             known = self._identities | {name: identity}
             heard = {p for i in known.values() if i.name not in (STEWARD, OPERATOR) for p in i.subscribe}
             known[OPERATOR] = self._operator(_speakable(heard, self.settings.env))
-            if not self._many:
+            if not self._together:
                 await self.nats.reload(self._accounts(known))
             self._identities = known
 
@@ -192,12 +192,16 @@ class EmbeddedHost:
     async def at_once(self) -> AsyncGenerator[None]:
         """Open for all who are admitted meanwhile when it ends: the server reads its configuration once."""
         assert self.nats is not None
-        self._many = True
+        before, self._together = self._identities, True
         try:
             yield
+            async with self._admitting:
+                await self.nats.reload(self._accounts(self._identities))
+        except BaseException:
+            self._identities = before
+            raise
         finally:
-            self._many = False
-        await self.nats.reload(self._accounts(self._identities))
+            self._together = False
 
     def world(self, name: str) -> World:
         return RealWorld(self.settings.env)

@@ -263,8 +263,8 @@ CODES = _codes(
 )
 
 
-#: What an answer may be that is another one in a moment: nobody answers, too much waits, its servers fail, it was late.
-PASSING = frozenset({"B006", "B008", "B009", "B010"})
+#: Refusals by which nobody has judged what was asked: nobody answers, or too much waits already.
+UNJUDGED = frozenset({"B006", "B008"})
 
 
 class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,8 +6,8 @@ import asyncio
 import difflib
 import re
 from argparse import Namespace
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -130,8 +130,9 @@ def watch(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         async with operator(loaded, terminal.note) as bus:
             await bus.subscribe(pattern, arrived.put_nowait)
             terminal.note(f"watching {pattern}; Ctrl-C ends")
+            arriving = _arriving(arrived, bus, terminal)
             while not args.count or seen < args.count:
-                delivery = await _next(arrived, bus, terminal)
+                delivery = await anext(arriving)
                 if args.gates:
                     seen += await show_turn(bus, delivery, terminal)
                 elif not delivery.subject.startswith(INBOX):
@@ -230,16 +231,18 @@ async def kept(bus: Bus, kind: Kept, part: str) -> list[str]:
         found.append(stream)
 
 
-async def _next(arrived: asyncio.Queue[Delivery], bus: Bus, terminal: Terminal) -> Delivery:
-    """Return what arrives next, and say meanwhile where the bus is gone, and when it is back."""
+async def _arriving(arrived: asyncio.Queue[Delivery], bus: Bus, terminal: Terminal) -> AsyncGenerator[Delivery]:
+    """Yield what arrives, and say between where the bus is gone, and when it is back."""
     linked = True
     while True:
-        try:
-            return await within(WATCH_LOOK_S, arrived.get())
-        except TimeoutError:
-            if linked != bus.wire.connected:
-                linked = bus.wire.connected
-                terminal.note("the bus is back" if linked else "the bus is gone; this goes on when it is back")
+        delivery = None
+        with suppress(TimeoutError):
+            delivery = await within(WATCH_LOOK_S, arrived.get())
+        if linked != bus.wire.connected:
+            linked = not linked
+            terminal.note("the bus is back" if linked else "the bus is gone; this goes on when it is back")
+        if delivery is not None:
+            yield delivery
 
 
 async def _show(bus: Bus, delivery: Delivery, terminal: Terminal) -> None:

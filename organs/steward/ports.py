@@ -62,7 +62,10 @@ class Door(Protocol):
     async def admit(self, name: str, nkey: str, publish: list[str], subscribe: list[str], *, answers: bool) -> None: ...
 
     def at_once(self) -> AbstractAsyncContextManager[None]:
-        """Open for all who are admitted meanwhile when it ends, and not before: many at once cost what one does."""
+        """Open for all who are admitted meanwhile when it ends, if not sooner: many at once cost what one does.
+
+        None of them may count on the door before.
+        """
         ...
 
 

@@ -169,13 +169,15 @@ class Steady(Client):
     async def _close(self, status: int, do_cbs: bool = True) -> None:  # noqa: FBT001, FBT002 - as in nats-py
         """Close in order though what reconnects was cancelled while it waited for the same connection's end.
 
-        That cancels the end itself, and whoever waits for it is told so, though nobody cancelled them.
+        That raises CancelledError in every other task that waits for it, whether anybody cancelled that one or not.
         """
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled = task.cancelling()
         try:
             await super()._close(status, do_cbs)
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if task.cancelling() > cancelled:
                 raise
             if do_cbs and self._disconnected_cb is not None:
                 await self._disconnected_cb()

@@ -9,7 +9,7 @@ from blake3 import blake3
 
 from shared.bus import Bus
 from shared.constant import constant
-from shared.errors import PASSING, Refusal, Refused, Unreachable
+from shared.errors import Refusal, Refused
 from shared.message import Message
 from shared.part.declare import Declaration
 from shared.subjects.system import PHASES, Handshake, HandshakeAck, Phase
@@ -36,7 +36,7 @@ def claims(phase: Phase, declared: Declaration, bus: Bus) -> dict[str, str]:
 async def shake_hands(bus: Bus, declared: Declaration) -> str:
     """Run the five phases; return `accepted`, or `unanswered` where no steward is up (lower steps work without it).
 
-    Raises Refused B005 with the phase and the steward's reason when one is refused, Unreachable where none is soon.
+    Raises Refused B005 with the phase and the steward's reason when one is refused.
     """
     for phase in PHASES:
         asked = Handshake(phase, declared.name, declared.version, bus.world.boot, claims(phase, declared, bus))
@@ -44,8 +44,6 @@ async def shake_hands(bus: Bus, declared: Declaration) -> str:
         if isinstance(answer, Refusal):
             if answer.code == "B006":
                 return "unanswered"
-            if answer.code in PASSING:
-                raise Unreachable(f"the steward does not greet {declared.name} now: {answer}")
             raise Refused(answer)
         assert isinstance(answer, HandshakeAck)
         if not answer.accepted:

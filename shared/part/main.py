@@ -19,7 +19,7 @@ from shared.bus import Bus, Wire, at_work
 from shared.bus.connecting import connect
 from shared.config import Loaded, load
 from shared.constant import constant
-from shared.errors import PASSING, ConfigFault, Exit, Fault, Refusal, Refused, Unreachable
+from shared.errors import UNJUDGED, ConfigFault, Exit, Fault, Refusal, Refused, Unreachable
 from shared.home import Keys, Running, nkey_path
 from shared.journal import configure, record
 from shared.keys import Signer
@@ -194,7 +194,7 @@ async def _keys(part: Part, settings: Settings, running: Running | None, world: 
         finally:
             await operator.drain()
         if isinstance(answer, Refusal):
-            if answer.code in PASSING:
+            if answer.code in UNJUDGED:
                 raise Unreachable(f"the steward does not grant {part.name} now: {answer}")
             raise Refused(answer)
     return [signer]

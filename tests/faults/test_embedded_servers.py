@@ -469,7 +469,7 @@ def test_an_organism_ends_with_its_server(tmp_path: Path, name: str, file: str) 
 
 @pytest.mark.spec("X-09")
 def test_the_parts_of_an_organism_are_let_in_at_once(tmp_path: Path) -> None:
-    """However many parts start with an organism, its server reads who may connect once more, not once for each."""
+    """However many parts start with an organism, its server reads its configuration again a single time."""
     home = Home.at(tmp_path / "home").without_records().keyed()
     with home.up("--part", "cells.math_cell", "--part", "cells.battery_cell", "--part", "nerves.gate"):
         log = (home.folder / "dev" / "nats" / "nats.log").read_text()

@@ -79,20 +79,62 @@ def test_closing_ends_what_reconnects(play: Play) -> None:
 
 
 @pytest.mark.spec("X-07")
-def test_closing_goes_on_where_the_end_of_the_connection_was_cancelled(play: Play) -> None:
-    """A wire is closed in order, though what reconnects was cancelled while it waited for the same connection's end.
+@pytest.mark.parametrize("ended", [False, True], ids=["calm", "in a cancelled task"])
+def test_closing_goes_on_where_the_end_of_the_connection_was_cancelled(play: Play, *, ended: bool) -> None:
+    """A wire is closed in order, and who waits on it is told, though what reconnects was cancelled while it waited for
+    the same connection's end.
 
-    The stock client's `close` raises that cancellation in whoever closes, who was never cancelled.
+    The stock client's `close` raises that cancellation in whoever closes.
     """
 
+    async def closing(wire: NatsWire, told: list[str]) -> None:
+        try:
+            await asyncio.sleep(60 if ended else 0)
+        finally:
+            await wire.close()
+            told.append("closed")
+
     async def body(ground: NatsGround) -> None:
-        wire = await ground.wire("desk")
+        wire, told = await ground.wire("desk"), list[str]()
         client = client_of(wire)
         transport: Any = client._transport
         reconnecting = client._reconnection_task = asyncio.create_task(transport.wait_closed())
+        lost = client._disconnected_cb
+
+        async def disconnected() -> None:
+            told.append("disconnected")
+            await cast("Callable[[], Coroutine[Any, Any, None]]", lost)()
+
+        client._disconnected_cb = disconnected
+        task = asyncio.create_task(closing(cast("NatsWire", wire), told))
         await asyncio.sleep(0)
-        await wire.close()
-        assert (True, True) == (reconnecting.cancelled(), client.is_closed)
+        if ended:
+            task.cancel()
+        await asyncio.wait((task,))
+        assert (["disconnected", "closed"], ended, True) == (told, task.cancelled(), reconnecting.cancelled())
+
+    play(body)
+
+
+@pytest.mark.spec("X-07")
+def test_who_is_cancelled_while_closing_learns_of_it(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that is cancelled while it waits for the end of its connection is cancelled, and does not go on."""
+
+    async def body(ground: NatsGround) -> None:
+        wire = await ground.wire("desk")
+        transport: Any = client_of(wire)._transport
+        waits = asyncio.Event()
+
+        async def endless() -> None:
+            waits.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(transport, "wait_closed", endless)
+        task = asyncio.create_task(wire.close())
+        await waits.wait()
+        task.cancel()
+        await asyncio.wait((task,))
+        assert task.cancelled()
 
     play(body)
 

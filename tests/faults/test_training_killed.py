@@ -97,8 +97,8 @@ def _store(tmp_path: Path) -> FolderStore:
 def test_a_worker_killed_at_any_checkpoint_changes_no_bit(tmp_path: Path) -> None:
     """Kill -9 at the first, at a middle and at the last checkpoint leaves the same record.
 
-    Workers wait with the fifth checkpoint that nobody agreed on, so each of the first two kills ends an attempt; when
-    the last checkpoint is counted, all may be done.
+    A worker waits once five of its checkpoints are not agreed on, so the first two kills find a living one, each in an
+    attempt of its own; when the votes on the last are counted, all may be done.
     """
 
     async def main() -> None:
@@ -106,7 +106,7 @@ def test_a_worker_killed_at_any_checkpoint_changes_no_bit(tmp_path: Path) -> Non
         await store.prepare()
         spec = line_spec(await stored(store, pairs()), steps=150, hyperparameters={"keep_every": 10})
         calm = await _repeated(spec, store, tmp_path / "calm")
-        kills: dict[int, signal.Signals] = {10: signal.SIGKILL, 60: signal.SIGKILL, 140: signal.SIGKILL}
+        kills: dict[int, signal.Signals] = {10: signal.SIGKILL, 60: signal.SIGKILL, 150: signal.SIGKILL}
         wild, court = await _killed(spec, store, tmp_path / "wild", kills)
         assert calm == wild
         assert {} == court.kills

@@ -659,13 +659,14 @@ def test_a_missing_bus(home: Home) -> None:
 
 @pytest.mark.spec("X-10")
 def test_who_watches_is_told_that_the_bus_is_gone(home: Home) -> None:
-    """`watch` says when the organism is gone, and shows the signals of the next one."""
+    """`watch` says when the organism is gone and when the next one is there, and shows that one's signals."""
     with ExitStack() as watched:
         with home.up("--part", "cells.math_cell"):
             watching = watched.enter_context(home.living("watch"))
             watching.said(lambda line: line.startswith("watching "))
         watching.said(lambda line: line.startswith("the bus is gone"))
         with home.up("--part", "cells.math_cell"):
+            watching.said(lambda line: line == "the bus is back")
             lines = len(watching.lines)
             watching.said(lambda _: any("system.parts.heartbeat.math_cell" in line for line in watching.lines[lines:]))
 
