@@ -57,6 +57,16 @@ class Ear:
     def __init__(self, client: Steady, subscription: Subscription) -> None:
         self._client, self._subscription = client, subscription
 
+    async def hush(self) -> None:
+        """Have the server send nothing more; what it sent before is heard until `close`."""
+        if self._client.is_connected:
+            with suppress(NatsError, OSError):  # the link is going: nothing is sent either way
+                await self._client._send_unsubscribe(self._subscription._id)  # noqa: SLF001 - as everywhere here
+
+    async def heard(self) -> None:
+        """Wait until all that has arrived is heard."""
+        await self._subscription._pending_queue.join()  # noqa: SLF001 - as everywhere here
+
     async def close(self) -> None:
         """Hear nothing more, from now on."""
         self._client.forget(self._subscription)

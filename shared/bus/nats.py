@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
@@ -23,7 +23,7 @@ from nats.errors import NoRespondersError, SlowConsumerError
 from nats.errors import TimeoutError as NatsTimeout
 
 from shared.bus.answers import NOBODY, Answers, read_delivery
-from shared.bus.fastlane import Steady
+from shared.bus.fastlane import Ear, Steady
 from shared.bus.lines import Headers, read_headers
 from shared.bus.pull import Pull
 from shared.bus.refusals import Refusals
@@ -44,6 +44,23 @@ IN_FLIGHT = 10164  #: another append to the lane is not settled yet; in a cluste
 FULL = (10023, 10047, 10077, 10122)  #: insufficient resources, storage or account limits, maximum messages or bytes
 #: What the server says of a stored entry; datetime would round its nanoseconds.
 STORED = re.compile(rb"\r\nNats-Subject: ([^\r]+)\r\nNats-Sequence: (\d+)\r\nNats-Time-Stamp: ([^\r]+)\r\n")
+
+
+class _Heard:
+    """A subscription of a wire; closing it loses nothing that the server sent before."""
+
+    def __init__(self, ear: Ear, flush: Callable[[], Awaitable[None]]) -> None:
+        self._ear, self._flush = ear, flush
+
+    async def close(self) -> None:
+        """Have the server send nothing more, hear what it sent, and end."""
+        try:
+            await self._ear.hush()
+            with suppress(Unreachable):  # the link is gone, and with it what was under way
+                await self._flush()
+            await self._ear.heard()
+        finally:
+            await self._ear.close()
 
 
 class NatsWire:
@@ -90,13 +107,13 @@ class NatsWire:
             loop.call_soon(sink, read_delivery(subject, reply, headers, data))  # what it raises is the loop's to tell
 
         self._check_link()
-        subscription = await self.client.listen(pattern, hear, queue)
+        ear = await self.client.listen(pattern, hear, queue)
         try:
             await self.refusals.race("subscribe", [pattern], self._flush())
         except Fault:
-            await subscription.close()
+            await ear.close()
             raise
-        return subscription
+        return _Heard(ear, self._flush)
 
     async def request(self, subject: str, data: bytes, headers: Mapping[str, str] | None, timeout_s: float) -> Delivery:
         try:

@@ -145,8 +145,7 @@ class Runner:
 
     async def _close_subscriptions(self) -> None:
         closing, self._subscriptions = self._subscriptions, []
-        for subscription in closing:
-            await subscription.close()
+        await asyncio.gather(*(subscription.close() for subscription in closing))
         await self._unfollow_log()
 
     async def _unfollow_log(self) -> None:
