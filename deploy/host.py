@@ -79,7 +79,7 @@ class EmbeddedHost:
         self._client: NatsWire | None = None
         self._admitting = asyncio.Lock()
         self._identities: dict[str, Identity] = {}
-        self._together = False  #: whether the server is told of who is admitted when `at_once` ends
+        self._together: dict[str, Identity] | None = None  #: whom the server is told of when `at_once` ends
         self.nats: NatsServer | None = None
         self.postgres: Postgres | None = None
         self.database_url = ""
@@ -179,29 +179,30 @@ class EmbeddedHost:
             return
         identity = Identity(name, nkey, tuple(publish), tuple(subscribe), responses=answers)
         async with self._admitting:
-            if self._identities.get(name) == identity:
+            before = self._identities if self._together is None else self._together
+            if before.get(name) == identity:
                 return
-            known = self._identities | {name: identity}
+            known = before | {name: identity}
             heard = {p for i in known.values() if i.name not in (STEWARD, OPERATOR) for p in i.subscribe}
             known[OPERATOR] = self._operator(_speakable(heard, self.settings.env))
-            if not self._together:
-                await self.nats.reload(self._accounts(known))
+            if self._together is not None:
+                self._together = known
+                return
+            await self.nats.reload(self._accounts(known))
             self._identities = known
 
     @asynccontextmanager
     async def at_once(self) -> AsyncGenerator[None]:
         """Open for all who are admitted meanwhile when it ends: the server reads its configuration once."""
         assert self.nats is not None
-        before, self._together = self._identities, True
+        self._together = self._identities
         try:
             yield
             async with self._admitting:
-                await self.nats.reload(self._accounts(self._identities))
-        except BaseException:
-            self._identities = before
-            raise
+                await self.nats.reload(self._accounts(self._together))
+                self._identities = self._together
         finally:
-            self._together = False
+            self._together = None
 
     def world(self, name: str) -> World:
         return RealWorld(self.settings.env)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from blake3 import blake3
@@ -16,25 +15,23 @@ from blake3 import blake3
 from deploy.load import BUILT_IN, find_part
 from deploy.organism import Organism
 from deploy.recheck import Rerun, reruns_of
-from organs.notary import NotaryOrgan, Shelf
+from deploy.sim_host import SimHost, Trouble
+from organs.notary import NotaryOrgan
 from organs.records import MemoryRecords, RecordsOrgan, digest, fill
-from organs.steward import Door, Ground, SimGround
-from shared.bus import Bus, Wire
+from shared.bus import Bus
 from shared.bus.ledger import APPEND_DEADLINE_S
-from shared.bus.sim import Faults, SimServer, SimWire
+from shared.bus.sim import Faults, SimWire
 from shared.config import load
 from shared.constant import constant
 from shared.envelope import Prefix, Verdict, admit, leaf_of
-from shared.envelope.admission import CLOCK_SKEW_MS
-from shared.errors import ConfigFault, Fault, Refusal, Refused
-from shared.keys import LocalSigner, Signer
+from shared.errors import Fault, Refusal, Refused
 from shared.log.checkpoint import Checkpoint
 from shared.log.entry import Entry
 from shared.log.tree import root_of, sha256
 from shared.part.mind import Mind
 from shared.subjects.nervous import AssessRequest, MathRequest, MathResponse
 from shared.subjects.system import Decided
-from shared.world import SimWorld, World, simulate
+from shared.world import SimWorld, simulate
 
 SITE = "sim"
 NERVE, REPLICA = "nerves.overload", "overload-2"  #: one nerve runs twice: the lane's condition must choose one history
@@ -43,45 +40,6 @@ SETTLE_S = constant(120.0, "s", "X-08")
 
 class BrokenInvariant(Fault):
     """The simulated organism did what it must never do; the sentence ends with the line that reproduces it."""
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """What goes wrong, per message or per minute; every name is an option of `--faults name=value,…`."""
-
-    drop: float = 0.0  #: chance that a signal, request or answer vanishes
-    duplicate: float = 0.0  #: chance that it arrives twice
-    delay: float = 0.002  #: longest extra delay in seconds; more than the gap between messages reorders them
-    lose_ack: float = 0.0  #: chance that an append is stored and its acknowledgement lost
-    lose_append: float = 0.0  #: chance that an append never reaches the log
-    crash: float = 0.0  #: crashes per minute, each of a part drawn at random, back after up to 5 s
-    cut: float = 0.0  #: cut links per minute, each of a part drawn at random, back after up to 30 s
-    skew: float = 0.0  #: every part's clock is off by up to this many seconds
-
-    @classmethod
-    def parse(cls, text: str) -> Trouble:
-        """Read `drop=0.1,crash=5`; ConfigFault names what is known."""
-        known = {f.name for f in fields(cls)}
-        given: dict[str, float] = {}
-        for item in filter(None, text.split(",")):
-            name, _, value = item.partition("=")
-            try:
-                given[name] = float(value)
-            except ValueError:
-                raise ConfigFault(f"--faults {item!r} is not name=number") from None
-            if name not in known or not 0 <= given[name] < float("inf"):
-                raise ConfigFault(f"--faults {item!r} is unknown or negative; known are {', '.join(sorted(known))}")
-        return replace(cls(), **given)
-
-    @property
-    def voids(self) -> frozenset[str]:
-        """The refusals that it may bring about in the log."""
-        return frozenset({"R001"} if self.skew * 1000 > CLOCK_SKEW_MS else ())
-
-    def __str__(self) -> str:
-        return ",".join(
-            f"{f.name}={getattr(self, f.name):g}" for f in fields(self) if getattr(self, f.name) != f.default
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,54 +53,6 @@ class Outcome:
     answered: int
     decided: int
     crashes: int
-
-
-class SimHost:
-    """The place a simulated organism lives in: one simulated server, keys from the seed."""
-
-    def __init__(self, world: SimWorld, trouble: Trouble) -> None:
-        self.base, self.trouble = world, trouble
-        faults = Faults(trouble.drop, trouble.duplicate, trouble.delay, trouble.lose_ack, trouble.lose_append)
-        self.server = SimServer(world.fork("server"), faults)
-        self.permissions: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
-        self._starts: dict[str, int] = {}
-
-    @property
-    def ground(self) -> Ground:
-        return SimGround(self.server)
-
-    @property
-    def door(self) -> Door:
-        return self
-
-    @property
-    def shelf(self) -> Shelf | None:
-        return None
-
-    def raise_if_broken(self) -> None:
-        """Nothing is raised: a simulated server is there for good."""
-
-    async def admit(self, name: str, nkey: str, publish: list[str], subscribe: list[str], *, answers: bool) -> None:
-        self.permissions[name] = (tuple(publish), tuple(subscribe))
-
-    def at_once(self) -> AbstractAsyncContextManager[None]:
-        return nullcontext()
-
-    def world(self, name: str) -> World:
-        start = self._starts[name] = self._starts.get(name, 0) + 1
-        fork = self.base.fork(f"{name}/{start}")
-        skew_ns = round((2 * fork.chance() - 1) * self.trouble.skew * 1e9)
-        return self.base.fork(f"{name}/{start}", skew_ns)
-
-    async def wire(self, name: str) -> Wire:
-        publish, subscribe = self.permissions.get(name, ((">",), (">",)))
-        return self.server.wire(name, publish, subscribe)
-
-    def signer(self, name: str, owner: str) -> Signer:
-        return LocalSigner(self.base.fork(f"key/{name}").entropy(32))
-
-    def nkey(self, name: str) -> str:
-        return ""
 
 
 @dataclass

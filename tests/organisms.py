@@ -11,7 +11,7 @@ from typing import Any
 from deploy.host import EmbeddedHost
 from deploy.load import BUILT_IN, find_part
 from deploy.organism import Organism
-from deploy.simulation import SimHost, Trouble
+from deploy.sim_host import SimHost, Trouble
 from organs.records import MemoryRecords, RecordsOrgan
 from shared.bus import Bus
 from shared.config import load

@@ -12,7 +12,8 @@ from deploy.body.layout import Layout
 from deploy.body.record import Crawl, Record
 from deploy.organism import Organism
 from deploy.recheck import reruns_of
-from deploy.simulation import BrokenInvariant, Chaos, Judge, SimHost, Trouble
+from deploy.sim_host import SimHost, Trouble
+from deploy.simulation import BrokenInvariant, Chaos, Judge
 from shared.bus import Delivery
 from shared.bus.sim import Faults
 from shared.codec import decode

@@ -47,7 +47,7 @@ def held(summary: dict[str, Any]) -> bool:
 
 def _crawl(args: Namespace, layouts: list[Layout], seed: int) -> Crawl:
     from deploy.body import alive, direct
-    from deploy.simulation import Trouble
+    from deploy.sim_host import Trouble
 
     if args.direct:
         if args.faults or args.part:

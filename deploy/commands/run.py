@@ -77,7 +77,8 @@ def check(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
 
 def sim(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Simulate the organism under virtual time and print its log's digest."""
-    from deploy.simulation import Trouble, run
+    from deploy.sim_host import Trouble
+    from deploy.simulation import run
 
     outcome = run(args.seed, args.minutes, Trouble.parse(args.faults))
     o = outcome

@@ -18,7 +18,7 @@ import asyncio
 import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import Any
+from typing import Any, cast
 
 from nats.aio.client import PING_PROTO, Client, Srv, __version__
 from nats.aio.msg import Msg
@@ -181,8 +181,7 @@ class Steady(Client):
 
         That raises CancelledError in every other task that waits for it, whether anybody cancelled that one or not.
         """
-        task = asyncio.current_task()
-        assert task is not None
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
         cancelled = task.cancelling()
         try:
             await super()._close(status, do_cbs)

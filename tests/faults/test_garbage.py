@@ -272,12 +272,26 @@ def test_a_run_is_made_not_handed_in(tmp_path: Path) -> None:
 
 @pytest.mark.spec("X-12")
 def test_an_identity_the_server_refuses_blocks_no_later_grant(tmp_path: Path) -> None:
-    """A grant with a key that is none is refused, and the next part is admitted as if nothing had been."""
+    """A grant with a key that is none is refused, alone or with others at once, and the next part is admitted as if
+    nothing had been.
+    """
 
     async def body(host: EmbeddedHost, organism: Organism, operator: Bus) -> None:
-        with pytest.raises(Fault):
+        async def whole() -> None:
+            await host.admit("whole", host.nkey("whole"), ["dev.a.b.c"], ["_INBOX_P.whole.>"], answers=False)
+
+        async def broken() -> None:
             await host.admit("broken", "not a key", ["dev.a.b.c"], [], answers=False)
-        await host.admit("whole", host.nkey("whole"), ["dev.a.b.c"], ["_INBOX_P.whole.>"], answers=False)
+
+        async def both() -> None:
+            async with host.at_once():
+                await whole()
+                await broken()
+
+        for refused in (broken, both):
+            with pytest.raises(Fault):
+                await refused()
+        await whole()
         await (await host.wire("whole")).close()
 
     play(tmp_path, body)

@@ -13,7 +13,8 @@ import pytest
 from deploy.commands.costs import read_costs
 from deploy.organism import Organism
 from deploy.recheck import reruns_of
-from deploy.simulation import Chaos, Judge, SimHost, Trouble
+from deploy.sim_host import SimHost, Trouble
+from deploy.simulation import Chaos, Judge
 from nerves.gate import GateNerve
 from nerves.outcome import OutcomeNerve
 from nerves.thalamus import ThalamusNerve

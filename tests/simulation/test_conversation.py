@@ -11,7 +11,8 @@ import pytest
 
 from deploy.organism import Organism
 from deploy.recheck import reruns_of
-from deploy.simulation import Chaos, Judge, SimHost, Trouble
+from deploy.sim_host import SimHost, Trouble
+from deploy.simulation import Chaos, Judge
 from nerves.conversation import ConversationNerve
 from nerves.gate import GateNerve
 from nerves.thalamus import ThalamusNerve

@@ -22,7 +22,7 @@ from deploy.body.trig import ONE, cosine, sine
 from deploy.cli import main
 from deploy.load import find_part
 from deploy.references.samples import sample
-from deploy.simulation import Trouble
+from deploy.sim_host import Trouble
 from organs.motors import Authority, Motion
 from shared.errors import Exit
 from shared.subjects.body import (

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deploy.organism import Organism
-from deploy.simulation import SimHost, Trouble
+from deploy.sim_host import SimHost, Trouble
 from organs.vault import VaultOrgan
 from shared.bus import Bus
 from shared.config import load

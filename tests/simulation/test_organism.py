@@ -19,7 +19,8 @@ import pytest
 
 from cells.math_cell import MathCell
 from deploy.cli import build_parser
-from deploy.simulation import BrokenInvariant, Outcome, Trouble, run
+from deploy.sim_host import Trouble
+from deploy.simulation import BrokenInvariant, Outcome, run
 from organs.records import MemoryRecords
 from shared.bus import Bus, Draft
 from shared.envelope import Prefix, Verdict

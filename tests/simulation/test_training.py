@@ -8,7 +8,8 @@ from contextlib import suppress
 import pytest
 
 from deploy.organism import Organism
-from deploy.simulation import Chaos, Judge, SimHost, Trouble
+from deploy.sim_host import SimHost, Trouble
+from deploy.simulation import Chaos, Judge
 from organs.trainer.memory import SimCrew
 from shared.artifacts import MemoryStore
 from shared.bus import Bus

@@ -253,8 +253,7 @@ def test_a_header_that_is_replaced_while_it_is_read_is_read_again(
     vault.rotate()
     zeros = os.read(former, 10_000)
     os.close(former)
-    assert zeros
-    assert not zeros.strip(b"\0")
+    assert bytes(len(zeros) or 1) == zeros
     late = [zeros]
     monkeypatch.setattr("shared.vault.format.read_file", lambda path: late.pop() if late else read_file(path))
     assert vault.generation == Vault.unlock(vault.folder, PASS, ENTROPY).generation
