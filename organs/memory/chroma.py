@@ -36,6 +36,7 @@ T = TypeVar("T")
 COLLECTION = "passages"
 _HEADER: Final = struct.Struct("<4Q")
 _HEADER_AT: Final = 4
+_LENGTH_BYTES: Final = 4
 WRITTEN_AT_ONCE = constant(1_000, "passages", "BIZ-15")  # Chroma takes about five thousand
 
 
@@ -131,7 +132,7 @@ class ChromaPassages:
             self._marked = msgspec.json.decode((self.folder / "mark.json").read_bytes(), type=_Marked)
         for stray in self.folder.glob("g*"):
             if stray != self._place:
-                shutil.rmtree(stray, ignore_errors=True)
+                _remove(stray)
         if self._marked.rows and not self._is_whole():
             record("memory", "memory_lost", detail=f"{self._place} does not hold what was written there")
             self._anew([], Mark())
@@ -191,12 +192,17 @@ class ChromaPassages:
                     metadatas=[_metadata(row) for row in some],
                     documents=[row.text for row in some],
                 )
-            for data in self._place.glob("*/data_level0.bin"):
-                if self._blanked.get(data) != (length := data.stat().st_size):  # new, or made anew with more room
-                    _blank(data)
-                    self._blanked[data] = length
+            for index in self._place.glob("*/header.bin"):
+                self._blank(index)
         except OSError as error:
             raise StorageFault(f"memory cannot be written in {self._place}: {error}") from error
+
+    def _blank(self, index: Path) -> None:
+        """Write zeros where Chroma's index has room for more rows: it holds whatever this process had in memory."""
+        for data, used in _used(index).items():
+            if self._blanked.get(data) != (length := data.stat().st_size):  # new, or made anew with more room
+                _zero(data, used)
+                self._blanked[data] = length
 
     def _remember(self, marked: _Marked) -> None:
         write_private(self.folder / "mark.json", msgspec.json.encode(marked))
@@ -218,12 +224,12 @@ class ChromaPassages:
         self._marked = _Marked(mark, old.generation + 1, len(rows))
         with ExitStack() as undo:
             undo.callback(self._back_to, old)
-            shutil.rmtree(self._place, ignore_errors=True)
+            _remove(self._place)
             if rows:
                 self._write(rows)
             self._remember(self._marked)
             undo.pop_all()
-        shutil.rmtree(before, ignore_errors=True)
+        _remove(before)
 
     def _back_to(self, old: _Marked) -> None:
         self._let_go()
@@ -304,16 +310,28 @@ def _is_sound(database: Path) -> bool:
             return False
 
 
-def _blank(data: Path) -> None:
-    """Write zeros where Chroma's index has room for more rows: it fills that with whatever this process had in memory.
+def _used(header: Path) -> dict[Path, int]:
+    """Return how many bytes of rows stand in each file of an index that has room for more.
 
     Of hnswlib's header.bin: after a version of four bytes numbers of eight, of which the third is how many rows are
-    written, the fourth how many bytes one takes.
+    written, the fourth how many bytes one takes in data_level0.bin; in length.bin each takes a float.
     """
-    _, _, used, size = _HEADER.unpack_from((data.parent / "header.bin").read_bytes(), _HEADER_AT)
+    _, _, rows, size = _HEADER.unpack_from(header.read_bytes(), _HEADER_AT)
+    return {header.with_name("data_level0.bin"): rows * size, header.with_name("length.bin"): rows * _LENGTH_BYTES}
+
+
+def _zero(data: Path, start: int) -> None:
+    """Write zeros from a byte of a file on."""
     with data.open("r+b") as file:
-        room = max(data.stat().st_size - used * size, 0)
+        room = max(file.seek(0, SEEK_END) - start, 0)
         file.seek(-room, SEEK_END)
         file.write(bytes(room))
         file.flush()
         fsync(file.fileno())
+
+
+def _remove(folder: Path) -> None:
+    """Remove a generation. Raises StorageFault where something of it stays: it may be about a person who was erased."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        raise StorageFault(f"{folder} holds what memory let go of and cannot be removed: remove it, then start again")

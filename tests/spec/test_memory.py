@@ -20,6 +20,7 @@ from deploy.passages import cut, files_of, read_passages
 from organs.cognition.quoting import NEAR_PPM
 from organs.memory import ChromaPassages, MemoryOrgan, Passages, PlainPassages, Row, digest_of, recall
 from organs.memory.embedder import gram_vector
+from organs.memory.port import Mark
 from organs.memory.retention import (
     CONSOLIDATION,
     EPISODES,
@@ -33,7 +34,7 @@ from organs.memory.retention import (
     id_of,
 )
 from organs.vault import VaultOrgan
-from shared.errors import ConfigFault, Exit, Refusal
+from shared.errors import ConfigFault, Exit, Refusal, StorageFault
 from shared.message import Reply, Request
 from shared.part import Organ, Part
 from shared.personal import Personal
@@ -284,6 +285,51 @@ def test_what_is_about_a_person_dies_with_the_key(tmp_path: Path) -> None:
 def held(folder: Path, what: bytes) -> bool:
     """Whether any file below a folder holds these bytes."""
     return any(what in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.spec("X-07", "X-11")
+def test_rows_that_cannot_be_removed_are_not_said_to_be_erased(tmp_path: Path) -> None:
+    """Where Chroma's files were moved to another disk and linked, an erasure, and the next start, name what stays."""
+    person, folder = "ab" * 16, tmp_path / "memory"
+    hers = Personal[str](bytes.fromhex(person), bytes(40))
+    row = Row("0" * 32, "semantic", "", gram_vector("one"), PAGE, person, "grams", 0, 0, 1, 0, hers)
+
+    async def life() -> None:
+        passages = ChromaPassages(folder)
+        await passages.open()
+        await passages.apply([row], [], Mark(next_index=1))
+        (folder / "g0").rename(tmp_path / "elsewhere")
+        (folder / "g0").symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(StorageFault, match="g0 holds what memory let go of"):
+            await passages.erase(person, Mark(next_index=2))
+        await passages.close()
+        again = ChromaPassages(folder)
+        with pytest.raises(StorageFault, match="g0 holds what memory let go of"):
+            await again.open()
+        (folder / "g0").unlink()
+        assert 2 == (await again.open()).next_index
+        assert 0 == await again.count()
+        await again.close()
+
+    asyncio.run(life())
+
+
+@pytest.mark.spec("X-11", "BIZ-15")
+def test_room_for_more_rows_holds_nothing(tmp_path: Path) -> None:
+    """Chroma makes room for a hundred rows from whatever this process had in memory: on disk it is zeros."""
+
+    async def life() -> None:
+        for n in range(5):
+            passages = ChromaPassages(tmp_path / f"{n}")
+            await passages.open()
+            one = Row(f"{n:032x}", "semantic", "one", gram_vector("one"), PAGE, "page.md", "grams", 0, 0, 1, 0)
+            await passages.apply([one], [], Mark(next_index=1))
+            await passages.close()
+
+    asyncio.run(life())
+    room = {name: [*tmp_path.glob(f"*/g0/*/{name}.bin")] for name in ("data_level0", "length")}
+    assert {"data_level0": 5, "length": 5} == {name: len(paths) for name, paths in room.items()}
+    assert not [path for paths in room.values() for path in paths if any(path.read_bytes())]
 
 
 # What Chroma's files are worth
