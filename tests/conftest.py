@@ -8,8 +8,15 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from organs.meaning.threads import limit_threads
+
+#: No example is timed, for a machine may stand still in any of them; none is kept from one run for the next.
+settings.register_profile(
+    "house", deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None, print_blob=True
+)
+settings.load_profile("house")
 
 gc.disable()  # until all is collected
 limit_threads()  # before any test imports numpy; on a busy machine its waiting threads cost more than they bring

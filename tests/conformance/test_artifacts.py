@@ -504,7 +504,7 @@ def test_a_reader_says_how_much_it_can_hold(where: Place) -> None:
 
 
 @pytest.mark.spec("ILL-05", "COL-08")
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     content=st.binary(max_size=5_000),
     cuts=st.lists(st.integers(0, 5_000), max_size=6),

@@ -115,7 +115,7 @@ def test_many_may_ask_at_once(make: Callable[[], Embedder], embedder: Embedder) 
 
 
 @pytest.mark.spec("NIM-04", "X-12")
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(text=st.text(max_size=60))
 def test_any_text_has_a_vector(embedder: Embedder, text: str) -> None:
     """Whatever Unicode a text is made of, it has a vector, and is as near to itself as can be."""

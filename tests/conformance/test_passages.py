@@ -180,7 +180,7 @@ def test_the_digest_knows_no_order(opened: Open) -> None:
     assert 1 == len(digests)
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(vectors=st.lists(st.binary(min_size=VECTOR_BYTES, max_size=VECTOR_BYTES).filter(any), min_size=1, max_size=8))
 def test_any_vector_is_kept_to_the_bit(opened: Open, vectors: list[bytes]) -> None:
     """Whatever the numbers are, they are read back as they were: the digest may rest on them."""

@@ -55,7 +55,7 @@ def test_what_is_sealed_is_opened_by_whoever_has_the_keys(opened: Open) -> None:
     run(body())
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.text(min_size=1, max_size=20), value=st.text(max_size=200))
 def test_any_text_is_sealed_or_refused(opened: Open, name: str, value: str) -> None:
     """Whatever the text, it comes back the same, or it was refused by name; its bytes show its length in steps only."""

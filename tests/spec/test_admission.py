@@ -818,7 +818,7 @@ def reader_of_lanes(entries: Sequence[Entry]) -> dict[int, Verdict]:
     return verdicts
 
 
-@settings(max_examples=150, deadline=None, database=None)
+@settings(max_examples=150)
 @given(st.lists(SPEECH | SPEECH | KEYING, max_size=25))
 def test_two_readers_agree_on_every_entry(steps: list[tuple[str, ...]]) -> None:
     """One reader folds all in order, one knows every later key and reads lane by lane: the same verdicts."""

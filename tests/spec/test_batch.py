@@ -49,7 +49,7 @@ def test_every_leaf_has_its_proof(size: int) -> None:
 
 
 @pytest.mark.spec("COL-04")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(size=SIZES, data=st.data())
 def test_a_proof_is_for_one_leaf_at_one_place_in_one_batch(size: int, data: st.DataObject) -> None:
     """Another index, size, leaf or root, a sibling too many, too few, changed or moved: each is a BadProof."""
@@ -107,7 +107,7 @@ def test_what_is_wrong_is_named() -> None:
 
 
 @pytest.mark.spec("COL-04")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     size=st.integers(-2, 1_005),
     index=st.integers(-3, 1_005),
@@ -125,7 +125,7 @@ def test_no_made_up_proof_is_accepted(
 
 
 @pytest.mark.spec("COL-04")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(size=SIZES, other=SIZES)
 def test_the_root_binds_the_number_of_leaves(size: int, other: int) -> None:
     """Batches of different sizes have different roots, also where one is the other with its last leaf repeated."""

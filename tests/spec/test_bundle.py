@@ -51,7 +51,7 @@ from tests.forge import (
 from tests.logs import NOTARY, NOW_S, SIGNED_S, kept, told
 
 pytestmark = pytest.mark.spec("X-04", "X-12")
-FIXED = settings(max_examples=200, deadline=None, database=None)
+FIXED = settings(max_examples=200)
 ENTRIES = "tile/entries/000"
 Members = dict[str, bytes]
 

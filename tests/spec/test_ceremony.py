@@ -235,7 +235,7 @@ def test_a_file_of_any_bytes_is_a_proposal_or_refused(tmp_path: Path) -> None:
     assert proposal == read_proposal(path)
     named = set[str]()
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.integers(0, len(text) - 1), st.binary(max_size=8))
     def each(place: int, put: bytes) -> None:
         path.write_bytes(text[:place] + put + text[place + len(put) :])

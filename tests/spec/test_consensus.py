@@ -213,7 +213,7 @@ VOTES = st.lists(st.tuples(st.sampled_from(["ai", "human"]), st.sampled_from(["p
 
 
 @pytest.mark.spec("ZER-02")
-@settings(max_examples=150, deadline=None, database=None)
+@settings(max_examples=150)
 @given(VOTES)
 def test_any_sequence_of_ballots(votes: list[tuple[Role, Choice, bool]]) -> None:
     """Whatever is cast: each ballot is decided about, what is final stays, accepted means both passed, AI first."""

@@ -425,7 +425,7 @@ except Refused as no:
     assert "pip install 'nimmerverse[eyes]'" in said.stdout
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000))
 def test_scenes_are_what_they_say(seed: int) -> None:
     """What these tests judge by holds: each thing lies in its picture, apart from the others."""

@@ -43,7 +43,7 @@ pytestmark = pytest.mark.spec("BIZ-01", "X-03")
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "vectors"
 needs_published = pytest.mark.skipif(not PUBLISHED.is_dir(), reason=f"the published vectors are not at {PUBLISHED}")
-FIXED = settings(max_examples=60, deadline=None, database=None)
+FIXED = settings(max_examples=60)
 SUBJECT, ADAS, BOBS = subject_of(PLAIN), signer("ada's"), signer("bob's")
 SEALED = envelope(SUBJECT, [event("a")], [ADAS])
 

@@ -38,7 +38,7 @@ from tests.forge import ADA, BOB, CYD, PLAIN, Log, event_id, founded, introduced
 from tests.logs import NOTARY, SIGNED_S, kept, told
 
 pytestmark = pytest.mark.spec("X-04")
-FIXED = settings(max_examples=150, deadline=None, database=None)
+FIXED = settings(max_examples=150)
 
 
 @pytest.fixture(scope="module")

@@ -134,7 +134,7 @@ CUTS = st.lists(st.integers(0, 10_000), max_size=12)
 
 
 @pytest.mark.spec("X-07")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(MESSAGE, MESSAGE, LINE), max_size=12), CUTS)
 def test_a_servers_bytes_become_the_same_calls(wire: list[bytes], places: list[int]) -> None:
     """Messages, pings, errors and news, cut anywhere: both parsers do the same, in the same order."""
@@ -143,7 +143,7 @@ def test_a_servers_bytes_become_the_same_calls(wire: list[bytes], places: list[i
 
 
 @pytest.mark.spec("X-07", "X-12")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(MESSAGE, LINE, STRANGE), max_size=8), CUTS)
 def test_what_no_server_writes_meets_the_same_fate(wire: list[bytes], places: list[int]) -> None:
     """Garbage between the lines is left to nats-py's parser: the same calls, and the same end of the link.
@@ -196,7 +196,7 @@ VALUE = st.one_of(st.sampled_from([b"b", b" b ", b"a:b", "ü".encode(), b"\xff"]
 
 
 @pytest.mark.spec("X-07")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(NAME, st.sampled_from([b":", b": ", b""]), VALUE), max_size=5))
 def test_headers_are_read_as_nats_py_reads_them(lines: list[tuple[bytes, bytes, bytes]]) -> None:
     """Names and values, spaces, what is no text and what is no header: the same mapping, read when it is looked at."""
@@ -257,7 +257,7 @@ TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 
 
 @pytest.mark.spec("X-07", "X-12")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(TEXT, TEXT, st.one_of(st.none(), st.dictionaries(TEXT, TEXT, max_size=2)), st.binary(max_size=20))
 def test_what_is_sent_is_what_nats_py_sends(
     subject: str, reply: str, headers: dict[str, str] | None, data: bytes

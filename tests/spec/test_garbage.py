@@ -24,7 +24,7 @@ from tests.specimens import declared
 
 pytestmark = pytest.mark.spec("X-12", "X-03")
 
-MANY = settings(max_examples=150, deadline=None, database=None)
+MANY = settings(max_examples=150)
 
 #: What MessagePack can say, canonical or not, nested a little.
 ANYTHING = st.recursive(

@@ -155,7 +155,7 @@ def test_no_secret_in_the_clear(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=40))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_other_passphrase_is_refused(passphrase: bytes) -> None:
     """Any passphrase but the right one is refused."""
     assume(passphrase != PASSPHRASE)
@@ -166,7 +166,7 @@ def test_any_other_passphrase_is_refused(passphrase: bytes) -> None:
 
 @pytest.mark.spec("X-12")
 @given(st.integers(0, 3), st.binary(max_size=600))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_bytes_in_a_file(which: int, data: bytes) -> None:
     """Any bytes in place of a keyring's file are a KeyFault, never another exception or a wrong key."""
     with tempfile.TemporaryDirectory() as folder:
@@ -177,7 +177,7 @@ def test_any_bytes_in_a_file(which: int, data: bytes) -> None:
 
 @pytest.mark.spec("X-12")
 @given(st.integers(0, 3), st.integers(0, 10_000), st.integers(1, 255))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_changed_byte(which: int, place: int, change: int) -> None:
     """Any single changed byte in any file of a keyring is a KeyFault."""
     with tempfile.TemporaryDirectory() as folder:

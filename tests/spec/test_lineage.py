@@ -146,7 +146,7 @@ def test_any_changed_byte_of_a_proof_is_refused() -> None:
 
 
 @pytest.mark.spec("BIZ-04")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32), steps=st.integers(0, 40), data=st.data())
 def test_every_node_has_a_proof_that_stands_alone(seed: int, steps: int, data: st.DataObject) -> None:
     """Of any node of any lineage the proof is accepted for it and no other, and any changed byte of it is refused."""
@@ -171,7 +171,7 @@ def test_every_node_has_a_proof_that_stands_alone(seed: int, steps: int, data: s
 
 
 @pytest.mark.spec("BIZ-04")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32), shuffled=st.randoms(use_true_random=False))
 def test_the_order_of_import_does_not_matter(seed: int, shuffled: Random) -> None:
     """Imported in any order the nodes make the same lineage, with the same heads and the same bytes."""
@@ -269,7 +269,7 @@ def test_an_import_trusts_nothing(change: dict[str, Any], sentence: str) -> None
 
 
 @pytest.mark.spec("BIZ-04")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(raws=st.lists(st.binary(max_size=80), max_size=5))
 def test_garbage_is_no_lineage(raws: list[bytes]) -> None:
     """Bytes that are no nodes are a BadProof, and nothing else happens."""

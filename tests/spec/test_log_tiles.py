@@ -28,7 +28,7 @@ from shared.log.tree import (
 
 pytestmark = pytest.mark.spec("X-04")
 
-FIXED = settings(max_examples=40, deadline=None, database=None)
+FIXED = settings(max_examples=40)
 LEAVES = [b"%d" % n * (n % 7) for n in range(100_000)]
 HASHES = leaf_hashes(LEAVES)
 ROOTS = {size: root_of_hashes(HASHES[:size]) for size in (5, 300, 66_000)}

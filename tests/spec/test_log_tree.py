@@ -30,7 +30,7 @@ from shared.log.tree import (
 
 pytestmark = pytest.mark.spec("X-04")
 
-FIXED = settings(max_examples=150, deadline=None, database=None, report_multiple_bugs=False)
+FIXED = settings(max_examples=150, report_multiple_bugs=False)
 SIZES = st.integers(1, 300)
 HASHES = leaf_hashes([n.to_bytes(2, "big") for n in range(600)])
 NODE = nodes_of(HASHES)

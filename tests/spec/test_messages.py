@@ -42,8 +42,8 @@ from shared.message import (
 )
 from tests.specimens import declared, plain, specimen
 
-FIXED = settings(max_examples=60, deadline=None, database=None)
-EVERY_CLASS = settings(max_examples=20, deadline=None, database=None)  # one example is a message of each class
+FIXED = settings(max_examples=60)
+EVERY_CLASS = settings(max_examples=20)  # one example is a message of each class
 RANDOM = st.randoms(use_true_random=False)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=MAX_ENTITY_CHARS)
 

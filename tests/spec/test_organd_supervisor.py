@@ -143,7 +143,7 @@ def test_a_model_in_use_is_never_put_out() -> None:
 
 
 @pytest.mark.spec("NIM-16")
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     asks=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 30), st.sampled_from([0, 5_000, None])), max_size=12)
 )

@@ -111,7 +111,7 @@ def test_what_is_no_picture_or_too_large_is_refused_by_name(raw: bytes, wanted: 
     assert wanted == no.value.refusal.code
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     raw=st.binary(max_size=80), name=st.sampled_from([*FILES, ""]), at=st.integers(0, 2_000), flip=st.integers(1, 255)
 )

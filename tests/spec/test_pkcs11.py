@@ -63,7 +63,7 @@ def test_a_signature_of_the_token_is_one_of_ours(soft: Soft) -> None:
     found = soft.token().signer("dev.root")
     assert (made.public, key_id_of(made.public)) == (found.public, found.key_id)
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.binary(max_size=3000))
     def each(message: bytes) -> None:
         assert verify(made.public, message, found.sign(message))

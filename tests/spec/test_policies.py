@@ -556,7 +556,7 @@ JSON = st.recursive(
 
 @pytest.mark.spec("COL-12", "X-06")
 @pytest.mark.parametrize("package", [*ALLOWED])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_every_rule_is_total(package: str, data: st.DataObject) -> None:
     """Whatever stands in an input, every row is said, and the values that others rest on are there."""

@@ -69,7 +69,7 @@ def page(posts: Sequence[dict[str, Any]], users: dict[str, str] | None = None, *
 
 
 @pytest.mark.spec("COL-01")
-@settings(max_examples=30, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=30, suppress_health_check=SLOW)
 @given(posts=POSTS, most=st.integers(1, 5), ascii_=st.booleans(), end=st.sampled_from(["", "\n", "\r\n\n"]))
 def test_json_lines_come_back(tmp_path: Path, posts: list[dict[str, Any]], most: int, ascii_: bool, end: str) -> None:  # noqa: FBT001
     """Whatever the posts and however few are taken at once, each comes once, in order, with its fields as texts."""
@@ -112,7 +112,7 @@ def test_a_bad_line_is_refused_with_its_number(tmp_path: Path, code: str, line: 
 
 
 @pytest.mark.spec("COL-01")
-@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=150, suppress_health_check=SLOW)
 @given(
     raw=st.binary(max_size=300)
     | st.lists(
@@ -214,7 +214,7 @@ def test_what_is_no_page_is_refused(tmp_path: Path, raw: bytes) -> None:
 
 
 @pytest.mark.spec("COL-01")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     value=st.recursive(TEXT | st.integers(), lambda v: st.dictionaries(TEXT, v, max_size=3) | st.lists(v, max_size=3)),
     more=st.binary(max_size=20),

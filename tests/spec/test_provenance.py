@@ -538,7 +538,7 @@ def test_an_erasure_in_the_middle_of_an_ingest_is_respected(place: Place, tmp_pa
 
 
 @pytest.mark.spec("X-11")
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(text=st.text(st.characters(codec="utf-8"), max_size=40), times=st.sampled_from([1, 200, 900]))
 def test_a_sealed_text_comes_back_whatever_it_is(text: str, times: int) -> None:
     """Sealed in one piece or in many, cut inside no character, the same each time."""

@@ -115,7 +115,7 @@ def test_what_is_no_evidence(losses: list[int]) -> None:
 
 
 @pytest.mark.spec("ZER-03")
-@settings(max_examples=200, deadline=None, database=None)
+@settings(max_examples=200)
 @given(st.lists(st.integers(0, 10**12), max_size=200), st.integers(1, 1_000_000))
 def test_any_curve_is_judged(losses: list[int], rate_ppm: int) -> None:
     """Whatever was recorded: a vote or G008, a pass only for 20 %, and a proposed rate only where it is lower."""

@@ -237,7 +237,7 @@ def test_raw_bytes_are_never_signed() -> None:
                 return True
             return False
 
-        @settings(max_examples=300, deadline=None)
+        @settings(max_examples=300)
         @given(st.binary(max_size=400), st.integers(0, len(whole) - 1), st.integers(1, 255))
         def each(raw: bytes, place: int, flip: int) -> None:
             assert refused(raw)

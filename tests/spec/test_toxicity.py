@@ -66,7 +66,6 @@ def scorer(request: pytest.FixtureRequest) -> Scorer:
 
 @pytest.mark.spec("COL-02")
 @given(texts=st.lists(ANY_TEXT, max_size=4))
-@settings(deadline=None)
 def test_any_text_has_one_score(scorer: Scorer, texts: list[str]) -> None:
     """Whatever the texts, each has a share in millionths, the same alone, among others, and asked again."""
     found = scorer.scores(texts)
@@ -172,7 +171,6 @@ def test_another_lexicon_is_not_read() -> None:
 
 @pytest.mark.spec("COL-02")
 @given(ANY_TEXT)
-@settings(deadline=None)
 def test_passages_are_the_text(text: str) -> None:
     """The passages of a text are the text, and none is longer than a thousand characters."""
     long = text * 40
@@ -241,7 +239,7 @@ def test_only_what_is_promoted_takes_the_default_s_place() -> None:
 
 @pytest.mark.spec("COL-02")
 @given(ANY_TEXT)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_cell_says_score_and_model(text: str) -> None:
     """Any text has an answer with score and model and a wave as sure as the score, which tells nothing of the text."""
     cell = ToxicityCell(default_scorer())

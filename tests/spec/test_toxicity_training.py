@@ -58,7 +58,7 @@ def test_the_same_run_leaves_the_same_bytes() -> None:
 
 @pytest.mark.spec("COL-02", "ILL-02")
 @given(st.integers(0, STEPS))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_a_killed_run_goes_on_to_the_same_bytes(step: int) -> None:
     """Whichever checkpoint it goes on from, a run ends with the bytes that it would have had."""
     before = Training(made_up(), {}, SEED)
@@ -235,7 +235,6 @@ def test_the_recipe_checks_a_job_first() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=40))
-@settings(deadline=None)
 def test_auc_is_the_share_of_pairs(rows: list[tuple[int, bool]]) -> None:
     """It is the share of pairs of a toxic and a clean text in the right order, ties by half."""
     pairs = [(toxic, clean) for toxic, is_toxic in rows if is_toxic for clean, other in rows if not other]

@@ -235,7 +235,7 @@ def test_weights_that_are_no_numbers_are_refused(plain: bytes) -> None:
             marked(save(broken), KEY)
 
 
-@settings(max_examples=60, deadline=None, database=None)
+@settings(max_examples=60)
 @given(st.binary(min_size=0, max_size=200), st.integers(0, 400))
 def test_no_broken_file_is_anything_but_refused(noise: bytes, place: int) -> None:
     """Bytes written over a file's header are refused or read; nothing else happens."""

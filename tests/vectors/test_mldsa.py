@@ -40,7 +40,7 @@ def test_accumulated_vector() -> None:
     assert ACCUMULATED == told.digest(32).hex()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.binary(min_size=32, max_size=32), st.binary(max_size=500), st.integers(0, 2419), st.integers(1, 255))
 def test_two_libraries_agree(seed: bytes, message: bytes, place: int, flip: int) -> None:
     """Each library accepts what the other signs, and neither takes another message or a changed signature."""
