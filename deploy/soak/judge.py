@@ -110,11 +110,11 @@ def none_of(name: str, objections: Iterable[str], well: str) -> Line:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The end of a soak, in which growth is judged, and the shortest time that a role is looked at for that."""
+    """The end of a soak, in which growth is judged, and the shortest time that a role's memory or handles take."""
 
     since_s: float
     end_s: float
-    least_s: Mapping[str, float] = field(default_factory=dict[str, float])  #: of a role, where it is not LEAST_S
+    least_s: Mapping[str, float] = field(default_factory=dict[str, float])  #: where not LEAST_S
 
 
 def growth(samples: Samples, window: Window, roles: Iterable[str]) -> list[Line]:
@@ -126,12 +126,13 @@ def growth(samples: Samples, window: Window, roles: Iterable[str]) -> list[Line]
         memory = [(one.at_s, (one.memory_bytes - less) / MIB) for one, less in zip(taken, due, strict=True)]
         said = f" without {due[-1] / MIB:.1f} MiB that became due" if due and due[-1] else ""
         files = [(one.at_s, float(one.handles)) for one in taken]
-        lines.append(_grown(f"memory of {role}", memory, window, window.least_s.get(role, LEAST_S), f"MiB{said}"))
-        lines.append(_grown(f"handles of {role}", files, window, LEAST_S, "open files"))
+        lines.append(_grown(f"memory of {role}", memory, window, f"MiB{said}"))
+        lines.append(_grown(f"handles of {role}", files, window, "open files"))
     return lines
 
 
-def _grown(name: str, points: Sequence[tuple[float, float]], window: Window, least_s: float, unit: str) -> Line:
+def _grown(name: str, points: Sequence[tuple[float, float]], window: Window, unit: str) -> Line:
+    least_s = window.least_s.get(name, LEAST_S)
     asked_s, span_s = window.end_s * JUDGED_SHARE, points[-1][0] - points[0][0] if points else 0.0
     line = trend(points) if len(points) >= FEWEST else None
     seen = f"looked at for {span_s:.0f} s"

@@ -38,9 +38,9 @@ ORGANISM = "organism"
 READERS = (ORGANISM, "organs.records")  #: the roles that follow the whole log
 EVENT_BYTES = constant(400, "bytes/event", "X-07")  #: what a reader keeps of each event, to know a repeated one
 MESSAGE_BYTES = constant(400, "bytes/message", "X-07")  #: what a part keeps of a message, while it remembers few
-SLOW_S = constant(
-    1_200.0, "s", "X-07"
-)  #: servers' memory settles slowly, and so does that of many parts in one process
+SLOW_S = constant(1_100.0, "s", "X-07")  #: what is judged over so long settles slowly, or comes and goes slowly
+#: Memory of servers and of many parts in one process; PostgreSQL's files come and go with a checkpoint in five minutes.
+SLOW = (*(f"memory of {role}" for role in (ORGANISM, *SERVERS.values())), f"handles of {SERVERS['database']}")
 WRITTEN_PER_S = constant(8.0, "events/s", "X-07")  #: by each writer
 QUOTA_MB = constant(96, "MB", "X-10")
 QUOTA_PER_S = constant(0.1, "MB/s", "X-10")  #: more of it for each second that a soak lasts
@@ -255,7 +255,7 @@ class Soak:
         """Return the last third, or what is left of it once everything works again and is warm."""
         out = self.outcome
         since_s = max(out.seconds * (1 - JUDGED_SHARE), self._settled_s + WARM_S)
-        return Window(since_s, out.seconds, dict.fromkeys((ORGANISM, *SERVERS.values()), SLOW_S))
+        return Window(since_s, out.seconds, dict.fromkeys(SLOW, SLOW_S))
 
     def _landed(self) -> Line:
         landed = [one.kind for one in self.outcome.struck if one.landed]

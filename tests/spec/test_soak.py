@@ -6,7 +6,7 @@ import asyncio
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from deploy.soak.plan import KINDS, LEAD, STRUCK, Strike, schedule
 from deploy.soak.proxy import Proxy
 from deploy.soak.roles import still
 from deploy.soak.samples import LIMIT_PERCENT, SAMPLE_S, Sample, Samples, trend
+from deploy.soak.siege import SLOW_S
 from deploy.soak.writer import INSTEAD, faults
 from shared.world import SimWorld, simulate
 
@@ -129,6 +130,23 @@ def test_what_cannot_be_judged_is_said_and_not_passed() -> None:
     assert lines[0].detail.endswith(
         "in 48 s: +0.00 ± 0.00 % in 10 min; its youngest process is too young, 100 s are needed"
     )
+
+
+@pytest.mark.spec("X-07")
+def test_what_comes_and_goes_slowly_is_judged_over_longer() -> None:
+    """PostgreSQL opens files at each checkpoint, once in five minutes: a third of 300 s sees just one of them."""
+
+    def judged(seconds: float, leak_s: float, slow: Mapping[str, float]) -> bool | None:
+        looks = [n * SAMPLE_S for n in range(int(seconds / SAMPLE_S))]
+        opened = [150 + int(at_s // leak_s) + 20 * (at_s % 300 > 150) for at_s in looks]
+        samples = Samples({"part": [Sample(at_s, 7, MIB, each) for at_s, each in zip(looks, opened, strict=True)]})
+        return growth(samples, Window(seconds * 2 / 3, seconds, slow), ["part"])[1].ok
+
+    slow = dict.fromkeys(["handles of part"], SLOW_S)
+    assert judged(900, math.inf, {}) is False
+    assert judged(900, math.inf, slow) is None
+    assert judged(3_600, math.inf, slow) is not False
+    assert judged(3_600, 20, slow) is False
 
 
 @pytest.mark.spec("X-07")
