@@ -18,6 +18,7 @@ ROOT: Final = "nimmerverse"
 EVENTS: Final[dict[str, tuple[Level, str]]] = {
     "part_started": ("info", "A part began to work; `greeted` says how the steward answered its handshake."),
     "part_stopped": ("info", "A part drained and stopped."),
+    "part_waits": ("info", "The organism that a part worked beside ended; the part joins the next one on its home."),
     "part_rests": ("info", "There is no lifeforce: a part that may rest takes nothing; `detail` says which balance."),
     "part_wakes": ("info", "There is lifeforce again, or nobody says that there is none: the part works."),
     "part_broken": ("error", "A bug of ours stopped a part; the line carries the error."),

@@ -97,6 +97,7 @@ async def serve(
     works(carried[0])
     try:
         while await _outlived(carried[0], settings, running, stopping):
+            record(cls.name, "part_waits")
             joined = await _joined_next(settings, start, stopping)
             if joined is None:
                 return

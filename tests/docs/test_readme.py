@@ -252,6 +252,7 @@ def test_your_own_cell_outlives_the_organism(tmp_path: Path) -> None:
         home.held(*ask)
         first.process.kill()
         first.end()
+        part.said(lambda _: any('"part_waits"' in line for line in part.errors))
         stack.enter_context(home.up("--part", "cells.math_cell"))
         part.said(lambda _: 2 == sum('"part_started"' in line for line in part.errors))
         assert {"shouting": True} == json.loads(home.held(*ask).out)
