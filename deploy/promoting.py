@@ -8,7 +8,6 @@ from shared.bus import Bus
 from shared.constant import constant
 from shared.decisions import decisions_in
 from shared.errors import NotPermitted, Refusal, Refused, Unreachable
-from shared.message import EVENT_TOKEN, encode_token
 from shared.registry.lineage import Lineage
 from shared.subjects.artifacts import ArtifactRegistered
 from shared.subjects.datasets import VerifyDataset
@@ -54,7 +53,7 @@ async def registration(  # noqa: PLR0913 - each word of a model is its own fact
 
 async def noted(bus: Bus, family: str, places: Sequence[tuple[int, int]]) -> bool:
     """Wait until the registry has noted the decisions at these places; False where it has not in time."""
-    lane = ".".join((bus.env, *EvidenceNoted.tokens[:2], EVENT_TOKEN, encode_token(family)))
+    lane = EvidenceNoted.lane_about(bus.env, family)
 
     async def all_noted() -> None:
         left = {*places}

@@ -324,6 +324,10 @@ class NoStream(Unreachable):
     """The server answers, and nobody there has the stream."""
 
 
+class Unanswered(Unreachable):
+    """A question that changes nothing had no answer in time, though the link may be up: it may be asked again."""
+
+
 class ServerFailed(Fault):
     """An embedded server did not start or stopped again and again; the sentence carries its last log line."""
 

@@ -218,6 +218,11 @@ class Decision(Message):
         """Return the lane `{env}.{domain}.{service}.event.{entity}` this decision is appended to."""
         return self.subject(env).rsplit(".", 1)[0]
 
+    @classmethod
+    def lane_about(cls, env: str, entity: str) -> str:
+        """Return the lane of the decisions of this class about an entity."""
+        return ".".join((env, *cls.tokens[:2], EVENT_TOKEN, encode_token(entity)))
+
 
 _REGISTRY: dict[str, type[Message]] = {}
 _BY_SHAPE: dict[tuple[str, ...], type[Message]] = {}

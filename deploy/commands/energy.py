@@ -29,7 +29,6 @@ from shared.constant import constant
 from shared.decisions import decisions_in
 from shared.errors import ConfigFault, Exit, Refusal, Refused
 from shared.files import storing
-from shared.message import encode_token
 from shared.policy import Policies
 from shared.subjects.energy import PowerWindow, PowerWindowDecided, PowerWindowRequest, SiteReading, WindowReason
 from shared.world import now_ms
@@ -71,7 +70,7 @@ async def _asked(bus: Bus, request: PowerWindowRequest, beat_ms: int) -> PowerWi
 async def _decisions(bus: Bus, site: str) -> dict[tuple[int, int], PowerWindowDecided]:
     """Return what was decided about a site, by place in the log."""
     found = dict[tuple[int, int], PowerWindowDecided]()
-    for verdict in await bus.follow(f"{bus.env}.site.energy.event.{encode_token(site)}"):
+    for verdict in await bus.follow(PowerWindowDecided.lane_about(bus.env, site)):
         for said, at in decisions_in(verdict, PowerWindowDecided):
             found[at.index, at.offset] = said
     return found

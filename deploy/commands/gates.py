@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 import msgspec
 from rich.text import Text
 
+from deploy.commands.stored import Stored
 from deploy.terminal import DOMAINS, Terminal
-from shared.bus import Bus, Delivery
+from shared.bus import Delivery
 from shared.codec import decode_any
 from shared.constant import constant
 from shared.errors import Refused
-from shared.message import Decision, Message, lane_of, lookup
+from shared.message import Decision, Message, lookup
 from shared.subjects.gates import (
     GateTransition,
     OutcomeJudged,
@@ -34,26 +35,26 @@ SHOWN = (
 )
 
 
-async def show_turn(bus: Bus, delivery: Delivery, terminal: Terminal) -> bool:
+async def show_turn(stored: Stored, delivery: Delivery, terminal: Terminal) -> bool:
     """Print one message if it moves attention; say whether it did."""
     cls = lookup(delivery.subject)
     if cls not in SHOWN:
         return False
-    verified = await _verified(bus, delivery) if issubclass(cls, Decision) else [delivery.data]
+    verified = await _verified(stored, delivery) if issubclass(cls, Decision) else [delivery.data]
     for raw in verified:
         try:
             message, _ = decode_any(cls, raw)
         except Refused:
             continue  # whoever hears it refuses it too
         shown = {"subject": delivery.subject, "data": msgspec.to_builtins(message, builtin_types=(bytes,))}
-        terminal.give(shown, turn(message, datetime.fromtimestamp(bus.world.now_ns() / 1e9, UTC)))
+        terminal.give(shown, turn(message, datetime.fromtimestamp(stored.bus.world.now_ns() / 1e9, UTC)))
     return bool(verified)
 
 
-async def _verified(bus: Bus, delivery: Delivery) -> list[bytes]:
+async def _verified(stored: Stored, delivery: Delivery) -> list[bytes]:
     """Return the events of a decision that the log admits."""
-    verdicts = await bus.follow(lane_of(delivery.subject) or "")
-    return [bytes(e.data) for v in verdicts if v.entry.raw == delivery.data for _, e in v.admitted()]
+    verdict = await stored.verdict(delivery)
+    return [bytes(event.data) for _, event in verdict.admitted()] if verdict else []
 
 
 def turn(message: Message, at: datetime) -> Text:

@@ -37,7 +37,7 @@ from shared.constant import constant
 from shared.decisions import decisions_in
 from shared.errors import ConfigFault, Exit, Refusal
 from shared.files import storing, write_private
-from shared.message import EVENT_TOKEN, encode_token
+from shared.message import encode_token
 from shared.policy import Policies
 from shared.registry.family import DECISIONS
 from shared.registry.promoted import Promoted
@@ -191,7 +191,7 @@ async def scorer_in_force(bus: Bus, store: ArtifactStore, corpus: str) -> Scorer
     stated = await bus.request(CorpusStatus(corpus))
     begun = stated.intake if isinstance(stated, CorpusStated) else None
     promoted = Promoted(FAMILY, bus.env)
-    lane = ".".join((bus.env, *ModelPromoted.tokens[:2], EVENT_TOKEN, FAMILY))
+    lane = ModelPromoted.lane_about(bus.env, FAMILY)
     for verdict in await bus.follow(lane):
         for decision, at in decisions_in(verdict, *DECISIONS):
             promoted.take(decision, at)

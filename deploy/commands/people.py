@@ -20,7 +20,6 @@ from shared.decisions import decisions_in
 from shared.errors import ConfigFault, Exit, KeyFault, Refusal, Refused
 from shared.home import Keys
 from shared.keys import key_id_of
-from shared.message import EVENT_TOKEN, encode_token
 from shared.people import Person, people_of, roles_in
 from shared.subjects.consensus import Choice, MayVote, Role, VoteCounted
 from shared.subjects.keys import KEYS_LANE
@@ -144,8 +143,7 @@ async def _check_role(bus: Bus, voter: str, role: Role, public: bytes) -> None:
 
 async def _counted(bus: Bus, proposal: str, index: int) -> VoteCounted | None:
     """Return how a ballot was counted, None where nobody did so in time."""
-    stem = ".".join((bus.env, *VoteCounted.tokens[:2], EVENT_TOKEN))
-    lane = f"{stem}.{encode_token(proposal)}"
+    lane = VoteCounted.lane_about(bus.env, proposal)
 
     async def counted() -> VoteCounted:
         while True:

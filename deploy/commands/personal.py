@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -13,13 +12,14 @@ from deploy.attach import operator
 from deploy.commands.task import finish
 from deploy.host import OPERATOR
 from deploy.terminal import Terminal
-from shared.bus import Bus, Delivery
+from shared.bus import Bus
 from shared.config import Loaded
+from shared.constant import constant
 from shared.decisions import decisions_in
 from shared.errors import ConfigFault, Exit, Refusal, Refused, Unreachable
 from shared.keys.files import Entropy
 from shared.log.entry import Position
-from shared.message import Message, lane_of
+from shared.message import Message
 from shared.subjects.privacy import EraseRequest, PersonErased
 from shared.subjects.system import Decided
 from shared.vault import BackupUnreachable, People, Unknown, Vault, open_vault, vault_exists
@@ -27,6 +27,7 @@ from shared.vault.backup import reach
 from shared.world import RealWorld, within
 
 UNANSWERED = "B006"
+ERASED_LOOK_S = constant(0.05, "s", "X-11")
 
 
 def erase(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -43,12 +44,10 @@ def erase(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         await people.refuse_names(found, args.reason)
         person = found.hex()
         async with operator(loaded, terminal.note) as bus:
-            news = asyncio.Queue[Delivery]()
-            await bus.subscribe(PersonErased.pattern(bus.env), news.put_nowait)
             answer = await bus.request(EraseRequest(person, args.reason, OPERATOR))
             if isinstance(answer, Refusal) and answer.code != UNANSWERED:
                 raise Refused(answer)
-            done, at = await _completed(bus, news, person, answer, args.timeout)
+            done, at = await _completed(bus, person, answer, args.timeout)
         places = {copy: str(place) for place, copy in vault.backups().items()}
         copies = [{"id": copy, "folder": places.get(copy, "")} for copy in done.copies]
         told = {
@@ -127,25 +126,22 @@ def rotate(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     return Exit.OK
 
 
-async def _completed(
-    bus: Bus, news: asyncio.Queue[Delivery], person: str, answer: Message | Refusal, wait_s: float
-) -> tuple[PersonErased, Position]:
+async def _completed(bus: Bus, person: str, answer: Message | Refusal, wait_s: float) -> tuple[PersonErased, Position]:
     """Return the event that completes an erasure, once it stands in the log and is admitted.
 
     Whoever gave no answer may have crashed after ordering it; then the order is carried out all the same.
     """
+    lane = PersonErased.lane_about(bus.env, person)
 
-    async def heard() -> tuple[PersonErased, Position]:
+    async def completed() -> tuple[PersonErased, Position]:
         while True:
-            lane = lane_of((await news.get()).subject)
-            assert lane is not None
             for verdict in await bus.follow(lane):
                 for erased, at in decisions_in(verdict, PersonErased):
-                    if erased.person == person:
-                        return erased, at
+                    return erased, at
+            await bus.world.sleep(ERASED_LOOK_S)
 
     try:
-        return await within(wait_s, heard())
+        return await within(wait_s, completed())
     except TimeoutError:
         if isinstance(answer, Refusal):
             raise Refused(answer) from None

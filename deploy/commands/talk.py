@@ -15,6 +15,7 @@ import msgspec
 from deploy.attach import operator
 from deploy.commands.gates import show_turn
 from deploy.commands.show import decoded, full_subject, line, print_verdict
+from deploy.commands.stored import Stored
 from deploy.commands.task import finish
 from deploy.terminal import Terminal
 from shared.bus import Bus, Delivery
@@ -130,13 +131,13 @@ def watch(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
         async with operator(loaded, terminal.note) as bus:
             await bus.subscribe(pattern, arrived.put_nowait)
             terminal.note(f"watching {pattern}; Ctrl-C ends")
-            arriving = _arriving(arrived, bus, terminal)
+            arriving, stored = _arriving(arrived, bus, terminal), Stored(bus)
             while not args.count or seen < args.count:
                 delivery = await anext(arriving)
                 if args.gates:
-                    seen += await show_turn(bus, delivery, terminal)
+                    seen += await show_turn(stored, delivery, terminal)
                 elif not delivery.subject.startswith(INBOX):
-                    await _show(bus, delivery, terminal)
+                    await _show(stored, delivery, terminal)
                     seen += 1
         return Exit.OK
 
@@ -245,12 +246,10 @@ async def _arriving(arrived: asyncio.Queue[Delivery], bus: Bus, terminal: Termin
             yield delivery
 
 
-async def _show(bus: Bus, delivery: Delivery, terminal: Terminal) -> None:
-    lane = lane_of(delivery.subject)
-    if lane is not None:
-        for verdict in await bus.follow(lane):
-            if verdict.entry.raw == delivery.data:
-                print_verdict(verdict, terminal)
+async def _show(stored: Stored, delivery: Delivery, terminal: Terminal) -> None:
+    if lane_of(delivery.subject) is not None:
+        if (verdict := await stored.verdict(delivery)) is not None:
+            print_verdict(verdict, terminal)
         return
     body, problem = decoded(delivery.subject, delivery.data)
     source = delivery.headers.get("ce-source", "?")
@@ -269,8 +268,10 @@ def _unheard(subject: str) -> Generator[None]:
         env, _, wanted = subject.partition(".")
         spoken = [template for template, cls in registered().items() if cls.kind == "request"]
         near = difflib.get_close_matches(wanted, spoken, n=1, cutoff=0.8)
-        hint = f"did you mean {near[0]}?" if near else "`nimmerverse subjects` lists what parts of ours hear."
-        raise NotPermitted(f"{no}: no part that runs in {env} hears people there; {hint}") from None
+        hint = f"did you mean {near[0]}?" if near else "`nimmerverse subjects` lists what parts of ours hear"
+        raise NotPermitted(
+            f"no part that runs in {env} hears people on {subject} yet, so {no}: start such a part first; {hint}"
+        ) from None
 
 
 def _check(subject: str, data: str, loaded: Loaded) -> type[Message] | None:

@@ -29,7 +29,7 @@ from shared.bus.pull import Pull
 from shared.bus.refusals import Refusals
 from shared.bus.wire import READ_BATCH, Consumer, Delivery, Moved, Sink, Subscription
 from shared.constant import constant
-from shared.errors import Fault, NoStream, Refusal, Refused, StorageFault, Unreachable, Unresolved
+from shared.errors import Fault, NoStream, Refusal, Refused, StorageFault, Unanswered, Unreachable, Unresolved
 from shared.journal import record
 from shared.log.entry import Entry
 
@@ -168,6 +168,8 @@ class NatsWire:
         status = end.get("Status", "")
         if status == NOBODY:
             raise NoStream(f"no server has the stream {stream}; it was deleted, or its folder is not the one it was")
+        if not status:
+            raise Unanswered(f"reading {stream}: not answered within {READ_S} s")
         if status not in ("204", "404"):
             raise Unreachable(f"reading {stream}: {status} {end.get('Description', 'no stream answers')}")
         return found, end
@@ -193,7 +195,7 @@ class NatsWire:
                 close = await self._answers.hear(subject, body, collect)
                 return found, await done
         except (TimeoutError, NatsError):
-            return found, {"Description": f"not answered within {READ_S} s"}
+            return found, {}
         finally:
             if close is not None:
                 close()
@@ -201,9 +203,11 @@ class NatsWire:
     async def last(self, stream: str, pattern: str) -> Entry | None:
         body = json.dumps({"last_by_subj": pattern}).encode()
         try:
-            answer = await self._ask([f"$JS.API.DIRECT.GET.{stream}"], body, None, CONNECT_S)
-        except (NoRespondersError, NatsTimeout):
-            raise Unreachable(f"there is no stream {stream}, or it does not answer") from None
+            answer = await self._ask([f"$JS.API.DIRECT.GET.{stream}"], body, None, READ_S)
+        except NoRespondersError:
+            raise Unreachable(f"there is no stream {stream}") from None
+        except NatsTimeout:
+            raise Unanswered(f"reading {stream}: not answered within {READ_S} s") from None
         headers = answer.headers
         return _entry(headers.raw, answer.data) if isinstance(headers, Headers) else None
 

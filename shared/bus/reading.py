@@ -2,7 +2,8 @@
 
 In a cluster any replica answers a reading, and one may be behind: it shows a true beginning of the log. So what this
 bus was acknowledged, was delivered or has read before, it reads until it is there (BEHIND_S); and that no further key
-event stands before an entry it believes to whoever shows in the same answer that it holds that entry.
+event stands before an entry it believes to whoever shows in the same answer that it holds that entry. Whatever is not
+answered in time is asked again as long.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TypeVar
 from shared.bus.wire import READ_BATCH, Wire, stream_name
 from shared.constant import constant
 from shared.envelope import KeyBook, Lane, Prefix, Verdict, admit, recall
-from shared.errors import LogFault, NoStream, Unresolved
+from shared.errors import LogFault, NoStream, Unanswered, Unresolved
 from shared.log.entry import Entry
 from shared.message import lane_of
 from shared.subjects.keys import KEYS_LANE
@@ -200,17 +201,20 @@ class Reading:
         return found
 
     async def _held(self, reading: Callable[[], Awaitable[T]], holds: Callable[[T], bool]) -> T:
-        """Repeat a reading while whoever answers does not hold what is known to be stored, for BEHIND_S at most."""
+        """Repeat a reading while nobody answers it who holds what is known to be stored, for BEHIND_S at most."""
         give_up_s = self.world.elapsed_s() + BEHIND_S
         while True:
-            late = not self.wire.replicated or self.world.elapsed_s() >= give_up_s
+            late = self.world.elapsed_s() >= give_up_s
             try:
                 found = await reading()
             except NoStream:
-                if late:
+                if late or not self.wire.replicated:
+                    raise
+            except Unanswered:  # whoever asked, or was asked, stood still for a moment
+                if late or not self.wire.connected:
                     raise
             else:
-                if late or holds(found):
+                if late or not self.wire.replicated or holds(found):
                     return found
             await self.world.sleep(BEHIND_AGAIN_S)
 

@@ -19,11 +19,11 @@ from nats.aio.client import Client
 
 from shared.bus import Bus, Delivery, Wire
 from shared.bus.connecting import _insist
-from shared.bus.nats import NatsWire
+from shared.bus.nats import READ_S, NatsWire
 from shared.codec import decode, encode
 from shared.envelope import Verdict
 from shared.errors import LogFault, NotPermitted, Refused, Unreachable, Unresolved
-from tests.ground import ENV, LOG, Double, Doubled, Felt, Founded, NatsGround, noted, play_nats, until
+from tests.ground import ENV, LOG, Double, Doubled, Felt, Founded, NatsGround, Noted, noted, play_nats, until
 from tests.load import Load
 
 Play = Callable[[Callable[[NatsGround], Coroutine[Any, Any, None]]], None]
@@ -313,6 +313,27 @@ def test_a_frozen_server_is_noticed(play: Play) -> None:
         verdicts = [verdict async for verdict in bus.replay()]
         in_effect = [(v.entry.index, o) for v in verdicts for o, event in v.admitted() if event.id == draft.event_id]
         assert [(receipt.index, receipt.offset)] == in_effect
+
+    play(body)
+
+
+@pytest.mark.spec("X-07")
+def test_a_reading_outlasts_a_server_that_stands_still(play: Play) -> None:
+    """What changes nothing is asked again: readings of a server that stood still are answered."""
+
+    async def body(ground: NatsGround) -> None:
+        founded = await Founded.on(ground)
+        bus = await founded.part()
+        await bus.append(noted(ground.world, 1))
+        reader, lane = founded.root, Noted("a", 1).lane(ENV)
+        ground.server.child.send(signal.SIGSTOP)
+        readings = [asyncio.create_task(each) for each in (reader.newest(), reader.entries(0), reader.follow(lane))]
+        await asyncio.sleep(READ_S + 0.5)
+        assert not any(reading.done() for reading in readings)
+        ground.server.child.send(signal.SIGCONT)
+        newest, entries, verdicts = await asyncio.gather(*readings)
+        assert newest is not None
+        assert newest.index == entries[-1].index == verdicts[-1].entry.index
 
     play(body)
 
