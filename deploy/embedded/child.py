@@ -91,6 +91,11 @@ class Child:
         """The running process, or None between a crash and its restart."""
         return self._process.pid if self._process and self._process.returncode is None else None
 
+    @property
+    def logged(self) -> list[str]:
+        """What the present process logged, or the last one."""
+        return lines_since(self.program.log, self._log_start)
+
     async def start(self) -> None:
         """Start and wait for the first answer; raises ServerFailed with the last log line, or StorageFault."""
         assert self._watcher is None, "started twice"
@@ -190,7 +195,7 @@ class Child:
         if process.returncode is None:
             self.kill9()
         self.failed[await process.wait()] += 1
-        self.last_words = telling_line(lines_since(self.program.log, self._log_start))
+        self.last_words = telling_line(self.logged)
         return False
 
     async def _spawn(self) -> Process:

@@ -30,7 +30,8 @@ SERVER_LIMITS = StorageLimits(memory_bytes=2**30, file_bytes=64 * 2**30)
 RELOAD_PATIENCE_S = 10.0
 _POLL_S = 0.002
 _PORTS = range(1, 65536)
-_RELOADED = ("Reloaded server configuration", "Server is ready")
+_READY = "Server is ready"
+_RELOADED = ("Reloaded server configuration", _READY)
 _RELOAD_FAILED = "Failed to reload server configuration"
 
 
@@ -72,6 +73,7 @@ class NatsServer:
         self._lock = FolderLock(self.folder)
         self._running: AsyncExitStack | None = None
         self._child: Child | None = None
+        self._ready_pid = 0  #: of the process that takes signals; to one that is just starting SIGHUP is the end
         self._reloading = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -126,21 +128,26 @@ class NatsServer:
         async with self._reloading:
             old, new = self._conf_text, self._text(accounts)
             if new != old:
-                seen = self._log_size()
                 self._write_conf(new)
-                self.child.send(signal.SIGHUP)  # without effect during a restart, which reads the new file anyway
                 try:
-                    await self._applied(seen)
+                    await self._take_over()
                 except ConfigFault:
                     self._write_conf(old)
                     raise
             self.accounts = accounts
 
-    async def _applied(self, seen: int) -> None:
-        """The server logs that it took a configuration over, at a reload and at a start after a crash."""
+    async def _take_over(self) -> None:
+        """Have the server read its configuration, which it logs, at a reload and at a start after a crash.
+
+        One that is just starting may have read the former one.
+        """
         lines: list[str] = []
         try:
             async with asyncio.timeout(RELOAD_PATIENCE_S):
+                while self.child.pid != self._ready_pid:
+                    await asyncio.sleep(_POLL_S)
+                seen = self._log_size()
+                self.child.send(signal.SIGHUP)
                 while not any(sign in line for line in lines for sign in _RELOADED):
                     await asyncio.sleep(_POLL_S)
                     lines = lines_since(self._log, seen)
@@ -153,7 +160,7 @@ class NatsServer:
             raise ServerFailed(f"nats-server did not take over new accounts; it says: {telling_line(lines)}") from None
 
     async def _greeted(self, pid: int) -> None:
-        """The server's own ports file, then its greeting: nobody else can be mistaken for it."""
+        """The server's own ports file, its greeting and its word: nobody else can be mistaken for it."""
         path = self.folder / f"nats-server_{pid}.ports"
         while (ports := _ports(path)) is None:
             await asyncio.sleep(_POLL_S)
@@ -162,6 +169,9 @@ class NatsServer:
         self._pin(int(ports["nats"][0].rpartition(":")[2]))
         while not await _greets(self._port):
             await asyncio.sleep(_POLL_S)
+        while not any(_READY in line for line in self.child.logged):
+            await asyncio.sleep(_POLL_S)
+        self._ready_pid = pid
 
     def _sweep(self, keep: Path | None) -> None:
         """Remove the ports files that killed servers left; a stopped one removes its own."""

@@ -365,6 +365,28 @@ def test_reload_adds_an_identity_and_drops_nobody(tmp_path: Path) -> None:
     asyncio.run(check())
 
 
+@pytest.mark.spec("X-07", "X-09")
+def test_a_reload_harms_no_server_that_is_just_starting(tmp_path: Path) -> None:
+    """Accounts that change while a killed server comes back are in force afterwards, and cost no start."""
+
+    async def check() -> None:
+        late = Identity("late", LATE.public, ("dev.late",), ())
+        async with NatsServer(tmp_path / "nats", ACCOUNTS) as bus:
+            for restarts in range(3):
+                before = bus.child.pid
+                bus.child.kill9()
+                while bus.child.pid in (None, before):
+                    await asyncio.sleep(0)
+                await bus.reload((Account("dev", (*IDENTITIES, *[late] * (restarts % 2 == 0))),))
+                await bus.child.restarted(restarts + 1)
+                assert not bus.child.failed
+                if restarts % 2 == 0:
+                    async with client(bus, LATE.seed) as connection:
+                        await connection.flush()
+
+    asyncio.run(check())
+
+
 @pytest.mark.spec("X-09")
 def test_bad_accounts_are_refused() -> None:
     """Accounts that would open the bus or mean something else are refused before anything starts."""
