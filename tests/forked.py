@@ -13,12 +13,17 @@ import pkgutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
+from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import IO, Protocol, cast
+
+#: A start looks whether any other command has ended; of two threads that see the end at once one reads no exit code.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class _Detached(Protocol):
@@ -36,7 +41,8 @@ class Forked:
         given = (tuple(words), dict(environ), str(cwd), DupFd(to_out), DupFd(to_err))
         self._process: BaseProcess = _context().Process(target=_command, args=given)
         try:
-            self._process.start()
+            with _ONE_AT_A_TIME:
+                self._process.start()
         finally:
             os.close(to_out)
             os.close(to_err)
@@ -45,18 +51,20 @@ class Forked:
     @property
     def returncode(self) -> int | None:
         """The exit code where it has ended."""
-        return self._process.exitcode
+        return self.poll()
 
     def poll(self) -> int | None:
         """Return the exit code; None while it lives."""
-        return self._process.exitcode
+        with _ONE_AT_A_TIME:
+            return self._process.exitcode
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the end and return the exit code."""
-        self._process.join(timeout)
-        if self._process.exitcode is None:
+        wait([self._process.sentinel], timeout)
+        code = self.poll()
+        if code is None:
             raise subprocess.TimeoutExpired(list(self.args), timeout or 0)
-        return self._process.exitcode
+        return code
 
     def send_signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""

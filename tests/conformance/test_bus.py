@@ -617,7 +617,7 @@ def test_an_append_without_a_link_resolves(play: Play) -> None:
         with pytest.raises(Unresolved) as caught:
             await bus.append(draft)
         assert caught.value.retry
-        assert ground.world.elapsed_s() - start_s < 2.0
+        assert ground.world.elapsed_s() - start_s < 5.0
         bus.deadline_s = 20.0
         waiting = asyncio.ensure_future(bus.append(draft))
         await ground.restore(bus.wire)
@@ -640,7 +640,7 @@ def test_waiting_for_a_lane_counts_against_the_deadline(play: Play) -> None:
         start_s = ground.world.elapsed_s()
         ends = await asyncio.gather(*(bus.append(noted(ground.world, n)) for n in range(50)), return_exceptions=True)
         assert {Unresolved} == {type(end) for end in ends}
-        assert ground.world.elapsed_s() - start_s < 2.0
+        assert ground.world.elapsed_s() - start_s < 10.0
 
     play(body)
 

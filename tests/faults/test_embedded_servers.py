@@ -42,7 +42,7 @@ from deploy.embedded import (
 from deploy.embedded.launch import AS_WE_ARE, NOBODY, unprivileged
 from shared.errors import ConfigFault, Exit, InUse, KeyFault, ServerFailed, StorageFault
 from shared.keys import load_or_create, nkey_pair
-from tests.commands import Home
+from tests.commands import Home, family
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -114,14 +114,6 @@ def said(process: subprocess.Popen[str]) -> dict[str, Any]:
     line = process.stdout.readline()
     assert line, f"the program ended without a word, status {process.wait()}"
     return json.loads(line)
-
-
-def descendants(pid: int) -> set[int]:
-    """All processes below `pid`."""
-    children = {
-        int(child) for tasks in Path(f"/proc/{pid}/task").glob("*/children") for child in tasks.read_text().split()
-    }
-    return children.union(*(descendants(child) for child in children))
 
 
 def open_to_others(folder: Path) -> list[str]:
@@ -237,9 +229,9 @@ def test_kill_9_of_the_parent_leaves_no_children(tmp_path: Path) -> None:
     with program("serve", tmp_path) as parent:
         url = said(parent)["url"]
         ends: list[int] = []
-        for pid in descendants(parent.pid):
+        for child in family(parent.pid):
             with suppress(ProcessLookupError):  # PostgreSQL's short-lived workers come and go
-                ends.append(os.pidfd_open(pid))
+                ends.append(os.pidfd_open(child.pid))
         assert len(ends) > 2
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -42,7 +43,7 @@ from shared.subjects.anchor import AnchorAdvanced, AnchorRequest, AnchorStatus, 
 from shared.subjects.system import Tick
 from shared.world import RealWorld, SimWorld, World, simulate
 from tests import calendars
-from tests.commands import Home
+from tests.commands import EVENT_S, Home
 from tests.organisms import Living, live_nats, live_sim
 from tests.vectors.block_358391 import BLOCK_HASH, HEADER, HEADERS, HEIGHT, MERKLE_ROOT, PROOF, TEXT, TIME
 
@@ -887,6 +888,10 @@ def test_the_command_line_anchors_and_survives_kill_9(home: Home, tmp_path: Path
         assert (int(Exit.CONFIG), b"mine") == (refused.code, file.with_name("text.ots").read_bytes())
         assert int(Exit.CONFIG) == home.run("anchor", "stamp", "neither").code
         assert "none" == home.run("anchor", "status", "ab" * 32, "--json").documents[0]["state"]
+        kept = home.folder / "dev" / "anchors" / "anchors" / f"{HELLO.hex()}.ots"
+        give_up_s = time.monotonic() + EVENT_S
+        while "pending_local" != json.loads(kept.read_bytes())["logged"]:
+            assert time.monotonic() < give_up_s
+            time.sleep(0.05)
     listed = home.held("anchor", "status", "--json").documents[0]
     assert [("ots", "text"), ("rfc3161", "text")] == [(one["method"], one["what"]) for one in listed]
-    assert json.loads((home.folder / "dev" / "anchors" / "anchors" / f"{HELLO.hex()}.ots").read_bytes())["logged"]

@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from blake3 import blake3
 from nats.aio.client import Client
@@ -805,7 +806,7 @@ def test_a_disk_that_fills_up(tmp_path: Path) -> None:
         assert int(Exit.FAILED) == looked.code
         assert re.search("✗ space +0 MB are free .*free some", looked.out)
         (inside.folder / "filler").unlink()
-        [up] = [child for child in family(shell.pid) if "deploy" in child.cmdline() and child.ppid() == shell.pid]
+        [up] = [child for child in psutil.Process(shell.pid).children() if "deploy" in child.cmdline()]
         up.terminate()
         shell.said(lambda line: line.startswith("{") and '"parts"' in line and line is not shell.lines[0])
         positions.append(decided(inside))
@@ -849,7 +850,7 @@ def test_an_append_by_a_wrong_clock(tmp_path: Path, ahead_s: float) -> None:
 
 
 @pytest.mark.spec("X-08")
-@pytest.mark.parametrize(("ahead_s", "code"), [(40.0, "R001"), (-70.0, "B010"), (20.0, None), (-3.0, None)])
+@pytest.mark.parametrize(("ahead_s", "code"), [(40.0, "R001"), (-70.0, "B010"), (20.0, None), (-1.0, None)])
 def test_a_request_by_a_wrong_clock(tmp_path: Path, ahead_s: float, code: str | None) -> None:
     """A request more than 30 s ahead of the part's clock is refused R001, one past its ttl B010; else answered."""
 

@@ -415,9 +415,9 @@ def test_a_killed_vault_organ_finishes_after_its_restart(story: Story) -> None:
                 asyncio.run(people.open(dora))
             with story.cli.living("part", "organs.vault"):
                 done = command.end(120)
-    assert int(Exit.OK) == done.code, done.err
-    index, offset = done.documents[0]["erased"]
-    asyncio.run(_answers(people, dora, rf"erased at \({index}, {offset}\)"))
+                assert int(Exit.OK) == done.code, done.err
+                index, offset = done.documents[0]["erased"]
+                asyncio.run(_answers(people, dora, rf"erased at \({index}, {offset}\)"))
 
 
 async def _answers(people: PersonKeys, personal: Personal[str], sentence: str) -> None:

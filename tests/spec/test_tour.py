@@ -208,7 +208,7 @@ def test_two_environments_on_one_home(home: Home) -> None:
 def toured_alone(home: Home, env: str) -> dict[str, Any]:
     """Take the tour in one environment, with a report of its own."""
     report = home.folder.with_name(f"{env}.json")
-    home.held("tour", "--quick", "--env", env, "--json", str(report))
+    home.held("tour", "--quick", "--env", env, "--json", str(report), wait_s=TOUR_S)
     return json.loads(report.read_text())
 
 

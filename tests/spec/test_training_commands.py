@@ -23,6 +23,9 @@ PARTS = (
 )
 
 
+TRAINED_S = 300.0  #: two workers import torch
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A data folder on which they live."""
@@ -40,7 +43,7 @@ def trained(home: Home, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     about = ("--no-scorer", "--language", "any", "--licence", "CC0-1.0")
     [dataset] = home.held("ingest", str(path), *about, "--json").documents
     words = ("train", "submit", "toxicity", "--dataset", dataset["dataset"], "--steps", "20", "--exemption", "pilot")
-    done = home.held(*words, "--hyper", "batch=32", "--wait", "--json").documents[-1]
+    done = home.held(*words, "--hyper", "batch=32", "--wait", "--json", wait_s=TRAINED_S).documents[-1]
     assert "completed" == done["state"]
     return done
 
@@ -48,7 +51,7 @@ def trained(home: Home, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
 @pytest.mark.spec("ILL-04")
 def test_a_recorded_run_is_reproduced(home: Home, trained: dict[str, Any]) -> None:
     """The same record comes out again, the log says so, and the command ends with 0."""
-    [told] = home.held("train", "reproduce", trained["record"], "--json").documents
+    [told] = home.held("train", "reproduce", trained["record"], "--json", wait_s=TRAINED_S).documents
     assert (trained["job"], trained["record"], "reproduced", "") == (
         *(told["job"], told["record"]),
         *(told["verdict"], told["detail"]),
@@ -59,7 +62,7 @@ def test_a_recorded_run_is_reproduced(home: Home, trained: dict[str, Any]) -> No
 @pytest.mark.spec("ILL-04")
 def test_a_run_with_another_field_diverges_at_that_field(home: Home, trained: dict[str, Any]) -> None:
     """What was changed is named with what it was, the log says so, and the command ends with 1."""
-    done = home.run("train", "reproduce", trained["job"], "--alter", "batch=64", "--json")
+    done = home.run("train", "reproduce", trained["job"], "--alter", "batch=64", "--json", wait_s=TRAINED_S)
     [told] = done.documents
     assert (Exit.FAILED, "diverged") == (done.code, told["verdict"])
     assert "batch (was 32, is 64)" in told["detail"]
