@@ -6,11 +6,13 @@ of one lane may be stored by the time the first is looked up.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 from shared.bus import Bus, Delivery
 from shared.constant import constant
 from shared.envelope import Verdict
+from shared.errors import Unreachable
 from shared.message import lane_of
 
 STORED_S = constant(5.0, "s", "X-05")
@@ -31,7 +33,8 @@ class Stored:
         lane, give_up_s = lane_of(heard.subject), self.bus.world.elapsed_s() + STORED_S
         assert lane is not None
         while True:
-            self._unasked |= {verdict.entry.raw: verdict for verdict in await self.bus.follow(lane)}
+            with suppress(Unreachable):  # it may be back in time
+                self._unasked |= {verdict.entry.raw: verdict for verdict in await self.bus.follow(lane)}
             found = self._unasked.pop(heard.data, None)
             if found is not None or self._passed(heard, lane) or self.bus.world.elapsed_s() >= give_up_s:
                 self._forget()

@@ -6,8 +6,9 @@ import asyncio
 import difflib
 import re
 from argparse import Namespace
-from collections.abc import AsyncGenerator, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -27,6 +28,7 @@ from shared.constant import constant
 from shared.envelope import covers
 from shared.envelope.admission import CLOCK_SKEW_MS
 from shared.errors import ConfigFault, Exit, NotPermitted, Refusal, Refused, Unreachable
+from shared.home import Running
 from shared.message import AnyWaveFields, Decision, Message, Reply, Wave, is_wave, lane_of, lookup, registered
 from shared.part.declare import NAME
 from shared.subjects.cognition import CognitiveRequest, CognitiveResponse
@@ -126,20 +128,22 @@ def watch(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Show every message that matches, decoded; decisions are verified against the log before they are shown."""
 
     async def main() -> Exit:
-        pattern = full_subject(args.pattern, loaded.settings.env)
-        seen, arrived = 0, asyncio.Queue[Delivery]()
-        async with operator(loaded, terminal.note) as bus:
-            await bus.subscribe(pattern, arrived.put_nowait)
-            terminal.note(f"watching {pattern}; Ctrl-C ends")
-            arriving, stored = _arriving(arrived, bus, terminal), Stored(bus)
-            while not args.count or seen < args.count:
-                delivery = await anext(arriving)
-                if args.gates:
-                    seen += await show_turn(stored, delivery, terminal)
-                elif not delivery.subject.startswith(INBOX):
-                    await _show(stored, delivery, terminal)
-                    seen += 1
-        return Exit.OK
+        pattern, seen = full_subject(args.pattern, loaded.settings.env), 0
+        while True:
+            running, arrived = Running.read(loaded.settings), asyncio.Queue[Delivery]()
+            async with operator(loaded, terminal.note) as bus:
+                await bus.subscribe(pattern, arrived.put_nowait)
+                terminal.note(f"watching {pattern}; Ctrl-C ends")
+                stored, moved = Stored(bus), partial(_moved, loaded, running)
+                async with aclosing(_arriving(arrived, bus, terminal, moved)) as arriving:
+                    async for delivery in arriving:
+                        if args.gates:
+                            seen += await show_turn(stored, delivery, terminal)
+                        elif not delivery.subject.startswith(INBOX):
+                            await _show(stored, delivery, terminal)
+                            seen += 1
+                        if args.count and seen >= args.count:
+                            return Exit.OK
 
     return finish(main())
 
@@ -232,10 +236,18 @@ async def kept(bus: Bus, kind: Kept, part: str) -> list[str]:
         found.append(stream)
 
 
-async def _arriving(arrived: asyncio.Queue[Delivery], bus: Bus, terminal: Terminal) -> AsyncGenerator[Delivery]:
-    """Yield what arrives, and say between where the bus is gone, and when it is back."""
+def _moved(loaded: Loaded, before: Running | None) -> bool:
+    """Say whether another organism runs now, at another address."""
+    after = Running.read(loaded.settings) if before is not None and loaded.settings.nats_url is None else None
+    return after is not None and before is not None and after.url != before.url
+
+
+async def _arriving(
+    arrived: asyncio.Queue[Delivery], bus: Bus, terminal: Terminal, moved: Callable[[], bool]
+) -> AsyncGenerator[Delivery]:
+    """Yield what arrives, and say between where the bus is gone, and when it is back; end where it is elsewhere."""
     linked = True
-    while True:
+    while linked or not moved():
         delivery = None
         with suppress(TimeoutError):
             delivery = await within(WATCH_LOOK_S, arrived.get())
@@ -244,6 +256,7 @@ async def _arriving(arrived: asyncio.Queue[Delivery], bus: Bus, terminal: Termin
             terminal.note("the bus is back" if linked else "the bus is gone; this goes on when it is back")
         if delivery is not None:
             yield delivery
+    terminal.note("the bus is back")
 
 
 async def _show(stored: Stored, delivery: Delivery, terminal: Terminal) -> None:

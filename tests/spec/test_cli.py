@@ -36,6 +36,7 @@ from shared.subjects.keys import KEYS_ENTITY, KeyRevoked, KeyRotated
 from shared.vault import People, Vault, open_vault
 from shared.version import VERSION
 from shared.world import RealWorld, new_id
+from tests.cluster import free_ports
 from tests.commands import NIMMERVERSE, ROOT, Done, Home, as_stranger, family
 from tests.ground import ENV, Founded, NatsGround, Noted, noted, play_nats
 from tests.parts import Ask, BenchCell, stage
@@ -660,7 +661,7 @@ def test_a_missing_bus(home: Home) -> None:
 
 @pytest.mark.spec("X-10")
 def test_who_watches_is_told_that_the_bus_is_gone(home: Home) -> None:
-    """`watch` says when the organism is gone and when the next one is there, and shows that one's signals."""
+    """`watch` says when the organism is gone and when the next is there, at another port too, and shows its signals."""
     with ExitStack() as watched:
         with home.up("--part", "cells.math_cell"):
             watching = watched.enter_context(home.living("watch"))
@@ -668,6 +669,11 @@ def test_who_watches_is_told_that_the_bus_is_gone(home: Home) -> None:
         watching.said(lambda line: line.startswith("the bus is gone"))
         with home.up("--part", "cells.math_cell"):
             watching.said(lambda line: line == "the bus is back")
+            lines = len(watching.lines)
+            watching.said(lambda _: any("system.parts.heartbeat.math_cell" in line for line in watching.lines[lines:]))
+        [elsewhere] = free_ports(1)
+        with home.set(nats_port=str(elsewhere)).up("--part", "cells.math_cell"):
+            watching.said(lambda _: 2 == watching.errors.count("the bus is back"))
             lines = len(watching.lines)
             watching.said(lambda _: any("system.parts.heartbeat.math_cell" in line for line in watching.lines[lines:]))
 
