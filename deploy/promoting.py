@@ -26,7 +26,10 @@ Say = Callable[[str], None]
 async def registration(  # noqa: PLR0913 - each word of a model is its own fact
     bus: Bus, model: str, version: str, code: str, *, high_risk: bool, watermark: str
 ) -> RegisterModel:
-    """Return what is registered of a model that a recorded run left. Refused N003 where the log has none."""
+    """Return what is registered of a model that a recorded run left, once the registry has noted that run.
+
+    Where it has not in time it is asked all the same, and says so. Refused N003 where the log has no such run.
+    """
     known, artifact = Lineage(), None
     async for verdict in bus.replay():
         known.take(verdict)
@@ -34,7 +37,8 @@ async def registration(  # noqa: PLR0913 - each word of a model is its own fact
             artifact = found if found.digest == model else artifact
     if model not in known.runs:
         raise Refused(Refusal("N003", f"no recorded run left {model[:80]!r}"))
-    run, _ = known.runs[model][-1]
+    run, at = known.runs[model][-1]
+    await noted(bus, run.family, [(at.index, at.offset)])
     size, sha256 = (artifact.size_bytes, artifact.sha256) if artifact is not None else (0, "")
     facts = ModelFacts(
         version=version,

@@ -18,7 +18,7 @@ from deploy.commands.ingest import ports_of
 from deploy.families import Known
 from deploy.host import OPERATOR
 from deploy.people import voice
-from deploy.promoting import NOTED_S, decision_at, gather, noted, registration
+from deploy.promoting import decision_at, gather, noted, registration
 from deploy.proving import proved_post
 from deploy.tour_audit import StepFailed, hold
 from organs.provenance.ingest import Ended, Ingest, Plan
@@ -212,11 +212,7 @@ class Teacher:
         done = await asked(self.bus, EvaluateModel(trained.model, FAMILY, SUITE), EvaluationDone, TRAIN_S)
         version = f"tour-{what}-{trained.record[:12]}"
         about = await registration(self.bus, trained.model, version, "the tour", high_risk=False, watermark="")
-        give_up = self.world.elapsed_s() + NOTED_S
         answer = await self.bus.request(about)
-        while isinstance(answer, Refusal) and answer.code == "N003" and self.world.elapsed_s() < give_up:
-            await self.world.sleep(LOOK_S)  # the registry has not noted the run yet
-            answer = await self.bus.request(about)
         if isinstance(answer, Refusal) and answer.code != "N002":  # registered by a tour before
             raise Refused(answer)
         return next(metric.ppm for metric in done.metrics if metric.name == "quality")

@@ -32,6 +32,7 @@ ENV = "dev"
 LOG = stream_name("log", ENV)
 ANY = (">",)
 PATIENCE_S = 20.0
+MANY = 1_000  #: entries that a consumer may have unsettled where nothing else is said, as a server has it
 SEED = 7
 
 
@@ -100,8 +101,10 @@ class Ground(Protocol):
         """Create the bucket of the leases, as the steward does."""
         ...
 
-    async def create_durable(self, stream: str, name: str, pattern: str, ack_wait_s: float = 30.0) -> None:
-        """Create a durable consumer."""
+    async def create_durable(
+        self, stream: str, name: str, pattern: str, ack_wait_s: float = 30.0, at_once: int = MANY
+    ) -> None:
+        """Create a durable consumer, which so many entries may leave before one of them is settled."""
         ...
 
     async def remove(self, stream: str, index: int) -> None:
@@ -170,8 +173,10 @@ class SimGround:
     async def create_bucket(self, age_s: float = LEASE_TTL_S) -> None:
         await StewardsGround(self.server).create_stream(_bucket(age_s))
 
-    async def create_durable(self, stream: str, name: str, pattern: str, ack_wait_s: float = 30.0) -> None:
-        self.server.durables[stream, name] = SimDurable(stream, (pattern,), ack_wait_s)
+    async def create_durable(
+        self, stream: str, name: str, pattern: str, ack_wait_s: float = 30.0, at_once: int = MANY
+    ) -> None:
+        self.server.durables[stream, name] = SimDurable(stream, (pattern,), ack_wait_s, at_once)
 
     async def remove(self, stream: str, index: int) -> None:
         stored = self.server.streams[stream]
@@ -245,12 +250,15 @@ class NatsGround:
         config = _bucket(age_s)
         await self.api(f"STREAM.CREATE.{config['name']}", config)
 
-    async def create_durable(self, stream: str, name: str, pattern: str, ack_wait_s: float = 30.0) -> None:
+    async def create_durable(
+        self, stream: str, name: str, pattern: str, ack_wait_s: float = 30.0, at_once: int = MANY
+    ) -> None:
         config = {
             "durable_name": name,
             "name": name,
             "ack_policy": "explicit",
             "ack_wait": round(ack_wait_s * 1e9),
+            "max_ack_pending": at_once,
             "filter_subject": pattern,
         }
         await self.api(f"CONSUMER.CREATE.{stream}.{name}.{pattern}", {"stream_name": stream, "config": config})

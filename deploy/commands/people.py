@@ -10,20 +10,22 @@ from deploy.attach import operator, reader
 from deploy.commands.task import finish
 from deploy.load import BUILT_IN, ON_REQUEST
 from deploy.people import new_key, public_key, voice, voters_key
+from deploy.promoting import noted
 from deploy.terminal import Terminal
 from shared.ballots import signed_ballot, verify_ballot
-from shared.bus import Bus, Draft
+from shared.bus import Bus, Draft, Receipt
 from shared.config import Loaded
 from shared.consensus import VOTING
 from shared.constant import constant
 from shared.decisions import decisions_in
-from shared.errors import ConfigFault, Exit, KeyFault, Refusal, Refused
+from shared.errors import ConfigFault, Exit, KeyFault, NotPermitted, Refusal, Refused
 from shared.home import Keys
 from shared.keys import key_id_of
 from shared.people import Person, people_of, roles_in
 from shared.subjects.consensus import Choice, MayVote, Role, VoteCounted
 from shared.subjects.keys import KEYS_LANE
 from shared.subjects.people import EndPerson, IntroducePerson, PersonEnded
+from shared.subjects.registry import FamilyStated, FamilyStatus
 from shared.subjects.system import Granted
 from shared.world import RealWorld, new_id, within
 
@@ -114,10 +116,12 @@ def vote(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             async with voice(loaded, args.voter, signer) as own:
                 receipt = await own.append(Draft(ballot, new_id(own.world)))
             counted = await _counted(bus, about, receipt.index) if role in VOTING else None
+            heard = role not in VOTING and await _noted(bus, args.family, receipt)
         told = {"voter": args.voter, "role": role, "about": about, "choice": choice}
         told |= {"index": receipt.index, "counts": counted.counts if counted else None}
         told |= {"state": counted.state if counted else None}
-        terminal.give(told, _said(f"{args.voter} votes {choice} as {role} at ({receipt.index}, 0)", counted, role))
+        cast_at = f"{args.voter} votes {choice} as {role} at ({receipt.index}, 0)"
+        terminal.give(told, _said(cast_at, counted) if role in VOTING else _signed(cast_at, heard=heard))
         return Exit.REFUSED if counted is not None and counted.counts == "void" else Exit.OK
 
     return finish(main())
@@ -159,8 +163,22 @@ async def _counted(bus: Bus, proposal: str, index: int) -> VoteCounted | None:
         return None
 
 
-def _said(cast_at: str, counted: VoteCounted | None, role: Role) -> str:
+async def _noted(bus: Bus, family: str, receipt: Receipt) -> bool:
+    """Wait until the registry has noted a word about a family that it knows; False where nobody does."""
+    try:
+        known = await bus.request(FamilyStatus(family))
+    except NotPermitted:  # nobody here ever was who could answer
+        return False
+    return isinstance(known, FamilyStated) and await noted(bus, family, [(receipt.index, receipt.offset)])
+
+
+def _signed(cast_at: str, *, heard: bool) -> str:
+    noting = "noted by the registry" if heard else "the registry has not noted it yet"
+    return f"{cast_at}; {noting}, it counts where the manifest is promoted"
+
+
+def _said(cast_at: str, counted: VoteCounted | None) -> str:
     if counted is None:
-        return f"{cast_at}; {'nobody counted it yet' if role in VOTING else 'it counts where the manifest is promoted'}"
+        return f"{cast_at}; nobody counted it yet"
     why = f" ({counted.void_reason})" if counted.void_reason else ""
     return f"{cast_at}; {counted.counts}{why}, the proposal is {counted.state}"

@@ -238,8 +238,8 @@ class SimGround:
         return (stream, config["name"]) in self.server.durables
 
     async def create_consumer(self, stream: str, config: dict[str, Any]) -> None:
-        patterns = tuple(config["filter_subjects"])
-        self.server.durables[stream, config["name"]] = SimDurable(stream, patterns, ACK_WAIT_S)
+        patterns, at_once = tuple(config["filter_subjects"]), config["max_ack_pending"]
+        self.server.durables[stream, config["name"]] = SimDurable(stream, patterns, ACK_WAIT_S, at_once)
 
 
 def _filters(config: dict[str, Any]) -> list[str]:

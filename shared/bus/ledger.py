@@ -34,6 +34,8 @@ APPEND_TIMEOUT_S = constant(2.0, "s", "X-07")
 APPEND_DEADLINE_S = constant(30.0, "s", "X-07")
 RETRY_S = constant(0.05, "s", "X-07")
 
+_OTHERS = "other appends to the lane took all the time"
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -131,15 +133,19 @@ class Ledger(Reading):
     # How an append settles
 
     async def _settle(self, blocks: list[list[Draft]], context: Context, only_at: int | None) -> list[Receipt]:
-        """Append until every draft has a position. `only_at` forbids appending after any other last index (B007)."""
+        """Append until every draft has a position. `only_at` forbids appending after any other last index (B007).
+
+        A lane that ends before what was read is lost for good where one server keeps it; of several, one that has just
+        lost its place may say so.
+        """
         lane = blocks[0][0].decision.lane(self.env)
         assert all(draft.decision.lane(self.env) == lane for block in blocks for draft in block), "one lane per append"
         trouble: Exception | None = None
-        stuck_at: int | None = None
+        why, stuck_at = _OTHERS, None
         course = _Course()
         try:
             async with asyncio.timeout(self.deadline_s), self._lock(lane):
-                known = lane in self.prefix.lanes
+                known, why = lane in self.prefix.lanes, "nothing was answered in time"
                 while True:
                     try:
                         return await self._attempt(lane, blocks, context, only_at, course, known=known)
@@ -147,11 +153,13 @@ class Ledger(Reading):
                         last = self.prefix.lane(lane).last
                         if no.refusal.code != "B007" or only_at not in (None, last):
                             raise
-                        course.reach = max(course.reach, no.to if isinstance(no, Moved) else -1)
+                        course.reach, why = max(course.reach, no.to if isinstance(no, Moved) else -1), _OTHERS
                         if stuck_at == last:  # refused again although nothing new stands on the lane
                             trouble = LogFault(
                                 f"{lane} ends before {last}, which was read already: {no.refusal.detail}"
                             )
+                            if not self.wire.replicated:
+                                raise trouble from None
                             await self.world.sleep(RETRY_S)
                         stuck_at = last
                     except (Unreachable, Unresolved) as fault:
@@ -161,8 +169,7 @@ class Ledger(Reading):
         except TimeoutError:
             if isinstance(trouble, LogFault):
                 raise trouble from None
-            why = trouble or "other appends to the lane took all the time"
-            raise Unresolved(f"{lane}: {why}; the same event id makes a retry safe") from trouble
+            raise Unresolved(f"{lane}: {trouble or why}; the same event id makes a retry safe") from trouble
 
     async def _attempt(  # noqa: PLR0913 - one append, and what is known of it so far
         self,

@@ -74,15 +74,15 @@ class SimStream:
 
 @dataclass
 class SimDurable:
-    """A durable consumer's place: what is next, and what was delivered but not settled."""
+    """A durable consumer's place: what is next, and what was delivered but not settled, `at_once` entries at most."""
 
     stream: str
     patterns: tuple[str, ...]
     ack_wait_s: float = 30.0
+    at_once: int = 1
     next: int = 0
-    waiting: dict[int, tuple[float, int]] = field(
-        default_factory=dict[int, tuple[float, int]]
-    )  #: index → (due, deliveries)
+    #: index → (due, deliveries)
+    waiting: dict[int, tuple[float, int]] = field(default_factory=dict[int, tuple[float, int]])
 
 
 @dataclass
@@ -349,6 +349,8 @@ class SimWire:
     def _due(self, state: SimDurable, stream: SimStream) -> Entry | None:
         now = self.server.world.elapsed_s()
         again = min((i for i, (due, _) in state.waiting.items() if due <= now), default=None)
+        if again is None and len(state.waiting) >= state.at_once:
+            return None
         wanted = state.next if again is None else again
         found = [entry for pattern in state.patterns for entry in stream.read(wanted, pattern, 1)]
         if again is None and not found:

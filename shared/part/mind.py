@@ -1,7 +1,8 @@
 """A nerve's mind: its states folded from the log, its windows, and the loop decide → append → evolve.
 
 A decision is appended only where the lane still stands as it stood when `decide` looked; when another replica was
-faster the mind folds what happened and decides again. State evolves while the lane is folded, never before admission.
+faster the mind folds what happened and decides again. Where a request or an entry of the log leads to no decision, the
+lane is looked at before that is said. State evolves while the lane is folded, never before admission.
 """
 
 from __future__ import annotations
@@ -97,9 +98,16 @@ class Mind:
         """Follow every lane that the nerve has decided on, whoever did so and whenever."""
         while entries := await self.bus.wire.read(self.bus.log, self._looked, f"{self._stem}>"):
             for lane in sorted({lane_of(entry.subject) or "" for entry in entries}):
-                if lane.startswith(self._stem) and lane not in self.bus.prefix.lanes:
-                    await self.bus.follow(lane)
+                if lane.startswith(self._stem):
+                    await self._looked_first(lane)
             self._looked = entries[-1].index + 1
+
+    async def _looked_first(self, lane: str) -> bool:
+        """Follow a lane that was never looked at; say whether it was such a one."""
+        if lane in self.bus.prefix.lanes:
+            return False
+        await self.bus.follow(lane)
+        return True
 
     async def _about(  # noqa: PLR0913, PLR0917 - one message, with all that came with it
         self,
@@ -111,8 +119,7 @@ class Mind:
         at: Position | None = None,
     ) -> Decided:
         lane = self.lane(entity)
-        if lane not in self.bus.prefix.lanes:
-            await self.bus.follow(lane)
+        maybe_behind = not await self._looked_first(lane) and (at is not None or isinstance(message, Request))
         for _ in range(MAX_ROUNDS):
             if entity in self._unreadable:
                 raise LogFault(self._unreadable[entity])
@@ -121,6 +128,11 @@ class Mind:
             window = window if at is None else self.nerve.placed(window, at)
             at_ms = now_ms(self.bus.world)
             after, outputs = self.nerve.decide(self.state(entity), window, message, at_ms)
+            if maybe_behind and not _appends(outputs):  # no append will tell that a replica decided meanwhile
+                maybe_behind = False
+                await self.bus.follow(lane)
+                if self.bus.prefix.lane(lane).last != last:
+                    continue
             if not outputs and not isinstance(message, Request) and entity not in self._owed:
                 self._remember(entity, after)  # nothing is said, and nobody waits to hear where it stands
                 return [], []
@@ -230,3 +242,7 @@ class Mind:
                 raise LogFault(f"no class is declared for {verdict.entry.subject}")
             state = self.nerve.evolve(state, decode(cls, bytes(event.data)))
         return state
+
+
+def _appends(outputs: list[Any] | Refusal) -> bool:
+    return not isinstance(outputs, Refusal) and any(isinstance(output, Decision) for output in outputs)

@@ -19,7 +19,7 @@ from shared.bus import Bus, Delivery, Draft, Receipt, Writer
 from shared.bus.sim import Faults
 from shared.codec import decode
 from shared.envelope import Verdict, leaf_of
-from shared.errors import Deadlock, Refusal, Unreachable, Unresolved, WallClockUse
+from shared.errors import Deadlock, LogFault, Refusal, Unreachable, Unresolved, WallClockUse
 from shared.world import simulate
 from tests.ground import ENV, LOG, Double, Doubled, Felt, Founded, SimGround, noted, play_sim
 from tests.load import Ledger, judge
@@ -206,6 +206,42 @@ def test_a_writer_back_after_ten_minutes(lost: str, patience_s: float) -> None:
         assert (2, lost == "acknowledgement") == (receipt.index, receipt.duplicate)
         assert [] == [v.void() for v in [v async for v in founded.root.replay()] if v.void()]
         assert 3 == len(ground.server.streams[LOG].entries)
+
+    play_sim(body)
+
+
+@pytest.mark.spec("X-04", "X-07")
+def test_a_lost_end_of_the_log_is_told_whatever_happens_next() -> None:
+    """Where the log ends before what was read already an append says so, also if the link is cut a moment later."""
+
+    async def body(ground: SimGround) -> None:
+        founded = await Founded.on(ground)
+        bus = await founded.part()
+        receipts = [await bus.append(noted(ground.world, n)) for n in (1, 2)]
+        await ground.remove(LOG, receipts[-1].index)
+        append = asyncio.ensure_future(bus.append(noted(ground.world, 3)))
+        await ground.world.sleep(1.0)
+        await ground.cut(bus.wire)
+        with pytest.raises(LogFault, match="ends before 3, which was read already"):
+            await append
+
+    play_sim(body)
+
+
+@pytest.mark.spec("X-07", "X-12")
+def test_an_unresolved_append_says_what_it_waited_for() -> None:
+    """An append that got no answer says so, and blames other appends only where it waited for one."""
+
+    async def body(ground: SimGround) -> None:
+        founded = await Founded.on(ground)
+        bus = await founded.part()
+        bus.deadline_s = 1.0
+        ground.server.faults = Faults(delay_s=1e6)
+        alone, behind = [asyncio.ensure_future(bus.append(noted(ground.world, n))) for n in (1, 2)]
+        with pytest.raises(Unresolved, match="nothing was answered in time; the same event id makes a retry safe"):
+            await alone
+        with pytest.raises(Unresolved, match="other appends to the lane took all the time"):
+            await behind
 
     play_sim(body)
 

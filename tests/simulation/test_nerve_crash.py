@@ -9,21 +9,29 @@ from typing import Any
 import pytest
 
 from deploy.recheck import Rerun
+from nerves.consensus import ConsensusNerve
 from nerves.overload import OverloadNerve
 from nerves.overload.nerve import LoadState
-from shared.bus import Bus
+from nerves.registry import RegistryNerve
+from shared.bus import Bus, Context
 from shared.bus.sim import Faults
 from shared.codec import decode
 from shared.envelope import Verdict
-from shared.errors import Refused, Unreachable
-from shared.message import Decision
-from shared.part import Nerve
+from shared.errors import Refusal, Refused, Unreachable
+from shared.message import Decision, Message
+from shared.part import Nerve, declaration
+from shared.part.mind import Decided as Outcome
+from shared.part.mind import Mind
+from shared.subjects.consensus import MakeProposal, ProposalStatus
 from shared.subjects.nervous import LoadAssessed, VitalsWave
+from shared.subjects.registry import FamilyStatus
 from shared.subjects.system import Decided
-from shared.world import now_ms, simulate
-from tests.ground import ENV, Founded, SimGround
+from shared.world import new_id, now_ms, simulate
+from tests.ground import ENV, Founded, SimGround, play_sim
 from tests.mortal import FOREVER, Life, Theatre
 from tests.parts import Add, Added, Heard, Sum, TallyNerve, raw, tallying
+from tests.promotions import FAMILY, run, verified
+from tests.proposals import PROPOSAL, ballot, facts, place
 
 ADD = f"{ENV}.trial.tally.add.request"
 
@@ -214,3 +222,46 @@ def test_replicas_of_one_nerve_make_one_history(replicas: int, faults: Faults) -
         except Exception as error:
             error.add_note(f"seed {seed}, {replicas} replicas, {faults}")
             raise
+
+
+@pytest.mark.spec("X-07", "ILL-01", "ZER-02")
+@pytest.mark.parametrize(
+    ("nerve", "status", "begins", "goes_on"),
+    [
+        (ConsensusNerve(), ProposalStatus(PROPOSAL), MakeProposal(PROPOSAL, facts(), None), ballot("ai", "pass")),
+        (RegistryNerve(), FamilyStatus(FAMILY), run(), verified()),
+    ],
+    ids=["a ballot", "evidence"],
+)
+def test_a_replica_that_is_behind_drops_nothing(
+    nerve: Nerve[Any, Any], status: Message, begins: Message, goes_on: Message
+) -> None:
+    """What rests on another replica's decision is decided by one that looked at the lane before, and told by all."""
+
+    async def body(ground: SimGround) -> None:
+        founded = await Founded.on(ground)
+        grants = [cls.signing_pattern(ENV, nerve.name) for cls in declaration(nerve).decides()]
+        signer = await founded.introduce(nerve.name, *grants)
+        one, other = [
+            Mind(nerve, Bus(ground.world, await ground.wire(nerve.name), nerve.name, nerve.version, [signer]))
+            for _ in range(2)
+        ]
+
+        async def ahead(_: list[object]) -> None: ...
+
+        async def hear(mind: Mind, message: Message, index: int | None = None) -> Outcome:
+            at = None if index is None else place(index)
+            return await mind.decide(message, new_id(ground.world), Context(), ahead, at)
+
+        for mind in (one, other):
+            receipts, [no] = await hear(mind, status)
+            assert ([], True) == (receipts, isinstance(no, Refusal))
+        [first], _ = await hear(one, begins, 100)
+        [second], _ = await hear(other, goes_on, 101)
+        assert first.index < second.index
+        for mind in (one, other):
+            receipts, [told] = await hear(mind, status)
+            assert ([], False) == (receipts, isinstance(told, Refusal))
+            assert other.states == mind.states
+
+    play_sim(body)

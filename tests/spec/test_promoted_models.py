@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from deploy.promoting import registration
 from deploy.tour_model import Teacher
 from nerves.registry import RegistryNerve
 from organs.boundary import BoundaryOrgan
@@ -16,13 +17,14 @@ from organs.records import MemoryRecords
 from organs.records.views.promotions import PROMOTIONS
 from shared.boundary.memory import MemoryShelf
 from shared.boundary.task import TASK
-from shared.bus import Context
+from shared.bus import Bus, Context
 from shared.config import load
 from shared.errors import Exit, Refusal
 from shared.home import Keys
 from shared.keys.sealed import CHEAP
 from shared.log.entry import Position
 from shared.message import Request
+from shared.part import Runner
 from shared.part.mind import Mind
 from shared.registry.promoted import Promoted
 from shared.subjects.boundary import BoundaryStated, BoundaryStatus, InstallModel
@@ -41,8 +43,10 @@ from shared.subjects.system import Decided, Tick
 from shared.world import RealWorld, SimWorld, now_ms
 from tests.commands import ROOT, Home
 from tests.evidence_part import SayEvidence, Witness
+from tests.ground import SimGround, play_sim
 from tests.organisms import Living, live_sim
-from tests.promotions import DATASET, FAMILY, MODEL, NOW_MS, OTHER, Lane, facts
+from tests.promotions import DATASET, FAMILY, MODEL, NOW_MS, OTHER, Lane, facts, run
+from tests.proposals import Chamber, durable_of
 
 
 async def asked(living: Living, request: Request) -> object:
@@ -226,6 +230,28 @@ def test_a_registry_that_was_restarted_is_reminded_of_every_family() -> None:
     live_sim(life, lambda _: [RegistryNerve(), Witness()])
 
 
+@pytest.mark.spec("ILL-01", "COL-10")
+def test_a_model_is_registered_once_its_run_is_noted() -> None:
+    """A run stands in the log before the registry has heard of it; whoever registers what it left waits so long."""
+
+    async def body(ground: SimGround) -> None:
+        chamber = await Chamber.on(ground)
+        signer = await chamber.key_of(RegistryNerve())
+        await durable_of(ground, RegistryNerve())
+        await chamber.decide(run())
+        about = registration(chamber.desk, MODEL, "1", "boundary 1", high_risk=False, watermark="")
+        asking = asyncio.ensure_future(about)
+        await ground.world.sleep(1.0)
+        assert not asking.done()
+        bus = Bus(ground.world, await ground.wire("registry"), "registry", "1.0.0", [signer])
+        runner = Runner(RegistryNerve(), bus, handshake=False)
+        await runner.start()
+        assert isinstance(await chamber.desk.request(await asking), Decided)
+        await runner.stop()
+
+    play_sim(body)
+
+
 @pytest.mark.spec("ILL-07", "ILL-17", "COL-10")
 def test_a_model_is_promoted_from_the_command_line(tmp_path: Path) -> None:
     """Registered, blocked with every missing row named and recorded, signed by a person, promoted, told, taken back."""
@@ -258,7 +284,7 @@ def test_a_model_is_promoted_from_the_command_line(tmp_path: Path) -> None:
             "--reason",
             "good",
         )
-        home.held("vote", *words)
+        assert "noted by the registry" in home.held("vote", *words).out
         done = home.held("promote", FAMILY, "1", "--to", "staging")
         assert f"{MODEL} is in force at staging" in done.out
         [there, _] = home.held("registry", "at", FAMILY, "100000", "--json").documents

@@ -894,7 +894,7 @@ def test_a_refused_part_lets_go(live: Callable[[Life], None]) -> None:
         with pytest.raises(Refused, match=r"B005 .* in phase identity: its key is"):
             await Runner(MathCell(), impostor).start()
         assert not wire.connected
-        answer = await living.operator.request(MathRequest("1 + 1"), 1.0)
+        answer = await living.operator.request(MathRequest("1 + 1"))
         assert isinstance(answer, Refusal)
         assert "nobody listens" in answer.detail
 
