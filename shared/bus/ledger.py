@@ -158,7 +158,7 @@ class Ledger(Reading):
                             trouble = LogFault(
                                 f"{lane} ends before {last}, which was read already: {no.refusal.detail}"
                             )
-                            if not self.wire.replicated:
+                            if isinstance(no, Moved) and no.to < last and not self.wire.replicated:
                                 raise trouble from None
                             await self.world.sleep(RETRY_S)
                         stuck_at = last
