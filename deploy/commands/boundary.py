@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from deploy.asking import asked
 from deploy.attach import operator
 from deploy.commands.audit import source_of
 from deploy.commands.task import finish
@@ -22,7 +23,9 @@ from shared.boundary.shelf import FolderShelf
 from shared.boundary.task import TASK
 from shared.boundary.training.trails import Trails, written
 from shared.boundary.translator import changed_rules
+from shared.bus import Bus
 from shared.config import Loaded
+from shared.constant import constant
 from shared.errors import ConfigFault, Exit, Refusal, Refused
 from shared.files import storing
 from shared.message import Request
@@ -37,14 +40,19 @@ from shared.subjects.boundary import (
     TransformRequest,
 )
 from shared.subjects.system import Decided
-from shared.world import RealWorld
+from shared.world import RealWorld, within
 
 MEDIA_TYPE = "application/x-gguf"
 PPM = 1_000_000
+LOADED_S = constant(30.0, "s", "NIM-14")
+LOADED_LOOK_S = constant(0.05, "s", "NIM-14")
 
 
 def install(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
-    """Put a model's file where the organ finds it, register it as an artifact, and have the log say that it speaks."""
+    """Put a model's file where the organ finds it, register it as an artifact, and have the log say that it speaks.
+
+    1 where the log says so and it does not: it could not be loaded, or another was put in its place meanwhile.
+    """
 
     async def main() -> Exit:
         raw = _read(args.file)
@@ -56,15 +64,32 @@ def install(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             registered = await bus.request(RegisterArtifact(digest, "model", args.file.name, OPERATOR, []))
             if isinstance(registered, Refusal) and registered.code != "B006":  # nobody keeps artifacts here
                 raise Refused(registered)
-            answer = await bus.request(InstallModel(digest, args.exemption))
-        if isinstance(answer, Refusal):
-            raise Refused(answer)
-        assert isinstance(answer, Decided)
-        shown = {"model": digest, "index": answer.index, "offset": answer.offset, "proof": answer.proof}
-        terminal.give(shown, f"{digest}  installed at ({answer.index}, {answer.offset})")
-        return Exit.OK
+            decided = await asked(bus, InstallModel(digest, args.exemption), Decided)
+            stands = await _followed(bus, decided)
+        shown = {"model": digest, "index": decided.index, "offset": decided.offset, "proof": decided.proof}
+        shown |= {"speaker": stands.speaker, "reason": stands.reason}
+        installed = f"{digest}  installed at ({decided.index}, {decided.offset})"
+        speaks = stands.speaker == f"model:{digest}"
+        because = f" ({stands.reason})" if stands.reason else ""
+        terminal.give(shown, installed if speaks else f"{installed}, but {stands.speaker} speaks{because}")
+        return Exit.OK if speaks else Exit.FAILED
 
     return finish(main())
+
+
+async def _followed(bus: Bus, decided: Decided) -> BoundaryStated:
+    """Return how the boundary stands once it has done what was decided; Refused B006 where that takes too long."""
+    decision = (decided.index, decided.offset)
+
+    async def reached() -> BoundaryStated:
+        while ((stands := await asked(bus, BoundaryStatus(), BoundaryStated)).index, stands.offset) < decision:
+            await bus.world.sleep(LOADED_LOOK_S)
+        return stands
+
+    try:
+        return await within(LOADED_S, reached())
+    except TimeoutError:
+        raise Refused(Refusal("B006", f"it is decided at {decision}, but the boundary has not done it yet")) from None
 
 
 def evaluate(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:

@@ -115,7 +115,7 @@ MODELS: dict[str, Described | Group] = {
         {
             "install": Described(
                 f"{_BOUNDARY}:install",
-                "let a trained model speak; the log says so first",
+                "let a trained model speak; the log says so first; 1 if it does not speak then",
                 (
                     option("file", type=Path, help="a model.gguf that `train boundary` made"),
                     option("--digest", type=fingerprint, help="refuse the file if this is not its BLAKE3"),

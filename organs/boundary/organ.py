@@ -67,7 +67,7 @@ class BoundaryOrgan(Organ):
         self.state: ModelState = "unconfigured"
         self.by_model = self.by_translator = self.nacked = 0
         self.promoted = Promoted(FAMILY, "")
-        self._heard = NOWHERE  #: where the last word stands about what is loaded
+        self._heard = NOWHERE  #: where the last word stands about what is loaded, once that was done
         self._standing: Standing | None = None  #: what is loaded because it is in force
 
     @classmethod
@@ -83,14 +83,14 @@ class BoundaryOrgan(Organ):
 
     async def open(self, log: OwnLog) -> None:
         """Load what the log said last; where it says nothing, or that cannot be loaded, the rules speak."""
-        self.promoted, last = Promoted(FAMILY, log.env), None
+        self.promoted, last, at_last = Promoted(FAMILY, log.env), None, NOWHERE
         async for verdict in log.replay():
             for decision, at in decisions_in(verdict, *DECISIONS):
                 if self.promoted.take(decision, at) and isinstance(decision, ModelPromoted | ModelRolledBack):
-                    last, self._heard = None, at
+                    last, at_last = None, at
             for installed, at in decisions_in(verdict, ModelInstalled):
-                last, self._heard = installed, at
-        await self._follow(last)
+                last, at_last = installed, at
+        await self._follow(last, at_last)
 
     async def close(self) -> None:
         await self._unload("cold", "")
@@ -123,10 +123,11 @@ class BoundaryOrgan(Organ):
         return [Corrected(self.task.digest, state, write_call(call))]
 
     async def on_status(self, request: BoundaryStatus) -> list[BoundaryStated]:
-        """Say who would speak now."""
+        """Say who would speak now, and by which word of the log."""
         speaker = f"model:{self.digest}" if self.model is not None else TRANSLATOR
         counts = (self.by_model, self.by_translator, self.nacked)
-        return [BoundaryStated(speaker, self.digest, self.state, self.reason, self.task.digest, *counts)]
+        heard = (self._heard.index, self._heard.offset)
+        return [BoundaryStated(speaker, self.digest, self.state, self.reason, self.task.digest, *counts, *heard)]
 
     async def on_install(self, request: InstallModel) -> list[ModelInstalled]:
         """Read the file whole, then decide that it speaks from here on. Refused F002, S002, N006."""
@@ -139,8 +140,7 @@ class BoundaryOrgan(Organ):
     async def on_installed(self, installed: ModelInstalled, at: Position) -> None:
         """Load what the log installed, unless the log said something else later."""
         if is_after(at, self._heard):
-            self._heard = at
-            await self._follow(installed)
+            await self._follow(installed, at)
 
     async def on_promoted(self, promoted: ModelPromoted, at: Position) -> None:
         """Load what is in force from here on."""
@@ -163,11 +163,10 @@ class BoundaryOrgan(Organ):
 
     async def _moved(self, decision: ModelPromoted | ModelRolledBack, at: Position) -> None:
         if self.promoted.take(decision, at) and is_after(at, self._heard):
-            self._heard = at
-            await self._follow(None)
+            await self._follow(None, at)
 
-    async def _follow(self, installed: ModelInstalled | None) -> None:
-        """Load what an installation names, if it may speak, or else what is in force."""
+    async def _follow(self, installed: ModelInstalled | None, at: Position) -> None:
+        """Load what an installation names, if it may speak, or else what is in force; either by the word at `at`."""
         at_ms = now_ms(self.world)
         self._standing = self.promoted.in_force(at_ms) if installed is None else None
         if installed is not None:
@@ -177,6 +176,7 @@ class BoundaryOrgan(Organ):
         elif self.digest:
             await self._unload("cold", "nothing is in force here")
             self.digest = ""
+        self._heard = at
 
     async def _ask(self, prompt: str, failings: list[BoundaryFailed]) -> Call | None:
         """Return what the model says, within three attempts; what went wrong is added to `failings`."""

@@ -96,9 +96,8 @@ async def first_of(*waits: Coroutine[Any, Any, str]) -> str:
             task.cancel()
 
 
-async def while_leased(lease: Lease, starting: Coroutine[Any, Any, Worker]) -> Worker:
-    """Return a worker that is started; LeaseLost where its lease was lost meanwhile, and nothing of it is left."""
-    start = asyncio.get_running_loop().create_task(starting)
+async def while_leased(lease: Lease, start: asyncio.Task[Worker]) -> Worker:
+    """Return a worker once it is started; LeaseLost where its lease is lost first. Who gets none gives `start` up."""
     lost = asyncio.get_running_loop().create_task(lease.lost())
     try:
         await asyncio.wait((start, lost), return_when=asyncio.FIRST_COMPLETED)
@@ -107,8 +106,17 @@ async def while_leased(lease: Lease, starting: Coroutine[Any, Any, Worker]) -> W
         return start.result()
     finally:
         lost.cancel()
-        start.cancel()
-        await asyncio.gather(start, return_exceptions=True)
+
+
+async def given_up(start: asyncio.Task[Worker]) -> int:
+    """End a start, and the worker that it may have led to; return that one's process, 0 where nothing is left of it."""
+    start.cancel()
+    await asyncio.wait((start,))
+    if start.cancelled() or start.exception() is not None:
+        return 0
+    worker = start.result()
+    await worker.end()
+    return worker.pid
 
 
 def runtime_folder() -> Path:

@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 
 from organs.organd import lifecycle
-from organs.organd.leases import NoLease, first_of, while_leased
+from organs.organd.leases import NoLease, first_of, given_up, while_leased
 from organs.organd.lifecycle import Life, State
 from organs.organd.ports import (
     Device,
@@ -86,14 +86,7 @@ class InUse:
 class Supervisor:
     """Loads models when they are needed, and makes sure that their memory comes back."""
 
-    def __init__(
-        self,
-        models: Models,
-        devices: Devices,
-        engine: Engine,
-        leases: Leases,
-        world: World,
-    ) -> None:
+    def __init__(self, models: Models, devices: Devices, engine: Engine, leases: Leases, world: World) -> None:
         self.models, self.devices, self.engine, self.leases, self.world = models, devices, engine, leases, world
         self.told: Callable[[Change], None] = lambda _: None  #: hears every transition
         self.slots: dict[str, Slot] = {}
@@ -227,29 +220,35 @@ class Supervisor:
         slot.free_before = self.devices.free_bytes(slot.device)
         slot.held, slot.turn = held, asyncio.Lock()
         self._step(slot, lifecycle.load(slot.life, self._now()))
+        start = asyncio.get_running_loop().create_task(self.engine.start(held, slot.device, slot.lease))
         try:
-            worker = await while_leased(slot.lease, self.engine.start(held, slot.device, slot.lease))
-            await self._on_its_card(slot, held, worker)
+            worker = await while_leased(slot.lease, start)
+            self._on_its_card(slot, held)
         except Fault as fault:
             self._step(slot, lifecycle.died(slot.life, str(fault)))
-            await self._apart(self._release(slot, 0))
+            await self._apart(self._give_up(slot, start))
             raise LoadFailed(f"model '{slot.name}' could not be loaded: {fault}") from fault
         except BaseException:
             self._step(slot, lifecycle.unload(slot.life))
-            self._step(slot, lifecycle.ended(slot.life))
-            await self._apart(self._release(slot, 0))
+            await self._apart(self._give_up(slot, start))
             raise
         slot.worker, slot.pid = worker, worker.pid
         self._step(slot, lifecycle.loaded(slot.life))
         self._begin(self._watch(slot, worker))
 
-    async def _on_its_card(self, slot: Slot, held: Held, worker: Worker) -> None:
+    def _on_its_card(self, slot: Slot, held: Held) -> None:
         """Refuse a model that was to be on a card and is not: nothing falls back to the processor silently."""
         assert slot.device is not None
         taken = slot.free_before - self.devices.free_bytes(slot.device)
         if slot.device.kind == "gpu" and taken < held.size // 2:
-            await worker.end()
             raise LoadFailed(f"it was to be loaded on {slot.device.id}, and took {taken} bytes of {held.size} there")
+
+    async def _give_up(self, slot: Slot, start: asyncio.Task[Worker]) -> None:
+        """End what was begun to load a model, and see that its memory is back."""
+        pid = await given_up(start)
+        if slot.life.state == "unloading":
+            self._step(slot, lifecycle.ended(slot.life))
+        await self._release(slot, pid)
 
     async def _place(self, held: Held) -> tuple[Device, Lease]:
         """Return a device with room and its lease; idle models make room, the longest unused first. Raises NoRoom."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from shared.boundary.tokens import CONTEXT_TOKENS
 from shared.constant import constant
 
 ANSWER_S = constant(2.0, "s", "NIM-14")  # a call takes milliseconds; longer means that the engine hangs
+ANSWER_LOOKS = constant(20, "looks", "NIM-14")  # within that time: a process that stood still has missed one of them
 WARMER = constant(0.7, "temperature", "NIM-14")  # per attempt after the first, which takes the likeliest call
 QUIET = -1  #: llama.cpp's own log
 #: Asked of every server as it starts: one that is let go before it has begun to listen to itself never ends.
@@ -28,30 +30,53 @@ def serve(path: Path, schema: dict[str, Any], longest: int) -> BoundaryModel:
 
 
 class LlamaModel:
-    """One llama.cpp server on one thread. What is asked waits its turn."""
+    """One llama.cpp server on one thread. What is asked waits its turn, and for what nobody waits for any more."""
 
     def __init__(self, path: Path, schema: dict[str, Any], longest: int) -> None:
         self._question = _question(schema, longest)
         self._turn = asyncio.Lock()
         self._server: Any = _started(path)
+        self._thread = ThreadPoolExecutor(1, "llama")
+        self._open = True
 
     async def complete(self, prompt: str, attempt: int) -> str:
         async with self._turn:
-            if self._server is None:
+            if not self._open:
                 raise BoundaryFailed("not_loaded", "the model was closed")
             asked = self._question | {"prompt": prompt} | drawing(attempt)
+            answering = asyncio.get_running_loop().run_in_executor(self._thread, self._answer, asked)
             try:
-                async with asyncio.timeout(ANSWER_S):
-                    answer = await asyncio.to_thread(self._server.handle_completions, asked)
-            except TimeoutError:
-                raise BoundaryFailed("engine", f"no answer within {ANSWER_S} s") from None
+                if not await _is_done(answering):
+                    raise BoundaryFailed("engine", f"no answer within {ANSWER_S} s")
+                answer = answering.result()
             except (RuntimeError, ValueError, OSError) as error:
                 raise BoundaryFailed("engine", f"{type(error).__name__}: {error}") from error
+            finally:
+                answering.cancel()
         return _text(answer)
 
     async def close(self) -> None:
         async with self._turn:
-            self._server = None  # the last reference: the server stops, and its memory is freed, as it goes
+            if self._open:
+                self._open = False
+                freeing = asyncio.get_running_loop().run_in_executor(self._thread, self._free)
+                self._thread.shutdown(wait=False)  # it ends with that
+                await _is_done(freeing)
+
+    def _answer(self, asked: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+        return self._server.handle_completions(asked)
+
+    def _free(self) -> None:
+        self._server = None  # the last reference: the server stops, and its memory is freed, as it goes
+
+
+async def _is_done(work: asyncio.Future[Any]) -> bool:
+    """Say whether something is done within ANSWER_S, in which this process did not stand still."""
+    for _ in range(ANSWER_LOOKS):
+        done, _ = await asyncio.wait((work,), timeout=ANSWER_S / ANSWER_LOOKS)
+        if done:
+            return True
+    return False
 
 
 def _question(schema: dict[str, Any], longest: int) -> dict[str, Any]:

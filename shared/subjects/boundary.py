@@ -45,6 +45,8 @@ class BoundaryStated(Reply, subject="cognitive.boundary.status.reply"):
     by_model: int
     by_translator: int
     nacked: int
+    index: int  #: where the log's last word stands about what speaks, once that was done; -1 where it has none
+    offset: int
 
 
 class BoundaryStatus(Request, subject="cognitive.boundary.status.request", reply=BoundaryStated):

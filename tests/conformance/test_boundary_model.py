@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from itertools import islice
 from pathlib import Path
 
 import jsonschema
 import msgspec
+import psutil
 import pytest
 from blake3 import blake3
 
 from shared.boundary.evaluate import measure, states
-from shared.boundary.llama import serve
+from shared.boundary.llama import ANSWER_S, serve
 from shared.boundary.memory import MemoryShelf
 from shared.boundary.port import BoundaryFailed, BoundaryModel, ModelShelf
 from shared.boundary.shelf import FolderShelf, described
@@ -189,6 +191,48 @@ def test_each_attempt_is_one_of_its_own(raw: bytes, tmp_path: Path) -> None:
         said = [tuple([await model.complete(prompt, attempt) for prompt in prompts]) for attempt in (1, 2, 3)]
         assert 3 == len({*said})
         await model.close()
+
+    asyncio.run(whole())
+
+
+@pytest.mark.spec("NIM-14")
+def test_an_answer_that_is_there_is_taken(raw: bytes, tmp_path: Path) -> None:
+    """A process that stood still for longer than an answer may take has lost no time of its engine's."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(raw)
+
+    async def whole() -> None:
+        model = serve(path, TASK.schema, TASK.longest_call)
+        asking = asyncio.create_task(model.complete(TASK.prompt(next(states(TASK, 1))), 1))
+        await asyncio.sleep(0)
+        time.sleep(ANSWER_S + 0.1)  # noqa: ASYNC251 - nothing else happens here meanwhile
+        assert TASK.read_call(await asking)
+        await model.close()
+
+    asyncio.run(whole())
+
+
+@pytest.mark.spec("NIM-14")
+def test_a_closed_model_works_no_more(raw: bytes, tmp_path: Path) -> None:
+    """Nobody waits for an answer whose asker left, but its engine ends it first: after the close no thread is left."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(raw)
+    digit = {"type": "integer", "minimum": 0, "maximum": 9}
+    long = {"type": "array", "items": digit, "minItems": 90, "maxItems": 90}
+    process = psutil.Process()
+
+    async def whole() -> None:
+        before = process.num_threads()
+        model = serve(path, long, longest=200)
+        assert process.num_threads() > before + 2
+        asking = asyncio.create_task(model.complete(TASK.prompt(next(states(TASK, 1))), 1))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait((asking,))
+        assert asking.cancelled()
+        await model.close()
+        left = process.num_threads() - before
+        assert left <= 2  # its library's first use began one, and the one that asked may be just ending
 
     asyncio.run(whole())
 

@@ -44,9 +44,9 @@ from shared.subjects.boundary import (
     TransformRequest,
 )
 from shared.subjects.system import Decided
-from shared.world import World
+from shared.world import World, within
 from tests.boundaries import untrained
-from tests.commands import Home
+from tests.commands import EVENT_S, Home
 from tests.organisms import Life, Living, live_nats, live_sim
 
 EXEMPTION = "dev_install"  #: by which a model speaks that the registry does not promote
@@ -238,9 +238,13 @@ async def asked(living: Living, request: Request) -> Any:  # noqa: ANN401 - a re
 
 async def until_ready(living: Living, digest: str) -> BoundaryStated:
     """The organ's status once it has met what the log installed."""
-    while (said := await asked(living, BoundaryStatus())).model != digest or said.state == "loading":
-        await living.world.sleep(0.01)
-    return said
+
+    async def reached() -> BoundaryStated:
+        while (said := await asked(living, BoundaryStatus())).model != digest or said.state == "loading":
+            await living.world.sleep(0.01)
+        return said
+
+    return await within(EVENT_S, reached())
 
 
 async def events(living: Living, *classes: type[Any]) -> list[Any]:
@@ -261,11 +265,12 @@ def test_without_a_model_the_rules_speak_and_say_so(live: Live, digest: str) -> 
         said = await asked(living, TransformRequest(STATE))
         assert Transformed('{"function":"idle","args":{}}', "idle", "translator", 0, TASK.digest) == said
         status = await asked(living, BoundaryStatus())
-        assert ("translator", "", "unconfigured", 1) == (
+        assert ("translator", "", "unconfigured", 1, -1) == (
             status.speaker,
             status.model,
             status.state,
             status.by_translator,
+            status.index,
         )
         assert [] == await events(living, ModelInstalled, BoundaryNacked)
 
@@ -280,7 +285,8 @@ def test_an_installed_model_speaks(live: Live, digest: str) -> None:
         answer = await asked(living, InstallModel(digest, EXEMPTION))
         assert isinstance(answer, Decided)
         assert f"{living.operator.env}.cognitive.boundary.event.{digest}.installed" == answer.subject_of_event
-        assert f"model:{digest}" == (await until_ready(living, digest)).speaker
+        status = await until_ready(living, digest)
+        assert (f"model:{digest}", answer.index, answer.offset) == (status.speaker, status.index, status.offset)
         for state in (STATE, *list(TASK.corners())[::16]):
             said = await asked(living, TransformRequest(state))
             assert (f"model:{digest}", 1) == (said.speaker, said.attempts)
@@ -534,7 +540,7 @@ def test_a_model_is_installed_asked_and_measured(tmp_path: Path, raw: bytes, dig
         refused = home.run("boundary", "install", str(file), "--digest", "0" * 64, "--exemption", EXEMPTION)
         assert (int(Exit.REFUSED), True) == (refused.code, "F002" in refused.err)
         [told] = home.held("boundary", "install", str(file), "--exemption", EXEMPTION, "--json").documents
-        assert digest == told["model"]
+        assert (digest, f"model:{digest}", "") == (told["model"], told["speaker"], told["reason"])
         [said] = home.held("boundary", "ask", *values, "--json").documents
         assert f"model:{digest}" == said["speaker"]
         [status] = home.held("boundary", "status", "--json").documents
@@ -543,6 +549,20 @@ def test_a_model_is_installed_asked_and_measured(tmp_path: Path, raw: bytes, dig
         assert (digest, "model") == (row["digest"], row["registered"]["holds"])
     [found] = home.held("boundary", "evaluate", "--digest", digest, "--states", "150", "--json").documents
     assert (150, 150) == (found["states"], found["valid"])
+
+
+@pytest.mark.spec("NIM-14")
+def test_whoever_installs_what_cannot_be_loaded_is_told(tmp_path: Path, raw: bytes) -> None:
+    """Weights that are not all there have a digest: `boundary install` says why the rules speak, and ends with 1."""
+    home, cut = Home.at(tmp_path / "home").without_records().keyed(), raw[:-1_000]
+    file = tmp_path / "model.gguf"
+    file.write_bytes(cut)
+    with home.up("--part", "organs.boundary", "--part", "organs.artifacts"):
+        done = home.run("boundary", "install", str(file), "--exemption", EXEMPTION)
+    assert int(Exit.FAILED) == done.code
+    assert f"{blake3(cut).hexdigest()}  installed at" in done.out
+    assert "but translator speaks (" in done.out
+    assert "llama.cpp does not load" in done.out
 
 
 @pytest.mark.spec("NIM-14")

@@ -32,8 +32,8 @@ from shared.subjects.boundary import (
     Transformed,
     TransformRequest,
 )
-from shared.world import RealWorld
-from tests.commands import Home
+from shared.world import RealWorld, within
+from tests.commands import EVENT_S, Home
 from tests.organisms import Living, live_sim
 
 MODEL = "ab" * 32
@@ -160,7 +160,7 @@ def test_an_organism_learns_from_its_own_log(tmp_path: Path) -> None:
         [record] = home.held("train", "boundary", *words).documents
         home.held("boundary", "install", str(out / "model.gguf"), "--exemption", "dev_install")
         [said] = home.held("boundary", "ask", *values, "--json").documents
-        rows = sql(home, "select state, call, speaker from nimmerverse.calls order by index, place")
+        rows = sql(home, "select state, call, speaker from nimmerverse.calls order by index, place", 202)
     expected = [Trail(translate(state), state) for state in asked_about[1:]] + [Trail(IDLE, asked_about[0])]
     assert written(expected) == file.read_bytes() == (out / "trails.jsonl").read_bytes()
     assert (200, told["digest"], told["origin"]) == (
@@ -176,15 +176,17 @@ def test_an_organism_learns_from_its_own_log(tmp_path: Path) -> None:
     assert said["call"] == rows[-1][1]
 
 
-def sql(home: Home, statement: str) -> list[tuple[Any, ...]]:
-    """What somebody reads with the URL that `connect` prints."""
+def sql(home: Home, statement: str, count: int) -> list[tuple[Any, ...]]:
+    """What somebody reads with the URL that `connect` prints, once the view has followed the log to so many rows."""
     [told] = home.held("connect", "--json").documents
 
     async def whole() -> list[tuple[Any, ...]]:
         connection: Any = await asyncpg.connect(told["database_url"])
         try:
-            return [tuple(row) for row in await connection.fetch(statement)]
+            while len(rows := await connection.fetch(statement)) < count:
+                await asyncio.sleep(0.05)
+            return [tuple(row) for row in rows]
         finally:
             await connection.close()
 
-    return asyncio.run(whole())
+    return asyncio.run(within(EVENT_S, whole()))

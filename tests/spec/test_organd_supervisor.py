@@ -10,8 +10,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from organs.organd.ports import Completion, Device, LoadFailed, NoRoom, NoSuchModel, Piece, QueueFull, WorkerDied
-from organs.organd.simulated import GIGABYTE, SIM_LOAD_S, SimDevices, SimEngine, SimLease, SimLeases, SimModels
+from organs.organd.ports import (
+    Completion,
+    Device,
+    Held,
+    Lease,
+    LoadFailed,
+    NoRoom,
+    NoSuchModel,
+    Piece,
+    QueueFull,
+    WorkerDied,
+)
+from organs.organd.simulated import (
+    GIGABYTE,
+    SIM_LOAD_S,
+    SimDevices,
+    SimEngine,
+    SimLease,
+    SimLeases,
+    SimModels,
+    SimWorker,
+)
 from organs.organd.supervisor import RELEASE_S, WAITING, Change, Supervisor
 from shared.world import SimWorld, simulate
 
@@ -253,6 +273,30 @@ def test_whoever_leaves_while_it_loads_leaves_nothing_behind() -> None:
         left.cancel()
         await asyncio.gather(left, return_exceptions=True)
         assert "cold" == here.supervisor.slots[A].life.state
+        await here.use("b")
+
+    assert ["cold", "loading", "unloading", "verifying_release", "cold"] == live(body).states(A)
+
+
+@pytest.mark.spec("NIM-16")
+def test_whoever_leaves_just_as_it_is_loaded_leaves_nothing_behind() -> None:
+    """A worker that is ready in the moment in which its user leaves is ended, before its device is anybody's again."""
+
+    class Leaving(SimEngine):
+        left: asyncio.Task[None]
+
+        async def start(self, model: Held, device: Device, lease: Lease) -> SimWorker:
+            worker = await super().start(model, device, lease)
+            if worker.pid == 1:
+                self.left.cancel()
+            return worker
+
+    async def body(here: Here) -> None:
+        engine = here.supervisor.engine = here.engine = Leaving(here.world, here.devices)
+        engine.left = asyncio.create_task(here.use("a"))
+        await asyncio.wait((engine.left,))
+        assert engine.left.cancelled()
+        assert here.devices.gone(1)
         await here.use("b")
 
     assert ["cold", "loading", "unloading", "verifying_release", "cold"] == live(body).states(A)
