@@ -557,7 +557,7 @@ def test_whoever_installs_what_cannot_be_loaded_is_told(tmp_path: Path, raw: byt
     home, cut = Home.at(tmp_path / "home").without_records().keyed(), raw[:-1_000]
     file = tmp_path / "model.gguf"
     file.write_bytes(cut)
-    with home.up("--part", "organs.boundary", "--part", "organs.artifacts"):
+    with home.up("--part", "organs.boundary"):  # nobody keeps artifacts here
         done = home.run("boundary", "install", str(file), "--exemption", EXEMPTION)
     assert int(Exit.FAILED) == done.code
     assert f"{blake3(cut).hexdigest()}  installed at" in done.out
