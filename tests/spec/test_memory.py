@@ -34,6 +34,7 @@ from organs.memory.retention import (
     id_of,
 )
 from organs.vault import VaultOrgan
+from shared.decisions import decisions_in
 from shared.errors import ConfigFault, Exit, Refusal, StorageFault
 from shared.message import Reply, Request
 from shared.part import Organ, Part
@@ -42,6 +43,7 @@ from shared.subjects.gates import OutcomeJudged
 from shared.subjects.memory import (
     PASSAGE_BYTES,
     ForgetRequest,
+    Forgotten,
     MemoryKind,
     MemoryListed,
     MemoryListRequest,
@@ -177,6 +179,29 @@ def test_a_source_that_is_renewed_holds_nothing_old() -> None:
         decided = await asked(living, ForgetRequest(ids))
         assert isinstance(decided, Decided)
         assert 1 == (await settled(living, decided.index)).passages
+
+    live_sim(life, mind())
+
+
+@pytest.mark.spec("BIZ-15")
+def test_a_change_is_answered_at_its_last_decision() -> None:
+    """Of several decisions the answer names the last: whoever waits until memory holds that sees all of them."""
+
+    async def life(living: Living) -> None:
+        await remembered(living, "the old words", "words that stay")
+        passages = tuple(map(passage, ("words that stay", "new words")))
+        renewed = await asked(living, RememberRequest("page.md", passages, "", renews=True))
+        other = await asked(living, RememberRequest("other.md", (passage("words of another page"),), "", renews=False))
+        assert isinstance(renewed, Decided)
+        assert isinstance(other, Decided)
+        await settled(living, other.index)
+        ids = tuple(id_of(passage(text)) for text in ("new words", "words of another page"))
+        forgotten = await asked(living, ForgetRequest(ids))
+        said = [at.index async for verdict in living.operator.replay() for _, at in decisions_in(verdict, Forgotten)]
+        assert isinstance(forgotten, Decided)
+        assert 3 == len(said)
+        assert (said[0], said[2]) == (renewed.index, forgotten.index)
+        assert 1 == (await settled(living, forgotten.index)).passages
 
     live_sim(life, mind())
 
