@@ -292,7 +292,7 @@ def test_what_is_about_a_person_dies_with_the_key(tmp_path: Path) -> None:
         organ = living.organism.runners["memory"].part
         assert isinstance(organ, MemoryOrgan)
         assert words == await organ.keys.open(mine.sealed)
-        assert not held(tmp_path, b"violets")
+        assert not held(memory, b"violets")
         assert held(memory, mine.sealed.sealed.hex().encode())
         ordered = await asked(living, EraseRequest(mine.sealed.person.hex(), "as asked", "operator"))
         assert isinstance(ordered, Decided)
@@ -305,6 +305,8 @@ def test_what_is_about_a_person_dies_with_the_key(tmp_path: Path) -> None:
         assert after.digest == await digest_of(fresh)
 
     live_nats(life, tmp_path / "home", mind(ChromaPassages(memory)))
+    assert held(tmp_path / "home", b"something about nobody")
+    assert not held(tmp_path, b"violets")
 
 
 def held(folder: Path, what: bytes) -> bool:
