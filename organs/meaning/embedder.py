@@ -1,4 +1,4 @@
-"""The real adapter of the sentence model: loaded when it is first needed, asked one thread at a time, remembered."""
+"""The real adapter of the sentence model: loaded once, asked one thread at a time; what it said is remembered."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ class MiniLMEmbedder:
         self._known: OrderedDict[bytes, bytes] = OrderedDict()
         self._turn = asyncio.Lock()
 
+    async def load(self) -> None:
+        async with self._turn:
+            await self._loaded()
+
     async def vectors(self, texts: Sequence[str]) -> list[bytes]:
         read = [shown(text) for text in texts]
         keys = [blake3(text.encode()).digest() for text in read]
@@ -38,7 +42,9 @@ class MiniLMEmbedder:
         new = {key: text for key, text in zip(keys, read, strict=True) if text and key not in found}
         if new:
             async with self._turn:
-                found |= zip(new, await in_thread(partial(self._embed, list(new.values()))), strict=True)
+                model = await self._loaded()
+                self.computed += len(new)
+                found |= zip(new, await in_thread(partial(_embedded, model, list(new.values()))), strict=True)
         self._remember({key: found[key] for key in keys if key in found})
         return [found.get(key, NOWHERE) for key in keys]
 
@@ -47,11 +53,10 @@ class MiniLMEmbedder:
             self._model = None
         self._known.clear()
 
-    def _embed(self, texts: Sequence[str]) -> list[bytes]:
+    async def _loaded(self) -> MiniLM:
         if self._model is None:
-            self._model = MiniLM(self.folder or installed())
-        self.computed += len(texts)
-        return [quantised(embedding) for embedding in self._model.embed(texts)]
+            self._model = await in_thread(lambda: MiniLM(self.folder or installed()))
+        return self._model
 
     def _remember(self, found: dict[bytes, bytes]) -> None:
         """Keep vectors as the most recently asked; the ones that nobody asked for longest go first."""
@@ -60,3 +65,7 @@ class MiniLMEmbedder:
             self._known.move_to_end(key)
         while len(self._known) > self.remembered:
             self._known.popitem(last=False)
+
+
+def _embedded(model: MiniLM, texts: Sequence[str]) -> list[bytes]:
+    return [quantised(embedding) for embedding in model.embed(texts)]

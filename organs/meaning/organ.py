@@ -6,6 +6,7 @@ which catalogue is in force: where the configured one is another, the organ deci
 
 from __future__ import annotations
 
+import asyncio
 from typing import ClassVar
 
 from organs.meaning.catalogue import DEFAULT, Catalogue, read
@@ -19,7 +20,7 @@ from organs.meaning.vector import COSINE_ONE_PPM
 from shared.constant import constant
 from shared.decisions import decisions_in
 from shared.envelope.admission import CLOCK_SKEW_MS
-from shared.errors import ConfigFault, Damaged, Refusal, Refused
+from shared.errors import ConfigFault, Damaged, Fault, Refusal, Refused
 from shared.journal import record
 from shared.log.entry import Position
 from shared.message import AnyWave
@@ -62,6 +63,7 @@ class MeaningOrgan(Organ):
         self._told_at = Position(-1, 0)  #: where it says so
         self._decided_s = float("-inf")
         self._without: tuple[float, str] | None = None  #: since when there is no model, and why
+        self._loading: asyncio.Task[None] | None = None  #: the model, before anybody asks
         self._region = {region.name: region for region in catalogue.regions}
 
     @classmethod
@@ -73,12 +75,16 @@ class MeaningOrgan(Organ):
         return cls(world, *simulated_meaning())
 
     async def open(self, log: Log) -> None:
-        """Learn from the log which catalogue is in force."""
+        """Learn from the log which catalogue is in force; the model is loaded meanwhile, and nobody waits for it."""
+        self._loading = asyncio.get_running_loop().create_task(self._load())
         async for verdict in log.replay():
             for adopted, at in decisions_in(verdict, CatalogueAdopted):
                 self._hear(adopted, at)
 
     async def close(self) -> None:
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.gather(self._loading, return_exceptions=True)
         await self.embedder.close()
 
     async def on_wave(self, wave: AnyWave) -> list[WaveFelt]:
@@ -135,11 +141,20 @@ class MeaningOrgan(Organ):
         try:
             (vector,) = await self.embedder.vectors([text])
         except (NoModel, Damaged) as fault:
-            record(self.name, "model_refused", detail=str(fault))
-            self._without = (now, str(fault))
+            self._note_missing(fault)
             raise Refused(Refusal("B011", str(fault))) from fault
         self._without = None
         return vector
+
+    async def _load(self) -> None:
+        try:
+            await self.embedder.load()
+        except (NoModel, Damaged) as fault:
+            self._note_missing(fault)
+
+    def _note_missing(self, fault: Fault) -> None:
+        record(self.name, "model_refused", detail=str(fault))
+        self._without = (self.world.elapsed_s(), str(fault))
 
     def _felt(
         self,

@@ -20,6 +20,10 @@ class Embedder(Protocol):
         """The model's own digest, hexadecimal: vectors of two models are never compared."""
         ...
 
+    async def load(self) -> None:
+        """Have the model ready, so that the first question does not wait for it. NoModel, Damaged."""
+        ...
+
     async def vectors(self, texts: Sequence[str]) -> list[bytes]:
         """Return the vector of each text: NOWHERE for an empty one. NoModel, Damaged: nothing was embedded."""
         ...

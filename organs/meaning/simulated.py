@@ -25,6 +25,9 @@ class SimEmbedder:
 
     digest: str = blake3(b"words as drawn directions, version 1").hexdigest()
 
+    async def load(self) -> None:
+        return
+
     async def vectors(self, texts: Sequence[str]) -> list[bytes]:
         return [drawn(text) for text in texts]
 

@@ -75,8 +75,9 @@ class Handover:
     async def _publish(self, handler: Handler, received: Received, outputs: Iterable[Any]) -> Answer:
         """Publish a handler's outputs in order and return its answer; nothing is published if one is undeclared.
 
-        What an organ decides is appended; a nerve's decisions stand in the log already. A request goes out as a signal
-        does, at most once, and nobody waits for its answer.
+        What an organ decides is appended; a nerve's decisions stand in the log already. Of several that an organ
+        decides, each an entry of its own, the last is the answer: who waits for it waits for all. A request goes out as
+        a signal does, at most once, and nobody waits for its answer.
         """
         outputs = list(outputs)
         reply = type(received.message).reply
@@ -85,6 +86,7 @@ class Handover:
                 where, what = f"{self.part.name}.{handler.name}", type(output).__name__
                 raise HandlerFailed(f"{where} published an undeclared {what}; add it to the return annotation")
         answer: Answer = None
+        receipts = list[Receipt]()
         for ordinal, output in enumerate(outputs):
             if isinstance(output, Refusal):
                 self.work.refused += 1
@@ -94,11 +96,11 @@ class Handover:
                 answer = output
             output_id = derive_event_id(received.identity, self.part.name, handler.name, ordinal)
             if isinstance(output, Decision):
-                receipt = await self.bus.append(Draft(output, output_id, received.message_id), received.context)
-                answer = _decided(receipt) if reply is Decided and answer is None else answer
+                draft = Draft(output, output_id, received.message_id)
+                receipts.append(await self.bus.append(draft, received.context))
             if isinstance(output, Signal | Reply | Request):
                 await self._emit(output, received, output_id)
-        return answer
+        return _decided(receipts[-1]) if answer is None and receipts and reply is Decided else answer
 
     async def _emit(self, output: Signal | Reply | Request, received: Received, output_id: bytes) -> None:
         try:

@@ -145,7 +145,10 @@ class Started(Decision, subject="system.steward.event.{scope}.started"):
 
 
 class Decided(Reply, subject="system.parts.decided.reply"):
-    """A command was decided: the position of its event in the log. `proof` is pending until a checkpoint covers it."""
+    """A command was decided: the position of its event in the log, of an organ's several events that of the last.
+
+    `proof` is pending until a checkpoint covers it.
+    """
 
     subject_of_event: str
     id: str

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -195,16 +196,24 @@ def test_your_own_cell(home: Home, shout: Living) -> None:
 
 #: What is the same in the lines of docs/attention.md whatever else the organism felt and spent.
 TURNS = ("verified: 2 sources agree, 0.94: the ", "STABLE ▶ OPEN ", " ▶ FOCUSED (", "OPEN ▶ STABLE")
+SHOWN_S = 0.5  #: what was verified is shown by then; if not, it is felt once more
 
 
 @pytest.mark.spec("NIM-04", "X-10")
 def test_a_gate_is_opened_by_hand(home: Home, organism: Living) -> None:
-    """The two commands of docs/attention.md, run as they stand there, show the turns that stand below them."""
+    """The two commands of docs/attention.md, run as they stand there, show the turns that stand below them.
+
+    Where a machine publishes the one too long after the other they are run again, as the page says.
+    """
     page = (ROOT / "docs" / "attention.md").read_text(encoding="utf-8")
     [recipe], [shown] = fences(page, "sh"), fences(page, "text")
     with home.living("watch", "--gates") as watch:
         watch.said(lambda line: line.startswith("watching dev.>"))
-        subprocess.run(["sh", "-c", recipe], cwd=ROOT, env=home.environ, check=True, timeout=2 * EVENT_S)
+        give_up = time.monotonic() + EVENT_S
+        while not any(TURNS[0] in line for line in list(watch.lines)):
+            assert time.monotonic() < give_up
+            subprocess.run(["sh", "-c", recipe], cwd=ROOT, env=home.environ, check=True, timeout=2 * EVENT_S)
+            time.sleep(SHOWN_S)
         for turn in TURNS:
             assert turn in shown
             watch.said(lambda line, turn=turn: turn in line)

@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from random import Random
 from typing import Any
 
@@ -317,13 +318,13 @@ class Finding(AssertionError):
     """Something that must hold did not; the sentence repeats it."""
 
 
-def fuzz(seconds: float, seed: int) -> Counter[str]:
-    """Mutate for a while and return how often each verdict was given; Finding when something did not hold."""
+def fuzz(seed: int, *, steps: float = inf, seconds: float = inf) -> Counter[str]:
+    """Mutate so often or so long; return how often each verdict was given. Finding when something did not hold."""
     found, classes, seen = target(), declared(), Counter[str]()
     untouched = copy.deepcopy(found.before)
     others = [entry.raw for entry in found.entries]
     end, step = time.monotonic() + seconds, 0
-    while time.monotonic() < end:
+    while step < steps and time.monotonic() < end:
         step += 1
         one_step(found, classes, others, seen, f"{seed}:{step}")
     if found.before != untouched:
@@ -370,7 +371,7 @@ def main() -> int:
         repeat(options.repeat)
         return 0
     try:
-        seen = fuzz(options.seconds, options.seed)
+        seen = fuzz(options.seed, seconds=options.seconds)
     except Finding as finding:
         sys.stderr.write(f"{finding}\n")
         return 1

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from random import Random
 
 from shared.envelope import entry_of, leaf_of
@@ -197,10 +198,11 @@ def check_proof(raw: bytes, seen: Counter[str]) -> None:
     assert HASHES[proof.index] == leaf, "proven, but not what the log holds there"
 
 
-def fuzz(seconds: float, seed: int) -> Counter[str]:
-    """Mutate for a while and return how often each outcome was seen; Finding when something did not hold."""
-    seen, step, end, every = Counter[str](), 0, time.monotonic() + seconds, readers()
-    while time.monotonic() < end:
+def fuzz(seed: int, *, steps: float = inf, seconds: float = inf) -> Counter[str]:
+    """Mutate so often or so long; return how often each outcome was seen. Finding when something did not hold."""
+    seen, step, every = Counter[str](), 0, readers()
+    end = time.monotonic() + seconds
+    while step < steps and time.monotonic() < end:
         step += 1
         one_step(every, seen, f"{seed}:{step}")
     return seen
@@ -235,7 +237,7 @@ def main() -> int:
         if options.repeat:
             one_step(readers(), Counter(), options.repeat)
             return 0
-        seen = fuzz(options.seconds, options.seed)
+        seen = fuzz(options.seed, seconds=options.seconds)
     except Finding as finding:
         sys.stderr.write(f"{finding}\n")
         return 1

@@ -65,6 +65,19 @@ def test_a_missing_model_is_said_to_be_missing(tmp_path: Path) -> None:
     assert 1 == len(asyncio.run(embedder.vectors(["math"])))
 
 
+@pytest.mark.spec("NIM-04")
+def test_a_model_that_is_loaded_is_not_read_again(tmp_path: Path) -> None:
+    """What is asked once the model is loaded needs its files no more."""
+
+    async def body() -> None:
+        embedder = MiniLMEmbedder(copied(tmp_path / "model"))
+        await embedder.load()
+        shutil.rmtree(tmp_path / "model")
+        assert 1 == len(await embedder.vectors(["math"]))
+
+    asyncio.run(body())
+
+
 @pytest.mark.spec("NIM-04", "X-12")
 def test_what_was_computed_is_remembered_within_a_bound() -> None:
     """A text is computed once while it is among the last asked; what nobody asked for longest is forgotten first."""

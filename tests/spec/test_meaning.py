@@ -25,7 +25,7 @@ from organs.meaning.vector import cosine_ppm
 from shared.codec import decode, encode
 from shared.config import load
 from shared.envelope.admission import CLOCK_SKEW_MS
-from shared.errors import ConfigFault, Refused
+from shared.errors import ConfigFault, Refusal, Refused
 from shared.message import AnyWave
 from shared.subjects.meaning import (
     CONTENT_CHARS,
@@ -152,6 +152,71 @@ def test_the_seeds_example(organ: MeaningOrgan) -> None:
     assert 595_000 < cosine_ppm(*words) < 607_000
 
 
+# The model
+
+
+class Away(SimEmbedder):
+    """A model that is not there at first."""
+
+    asked, there = 0, False
+
+    async def load(self) -> None:
+        if not self.there:
+            raise NoModel("it is away")
+
+    async def vectors(self, texts: Sequence[str]) -> list[bytes]:
+        self.asked += 1
+        await self.load()
+        return await super().vectors(texts)
+
+
+class Slow(SimEmbedder):
+    """A model that takes a minute to load."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.there = world, False
+
+    async def load(self) -> None:
+        if not self.there:
+            await self.world.sleep(LOAD_S)
+            self.there = True
+
+    async def vectors(self, texts: Sequence[str]) -> list[bytes]:
+        await self.load()
+        return await super().vectors(texts)
+
+
+LOAD_S = 60.0
+
+
+@pytest.mark.spec("NIM-04", "NIM-17")
+def test_the_model_is_loaded_before_anybody_asks() -> None:
+    """A model that takes long to load delays no start; once it is loaded, the first question does not wait for it."""
+
+    async def life(living: Living) -> None:
+        assert living.world.elapsed_s() < LOAD_S
+        await living.world.sleep(LOAD_S)
+        answer = await living.operator.request(MeaningRequest("battery low"))
+        assert isinstance(answer, MeaningReply)
+        assert "battery" == answer.region
+
+    live_sim(life, lambda world: [MeaningOrgan(world, Slow(world), simulated_meaning()[1])])
+
+
+@pytest.mark.spec("NIM-17")
+def test_without_its_model_it_starts() -> None:
+    """An organ whose model is not there starts, and refuses with B011 what needs it, without reading it again."""
+
+    async def life(living: Living) -> None:
+        answer = await living.operator.request(MeaningRequest("math"))
+        assert isinstance(answer, Refusal)
+        assert "B011" == answer.code
+        assert 0 == model.asked
+
+    model = Away()
+    live_sim(life, lambda world: [MeaningOrgan(world, model, simulated_meaning()[1])])
+
+
 # Waves
 
 
@@ -183,17 +248,6 @@ def test_without_its_model_it_refuses_by_type() -> None:
 @pytest.mark.spec("NIM-17", "X-12")
 def test_an_unusable_model_is_not_read_for_every_wave() -> None:
     """After a refusal the model is looked for again a minute later, not for each wave; once it is there, it is used."""
-
-    class Away(SimEmbedder):
-        """A model that is not there at first."""
-
-        asked, there = 0, False
-
-        async def vectors(self, texts: Sequence[str]) -> list[bytes]:
-            self.asked += 1
-            if not self.there:
-                raise NoModel("it is away")
-            return await super().vectors(texts)
 
     async def body() -> None:
         world, model = SimWorld(ENV, SEED), Away()

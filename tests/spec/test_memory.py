@@ -34,6 +34,7 @@ from organs.memory.retention import (
     id_of,
 )
 from organs.vault import VaultOrgan
+from shared.decisions import decisions_in
 from shared.errors import ConfigFault, Exit, Refusal, StorageFault
 from shared.message import Reply, Request
 from shared.part import Organ, Part
@@ -42,6 +43,7 @@ from shared.subjects.gates import OutcomeJudged
 from shared.subjects.memory import (
     PASSAGE_BYTES,
     ForgetRequest,
+    Forgotten,
     MemoryKind,
     MemoryListed,
     MemoryListRequest,
@@ -181,6 +183,29 @@ def test_a_source_that_is_renewed_holds_nothing_old() -> None:
     live_sim(life, mind())
 
 
+@pytest.mark.spec("BIZ-15")
+def test_a_change_is_answered_at_its_last_decision() -> None:
+    """Of several decisions the answer names the last: whoever waits until memory holds that sees all of them."""
+
+    async def life(living: Living) -> None:
+        await remembered(living, "the old words", "words that stay")
+        passages = tuple(map(passage, ("words that stay", "new words")))
+        renewed = await asked(living, RememberRequest("page.md", passages, "", renews=True))
+        other = await asked(living, RememberRequest("other.md", (passage("words of another page"),), "", renews=False))
+        assert isinstance(renewed, Decided)
+        assert isinstance(other, Decided)
+        await settled(living, other.index)
+        ids = tuple(id_of(passage(text)) for text in ("new words", "words of another page"))
+        forgotten = await asked(living, ForgetRequest(ids))
+        said = [at.index async for verdict in living.operator.replay() for _, at in decisions_in(verdict, Forgotten)]
+        assert isinstance(forgotten, Decided)
+        assert 3 == len(said)
+        assert (said[0], said[2]) == (renewed.index, forgotten.index)
+        assert 1 == (await settled(living, forgotten.index)).passages
+
+    live_sim(life, mind())
+
+
 @pytest.mark.spec("BIZ-15", "X-12")
 @pytest.mark.parametrize(
     ("request_", "code"),
@@ -267,7 +292,7 @@ def test_what_is_about_a_person_dies_with_the_key(tmp_path: Path) -> None:
         organ = living.organism.runners["memory"].part
         assert isinstance(organ, MemoryOrgan)
         assert words == await organ.keys.open(mine.sealed)
-        assert not held(tmp_path, b"violets")
+        assert not held(memory, b"violets")
         assert held(memory, mine.sealed.sealed.hex().encode())
         ordered = await asked(living, EraseRequest(mine.sealed.person.hex(), "as asked", "operator"))
         assert isinstance(ordered, Decided)
@@ -280,6 +305,8 @@ def test_what_is_about_a_person_dies_with_the_key(tmp_path: Path) -> None:
         assert after.digest == await digest_of(fresh)
 
     live_nats(life, tmp_path / "home", mind(ChromaPassages(memory)))
+    assert held(tmp_path / "home", b"something about nobody")
+    assert not held(tmp_path, b"violets")
 
 
 def held(folder: Path, what: bytes) -> bool:

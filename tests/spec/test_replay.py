@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
@@ -14,13 +14,13 @@ from deploy.load import BUILT_IN, ON_REQUEST, find_part
 from shared.bus import Bus
 from shared.codec import decode
 from shared.config import load
-from shared.errors import Exit
-from shared.message import Decision, Message, Wave, lookup
+from shared.errors import Exit, Refusal
+from shared.message import Decision, Message, Request, lookup
 from shared.part import Nerve
 from shared.policy import Policies
 from shared.subjects.body import ChargingDecided, CollisionDecided, ExplorationDecided
 from shared.subjects.consensus import MakeProposal, ProposalFacts, TrainingData
-from shared.subjects.energy import PowerWindow, PowerWindowRequest
+from shared.subjects.energy import PowerWindowRequest
 from shared.subjects.gates import OutcomeJudged, OutcomeRequest, SignalVerified
 from shared.subjects.nervous import AssessRequest
 from shared.subjects.policy import DraftPolicy
@@ -39,6 +39,7 @@ from tests.spec.test_body_nerves import battery, distance, motor
 SHIPPED = {find_part(name).name: name for name in (*BUILT_IN, *ON_REQUEST) if issubclass(find_part(name), Nerve)}
 OWN = "tests.parts:TallyNerve"
 BEAT_S = 0.1
+SINCE_S = 2.0  #: longer than a gate rests
 
 
 async def decided(bus: Bus, cls: type[Decision]) -> list[Message]:
@@ -51,33 +52,47 @@ async def decided(bus: Bus, cls: type[Decision]) -> list[Message]:
     ]
 
 
-async def until_decided(bus: Bus, cls: type[Decision]) -> Message:
-    """Return the last decision of a class, once there is one."""
-    give_up = time.monotonic() + EVENT_S
+async def until_decided(bus: Bus, cls: type[Decision], say: Callable[[], Awaitable[None]] | None = None) -> Message:
+    """Return the last decision of a class, once there is one; until then say again what it is about."""
+    give_up, again = time.monotonic() + EVENT_S, 0.0
     while not (found := await decided(bus, cls)):
-        assert time.monotonic() < give_up, cls.__name__
+        now = time.monotonic()
+        assert now < give_up, cls.__name__
+        if say is not None and now >= again:
+            await say()
+            again = now + SINCE_S
         await asyncio.sleep(BEAT_S)
     return found[-1]
+
+
+async def until_answered(bus: Bus, request: Request) -> None:
+    """Ask until the request is answered: what it is about may not have been sensed yet."""
+    give_up = time.monotonic() + EVENT_S
+    while isinstance(answer := await bus.request(request), Refusal):
+        assert time.monotonic() < give_up, answer
+        await asyncio.sleep(BEAT_S)
 
 
 async def lived(bus: Bus) -> None:
     """Let every nerve decide: a body before an obstacle, its battery low; a site assessed; heat felt and judged."""
 
-    def body(front_mm: int) -> list[Wave]:
-        at_ms = now_ms(bus.world)
-        return [motor(at_ms), distance(at_ms, front_mm), battery(at_ms, 100_000)]
+    async def body(front_mm: int, times: int) -> None:
+        for _ in range(times):
+            at_ms = now_ms(bus.world)
+            for message in (motor(at_ms), distance(at_ms, front_mm), battery(at_ms, 100_000)):
+                await bus.emit(message, message_id=new_id(bus.world))
+            await asyncio.sleep(BEAT_S)
 
-    for front_mm in [2_000] * 5 + [200] * 20:
-        for message in body(front_mm):
-            await bus.emit(message, message_id=new_id(bus.world))
-        await asyncio.sleep(BEAT_S)
+    async def heat() -> None:
+        for source in ("heat", "oven"):
+            raw = b'{"domain":"heat","confidence_ppm":800000,"content":"heat","cost_ulf":1}'
+            await bus.wire.publish(f"dev.trial.cells.{source}.wave", raw)
+
+    await body(2_000, 5)
     for cls in (CollisionDecided, ExplorationDecided, ChargingDecided):
-        await until_decided(bus, cls)
-    assert isinstance(await bus.request(AssessRequest("here")), Decided)
-    for source in ("heat", "oven"):
-        raw = b'{"domain":"heat","confidence_ppm":800000,"content":"heat","cost_ulf":1}'
-        await bus.wire.publish(f"dev.trial.cells.{source}.wave", raw)
-    verified = await until_decided(bus, SignalVerified)
+        await until_decided(bus, cls, lambda: body(200, 20))
+    await until_answered(bus, AssessRequest("here"))
+    verified = await until_decided(bus, SignalVerified, heat)
     assert isinstance(verified, SignalVerified)
     await until_decided(bus, Escalated)
     judged = OutcomeRequest("heat", verified.signal, 0, 0, 0, "")
@@ -106,9 +121,7 @@ async def governed(bus: Bus) -> None:
     ):
         answer = await bus.request(request)
         assert isinstance(answer, Decided), (request, answer)
-    give_up = time.monotonic() + EVENT_S
-    while not isinstance(window := await bus.request(PowerWindowRequest("here", "line", heavy=False)), PowerWindow):
-        assert time.monotonic() < give_up, window
+    await until_answered(bus, PowerWindowRequest("here", "line", heavy=False))
     await until_decided(bus, EvidenceNoted)
 
 
