@@ -328,11 +328,11 @@ def test_a_reading_outlasts_a_server_that_stands_still(play: Play) -> None:
         await bus.append(noted(ground.world, 1))
         reader, lane = founded.root, Noted("a", 1).lane(ENV)
         ground.server.child.send(signal.SIGSTOP)
-        readings = [asyncio.create_task(each) for each in (reader.newest(), reader.entries(0), reader.follow(lane))]
+        readings = asyncio.gather(reader.newest(), reader.entries(0), reader.follow(lane))
         await asyncio.sleep(READ_S + 0.5)
-        assert not any(reading.done() for reading in readings)
+        assert not readings.done()
         ground.server.child.send(signal.SIGCONT)
-        newest, entries, verdicts = await asyncio.gather(*readings)
+        newest, entries, verdicts = await readings
         assert newest is not None
         assert newest.index == entries[-1].index == verdicts[-1].entry.index
 
