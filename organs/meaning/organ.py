@@ -39,6 +39,7 @@ from shared.subjects.system import Tick
 from shared.world import SimWorld, World, now_ms
 
 OLDEST_WAVE_MS = constant(60_000, "ms", "NIM-04")  # no window is that long; what is older moves no gate
+LOAD_AFTER_S = constant(1.5, "s", "NIM-17")  # the rest of the organism starts first
 MODEL_AGAIN_S = constant(60.0, "s", "NIM-17")  # an unusable model is not read again for every wave
 ADOPTING_S = constant(60.0, "s", "NIM-04")  # how long the log may take to say what was decided, before it is repeated
 
@@ -75,7 +76,7 @@ class MeaningOrgan(Organ):
         return cls(world, *simulated_meaning())
 
     async def open(self, log: Log) -> None:
-        """Learn from the log which catalogue is in force; the model is loaded meanwhile, and nobody waits for it."""
+        """Learn from the log which catalogue is in force; the model is loaded soon after, and nobody waits for it."""
         self._loading = asyncio.get_running_loop().create_task(self._load())
         async for verdict in log.replay():
             for adopted, at in decisions_in(verdict, CatalogueAdopted):
@@ -147,6 +148,7 @@ class MeaningOrgan(Organ):
         return vector
 
     async def _load(self) -> None:
+        await self.world.sleep(LOAD_AFTER_S)
         try:
             await self.embedder.load()
         except (NoModel, Damaged) as fault:

@@ -19,7 +19,7 @@ from organs.meaning import Catalogue, MeaningOrgan, MiniLMEmbedder, Sensor, SimE
 from organs.meaning.catalogue import DEFAULT, Head, Label, Region, packed, parsed, read, write
 from organs.meaning.described import catalogue_of, read_description
 from organs.meaning.minilm import MINILM_SHA256, NoModel
-from organs.meaning.organ import MODEL_AGAIN_S, OLDEST_WAVE_MS, simulated_meaning
+from organs.meaning.organ import LOAD_AFTER_S, MODEL_AGAIN_S, OLDEST_WAVE_MS, simulated_meaning
 from organs.meaning.port import NOWHERE
 from organs.meaning.vector import cosine_ppm
 from shared.codec import decode, encode
@@ -195,7 +195,7 @@ def test_the_model_is_loaded_before_anybody_asks() -> None:
 
     async def life(living: Living) -> None:
         assert living.world.elapsed_s() < LOAD_S
-        await living.world.sleep(LOAD_S)
+        await living.world.sleep(LOAD_AFTER_S + LOAD_S)
         answer = await living.operator.request(MeaningRequest("battery low"))
         assert isinstance(answer, MeaningReply)
         assert "battery" == answer.region
@@ -208,6 +208,7 @@ def test_without_its_model_it_starts() -> None:
     """An organ whose model is not there starts, and refuses with B011 what needs it, without reading it again."""
 
     async def life(living: Living) -> None:
+        await living.world.sleep(LOAD_AFTER_S + 1)
         answer = await living.operator.request(MeaningRequest("math"))
         assert isinstance(answer, Refusal)
         assert "B011" == answer.code
