@@ -12,10 +12,17 @@ from hypothesis import HealthCheck, settings
 
 from organs.meaning.threads import limit_threads
 
-#: No example is timed, for a machine may stand still in any of them; none is kept from one run for the next.
-settings.register_profile(
-    "house", deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None, print_blob=True
-)
+#: Of property tests: no example is timed, for a machine may stand still in any of them, and each run tries the same.
+#: `--hypothesis-profile explore` tries others each time.
+for name, same in (("house", True), ("explore", False)):
+    settings.register_profile(
+        name,
+        derandomize=same,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        print_blob=True,
+    )
 settings.load_profile("house")
 
 gc.disable()  # until all is collected
