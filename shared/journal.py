@@ -79,6 +79,10 @@ EVENTS: Final[dict[str, tuple[Level, str]]] = {
         "warning",
         "A passage that memory keeps is not what the log says; it was not told, and memory is read from the log again.",
     ),
+    "memory_lingers": (
+        "error",
+        "What memory let go of cannot be removed, `detail` says where; it takes up nothing more till then.",
+    ),
     "memory_lost": ("warning", "What memory kept is gone, damaged or of another log; it is read from the log again."),
     "memory_refused": ("warning", "A decision about memory cannot be applied, as when it arrived; `detail` says why."),
     "memory_waits": ("warning", "Outcomes wait to be remembered, because nobody says what they mean."),

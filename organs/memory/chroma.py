@@ -130,9 +130,7 @@ class ChromaPassages:
         private_folder(self.folder)
         with suppress(OSError, msgspec.DecodeError):
             self._marked = msgspec.json.decode((self.folder / "mark.json").read_bytes(), type=_Marked)
-        for stray in self.folder.glob("g*"):
-            if stray != self._place:
-                _remove(stray)
+        self._sweep()
         if self._marked.rows and not self._is_whole():
             record("memory", "memory_lost", detail=f"{self._place} does not hold what was written there")
             self._anew([], Mark())
@@ -172,7 +170,14 @@ class ChromaPassages:
         self._client = self._rows = None
         self._blanked.clear()
 
+    def _sweep(self) -> None:
+        """Remove every generation but this one: nothing more is taken up while one stays that was let go of."""
+        for stray in self.folder.glob("g*"):
+            if stray != self._place:
+                _remove(stray)
+
     def _apply(self, put: list[Row], remove: list[str], mark: Mark) -> None:
+        self._sweep()
         count = self._marked.rows
         if remove and count:
             self._collection.delete(remove)
@@ -209,6 +214,7 @@ class ChromaPassages:
         self._marked = marked
 
     def _erase(self, person: str, mark: Mark) -> int:
+        self._sweep()
         rows = self._page("", None, None)
         stay = [row for row in rows if row.person != person]
         if len(stay) == len(rows):
@@ -220,16 +226,16 @@ class ChromaPassages:
     def _anew(self, rows: list[Row], mark: Mark) -> None:
         """Write these rows into the next generation, make it the one in force, then remove the one before."""
         self._let_go()
-        before, old = self._place, self._marked
+        old = self._marked
         self._marked = _Marked(mark, old.generation + 1, len(rows))
         with ExitStack() as undo:
             undo.callback(self._back_to, old)
-            _remove(self._place)
+            shutil.rmtree(self._place, ignore_errors=True)
             if rows:
                 self._write(rows)
             self._remember(self._marked)
             undo.pop_all()
-        _remove(before)
+        self._sweep()
 
     def _back_to(self, old: _Marked) -> None:
         self._let_go()
@@ -334,4 +340,6 @@ def _remove(folder: Path) -> None:
     """Remove a generation. Raises StorageFault where something of it stays: it may be about a person who was erased."""
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
-        raise StorageFault(f"{folder} holds what memory let go of and cannot be removed: remove it, then start again")
+        found = f"{folder} holds what memory let go of and cannot be removed: remove it by hand"
+        record("memory", "memory_lingers", detail=found)
+        raise StorageFault(found)
