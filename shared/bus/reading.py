@@ -57,10 +57,19 @@ class Reading:
         self._locks: dict[str, asyncio.Lock] = {}
         self._keys_lock = asyncio.Lock()
 
-    async def follow(self, lane: str) -> list[Verdict]:
-        """Fold what is new on a lane into the prefix and return its verdicts, in order."""
+    async def follow(self, lane: str, held: int = -1) -> list[Verdict]:
+        """Fold what is new on a lane into the prefix and return its verdicts, in order.
+
+        With `held`, an index that is known to be stored, nothing of the lane up to there is missing: Unresolved where
+        nobody who answers holds as much.
+        """
         async with self._lock(lane):
-            return await self._follow(lane)
+            until = -1
+            if held >= 0 and self.wire.replicated:
+                until, reached = await self._horizon(lane, self.prefix.lane(lane).last + 1, held)
+                if reached < held:
+                    raise _behind(reached, held)
+            return await self._follow(lane, until)
 
     async def judge(self, entry: Entry) -> Verdict:
         """Return the verdict of a delivered entry of the log, at any time and in any order."""
@@ -174,12 +183,14 @@ class Reading:
 
     async def _newest_key(self, until: int) -> int:
         """Return the index of the newest key event that was not read, -1 for none, from one who holds `until`."""
-        newest, held = await self._held(
-            lambda: self.wire.horizon(self.log, f"{self._keys_lane}.>", self._keys_read), lambda told: told[1] >= until
-        )
-        if held < until and await self._has_keys():
-            raise Unresolved(f"who answers holds the log up to {held}, not yet up to {until}")
+        newest, reached = await self._horizon(self._keys_lane, self._keys_read, until)
+        if reached < until and await self._has_keys():
+            raise _behind(reached, until)
         return newest
+
+    async def _horizon(self, lane: str, start: int, until: int) -> tuple[int, int]:
+        """Return a lane's newest index from `start` on, -1 for none, and how far who says so holds the log."""
+        return await self._held(lambda: self.wire.horizon(self.log, f"{lane}.>", start), lambda told: told[1] >= until)
 
     async def _has_keys(self) -> bool:
         """Say whether the log was begun with a key event; one that was not has none that count."""
@@ -220,3 +231,7 @@ class Reading:
 
     def _lock(self, lane: str) -> asyncio.Lock:
         return self._locks.setdefault(lane, asyncio.Lock())
+
+
+def _behind(reached: int, until: int) -> Unresolved:
+    return Unresolved(f"who answers holds the log up to {reached}, not yet up to {until}")

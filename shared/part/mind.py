@@ -99,14 +99,14 @@ class Mind:
         while entries := await self.bus.wire.read(self.bus.log, self._looked, f"{self._stem}>"):
             for lane in sorted({lane_of(entry.subject) or "" for entry in entries}):
                 if lane.startswith(self._stem):
-                    await self._looked_first(lane)
+                    await self._looked_first(lane, entries[-1].index)
             self._looked = entries[-1].index + 1
 
-    async def _looked_first(self, lane: str) -> bool:
-        """Follow a lane that was never looked at; say whether it was such a one."""
+    async def _looked_first(self, lane: str, held: int) -> bool:
+        """Follow a lane that was never looked at, from one who holds that entry; say whether it was such a one."""
         if lane in self.bus.prefix.lanes:
             return False
-        await self.bus.follow(lane)
+        await self.bus.follow(lane, held)
         return True
 
     async def _about(  # noqa: PLR0913, PLR0917 - one message, with all that came with it
@@ -119,7 +119,8 @@ class Mind:
         at: Position | None = None,
     ) -> Decided:
         lane = self.lane(entity)
-        maybe_behind = not await self._looked_first(lane) and (at is not None or isinstance(message, Request))
+        held = self.bus.known if at is None else at.index
+        maybe_behind = not await self._looked_first(lane, held) and (at is not None or isinstance(message, Request))
         for _ in range(MAX_ROUNDS):
             if entity in self._unreadable:
                 raise LogFault(self._unreadable[entity])
@@ -130,7 +131,7 @@ class Mind:
             after, outputs = self.nerve.decide(self.state(entity), window, message, at_ms)
             if maybe_behind and not _appends(outputs):  # no append will tell that a replica decided meanwhile
                 maybe_behind = False
-                await self.bus.follow(lane)
+                await self.bus.follow(lane, held)
                 if self.bus.prefix.lane(lane).last != last:
                     continue
             if not outputs and not isinstance(message, Request) and entity not in self._owed:

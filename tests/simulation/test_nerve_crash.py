@@ -233,8 +233,9 @@ def test_replicas_of_one_nerve_make_one_history(replicas: int, faults: Faults) -
     ],
     ids=["a ballot", "evidence"],
 )
+@pytest.mark.parametrize("behind_s", [0.0, 1.0], ids=["one server", "servers behind"])
 def test_a_replica_that_is_behind_drops_nothing(
-    nerve: Nerve[Any, Any], status: Message, begins: Message, goes_on: Message
+    nerve: Nerve[Any, Any], status: Message, begins: Message, goes_on: Message, behind_s: float
 ) -> None:
     """What rests on another replica's decision is decided by one that looked at the lane before, and told by all."""
 
@@ -256,12 +257,14 @@ def test_a_replica_that_is_behind_drops_nothing(
         for mind in (one, other):
             receipts, [no] = await hear(mind, status)
             assert ([], True) == (receipts, isinstance(no, Refusal))
-        [first], _ = await hear(one, begins, 100)
-        [second], _ = await hear(other, goes_on, 101)
+        [first], _ = await hear(one, begins, one.bus.known)
+        [second], _ = await hear(other, goes_on, first.index)
         assert first.index < second.index
+        await ground.world.sleep(2 * behind_s)
         for mind in (one, other):
             receipts, [told] = await hear(mind, status)
             assert ([], False) == (receipts, isinstance(told, Refusal))
             assert other.states == mind.states
 
-    play_sim(body)
+    for seed in range(10):
+        play_sim(body, seed, Faults(behind_s=behind_s))
