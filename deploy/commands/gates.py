@@ -35,12 +35,12 @@ SHOWN = (
 )
 
 
-async def show_turn(stored: Stored, delivery: Delivery, terminal: Terminal) -> bool:
+async def show_turn(stored: Stored, delivery: Delivery, heard_s: float, terminal: Terminal) -> bool:
     """Print one message if it moves attention; say whether it did."""
     cls = lookup(delivery.subject)
     if cls not in SHOWN:
         return False
-    verified = await _verified(stored, delivery) if issubclass(cls, Decision) else [delivery.data]
+    verified = await _verified(stored, delivery, heard_s) if issubclass(cls, Decision) else [delivery.data]
     for raw in verified:
         try:
             message, _ = decode_any(cls, raw)
@@ -51,9 +51,9 @@ async def show_turn(stored: Stored, delivery: Delivery, terminal: Terminal) -> b
     return bool(verified)
 
 
-async def _verified(stored: Stored, delivery: Delivery) -> list[bytes]:
+async def _verified(stored: Stored, delivery: Delivery, heard_s: float) -> list[bytes]:
     """Return the events of a decision that the log admits."""
-    verdict = await stored.verdict(delivery)
+    verdict = await stored.verdict(delivery, heard_s)
     return [bytes(event.data) for _, event in verdict.admitted()] if verdict else []
 
 

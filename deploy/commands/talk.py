@@ -1,42 +1,36 @@
-"""`ask`, `pub`, `request`, `watch` and `replay`: speaking to an organism and listening to it."""
+"""`ask`, `pub`, `request`, `dead` and `replay`: speaking to an organism, and reading what it said."""
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import re
 from argparse import Namespace
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import aclosing, contextmanager, suppress
-from functools import partial
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
 from deploy.attach import operator
-from deploy.commands.gates import show_turn
 from deploy.commands.show import decoded, full_subject, line, print_verdict
-from deploy.commands.stored import Stored
 from deploy.commands.task import finish
 from deploy.terminal import Terminal
-from shared.bus import Bus, Delivery
+from shared.bus import Bus
 from shared.bus.bus import ERROR_CODE
-from shared.bus.wire import INBOX, Kept, stream_name
+from shared.bus.wire import Kept, stream_name
 from shared.codec import decode, decode_any, decode_loosely
 from shared.config import Loaded
 from shared.constant import constant
 from shared.envelope import covers
 from shared.envelope.admission import CLOCK_SKEW_MS
-from shared.errors import ConfigFault, Exit, NotPermitted, Refusal, Refused, Unreachable
-from shared.home import Running
-from shared.message import AnyWaveFields, Decision, Message, Reply, Wave, is_wave, lane_of, lookup, registered
+from shared.errors import ConfigFault, Exit, NoStream, NotPermitted, Refusal, Refused
+from shared.message import AnyWaveFields, Decision, Message, Reply, Wave, is_wave, lookup, registered
 from shared.part.declare import NAME
 from shared.subjects.cognition import CognitiveRequest, CognitiveResponse
 from shared.subjects.nervous import MathRequest, MathResponse
-from shared.world import RealWorld, now_ms, within
+from shared.world import RealWorld, now_ms
 
 ASK_ULF = constant(20_000_000, "micro-lifeforce", "NIM-07")
-WATCH_LOOK_S = constant(0.5, "s", "X-10")  #: how soon whoever watches is told that the bus is gone
 MAX_TIMEOUT_MS = constant(600_000, "ms", "X-12")
 
 
@@ -124,30 +118,6 @@ def request(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     return finish(main())
 
 
-def watch(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
-    """Show every message that matches, decoded; decisions are verified against the log before they are shown."""
-
-    async def main() -> Exit:
-        pattern, seen = full_subject(args.pattern, loaded.settings.env), 0
-        while True:
-            running, arrived = Running.read(loaded.settings), asyncio.Queue[Delivery]()
-            async with operator(loaded, terminal.note) as bus:
-                await bus.subscribe(pattern, arrived.put_nowait)
-                terminal.note(f"watching {pattern}; Ctrl-C ends")
-                stored, moved = Stored(bus), partial(_moved, loaded, running)
-                async with aclosing(_arriving(arrived, bus, terminal, moved)) as arriving:
-                    async for delivery in arriving:
-                        if args.gates:
-                            seen += await show_turn(stored, delivery, terminal)
-                        elif not delivery.subject.startswith(INBOX):
-                            await _show(stored, delivery, terminal)
-                            seen += 1
-                        if args.count and seen >= args.count:
-                            return Exit.OK
-
-    return finish(main())
-
-
 def replay(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
     """Read the log from its genesis, admit every entry again, and print what matches; 1 if anything is void."""
 
@@ -231,45 +201,9 @@ async def kept(bus: Bus, kind: Kept, part: str) -> list[str]:
         stream = stream_name(kind, bus.env, part) + (f"_{len(found) + 1}" if found else "")
         try:
             await bus.wire.last(stream, ">")
-        except Unreachable:
+        except NoStream:
             return found
         found.append(stream)
-
-
-def _moved(loaded: Loaded, before: Running | None) -> bool:
-    """Say whether another organism runs now, at another address."""
-    after = Running.read(loaded.settings) if before is not None and loaded.settings.nats_url is None else None
-    return after is not None and before is not None and after.url != before.url
-
-
-async def _arriving(
-    arrived: asyncio.Queue[Delivery], bus: Bus, terminal: Terminal, moved: Callable[[], bool]
-) -> AsyncGenerator[Delivery]:
-    """Yield what arrives, and say between where the bus is gone, and when it is back; end where it is elsewhere."""
-    linked = True
-    while linked or not moved():
-        delivery = None
-        with suppress(TimeoutError):
-            delivery = await within(WATCH_LOOK_S, arrived.get())
-        if linked != bus.wire.connected:
-            linked = not linked
-            terminal.note("the bus is back" if linked else "the bus is gone; this goes on when it is back")
-        if delivery is not None:
-            yield delivery
-    terminal.note("the bus is back")
-
-
-async def _show(stored: Stored, delivery: Delivery, terminal: Terminal) -> None:
-    if lane_of(delivery.subject) is not None:
-        if (verdict := await stored.verdict(delivery)) is not None:
-            print_verdict(verdict, terminal)
-        return
-    body, problem = decoded(delivery.subject, delivery.data)
-    source = delivery.headers.get("ce-source", "?")
-    shown = {"subject": delivery.subject, "source": source, "reply": delivery.reply, "data": body} | (
-        {"problem": problem} if problem else {}
-    )
-    terminal.give(shown, line(delivery.subject, body, f"{source}{f' ✗ {problem}' if problem else ''}"))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from deploy.usage.values import above_zero, count, natural, pace, pattern, share
 from shared.subjects.speech import WORDS_A_MINUTE
 
 _TALK = "deploy.commands.talk"
+_WATCH = "deploy.commands.watch"
 _SPEECH = "deploy.commands.speech"
 _EYES = "deploy.commands.eyes"
 
@@ -79,7 +80,7 @@ TALK: dict[str, Described] = {
         ),
     ),
     "watch": Described(
-        f"{_TALK}:watch",
+        f"{_WATCH}:watch",
         "show messages as they pass, decoded and verified",
         (
             option("pattern", type=pattern, nargs="?", default=">", help="a NATS pattern (default: everything)"),

@@ -39,6 +39,8 @@ READ_ROUND = constant(50, "entries", "X-07")
 RECONNECT_S = constant(0.05, "s", "X-07")
 PONG_S = constant(60, "s", "X-07")  #: longer than a silent link lives
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+BATCH = "Nats-Batch-Id"
+COMMIT = "Nats-Batch-Commit"
 MOVED = 10071  #: wrong last sequence
 IN_FLIGHT = 10164  #: another append to the lane is not settled yet; in a cluster without a majority for long
 FULL = (10023, 10047, 10077, 10122)  #: insufficient resources, storage or account limits, maximum messages or bytes
@@ -205,7 +207,7 @@ class NatsWire:
         try:
             answer = await self._ask([f"$JS.API.DIRECT.GET.{stream}"], body, None, READ_S)
         except NoRespondersError:
-            raise Unreachable(f"there is no stream {stream}") from None
+            raise NoStream(f"there is no stream {stream}") from None
         except NatsTimeout:
             raise Unanswered(f"reading {stream}: not answered within {READ_S} s") from None
         headers = answer.headers
@@ -283,10 +285,10 @@ class NatsWire:
     ) -> Delivery:
         name = self.client.new_inbox().rsplit(".", 1)[1]
         for place, (subject, raw) in enumerate(batch, 1):
-            headers = {"Nats-Batch-Id": name, "Nats-Batch-Sequence": str(place)} | (expected if place == 1 else {})
+            headers = {BATCH: name, "Nats-Batch-Sequence": str(place)} | (expected if place == 1 else {})
             if place == len(batch):
                 subjects = [sent for sent, _ in batch]
-                return await self._ask(subjects, raw, headers | {"Nats-Batch-Commit": "1"}, timeout_s)
+                return await self._ask(subjects, raw, headers | {COMMIT: "1"}, timeout_s)
             if place == 1:
                 opened = await self._ask([subject], raw, headers, timeout_s)
                 if opened.data:

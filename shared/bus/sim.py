@@ -12,7 +12,7 @@ from itertools import islice
 from shared.bus.bucket import SimBucket
 from shared.bus.wire import INBOX, READ_BATCH, Consumer, Delivery, Moved, Sink, Subscription, inbox_prefix
 from shared.envelope.keybook import covers
-from shared.errors import NotPermitted, Refusal, Refused, Unreachable, Unresolved
+from shared.errors import NoStream, NotPermitted, Refusal, Refused, Unreachable, Unresolved
 from shared.log.entry import Entry
 from shared.message import lane_of
 from shared.world import SimWorld
@@ -366,7 +366,7 @@ class SimWire:
     def _stream(self, name: str) -> SimStream:
         stream = self.server.streams.get(name)
         if stream is None:
-            raise Unreachable(f"there is no stream {name}; the steward creates it")
+            raise NoStream(f"there is no stream {name}; the steward creates it")
         return stream
 
     async def _carried(self, subject: str, timeout_s: float, lost: float) -> None:
