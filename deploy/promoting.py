@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from deploy.asking import seen
 from shared.bus import Bus
 from shared.constant import constant
 from shared.decisions import decisions_in
@@ -14,11 +15,9 @@ from shared.subjects.datasets import VerifyDataset
 from shared.subjects.energy import PowerWindow, PowerWindowRequest
 from shared.subjects.registry import EvidenceNoted, ModelFacts, ModelPromoted, PromotionBlocked, RegisterModel
 from shared.subjects.system import Decided
-from shared.world import within
 
 VERIFIED_S = constant(600.0, "s", "COL-10")  # a dataset is read whole
 NOTED_S = constant(10.0, "s", "COL-10")
-NOTED_LOOK_S = constant(0.05, "s", "COL-10")
 
 Say = Callable[[str], None]
 
@@ -59,18 +58,14 @@ async def noted(bus: Bus, family: str, places: Sequence[tuple[int, int]]) -> boo
     """Wait until the registry has noted the decisions at these places; False where it has not in time."""
     lane = EvidenceNoted.lane_about(bus.env, family)
 
-    async def all_noted() -> None:
-        left = {*places}
-        while left:
-            for verdict in await bus.follow(lane):
-                left -= {(note.index, note.offset) for note, _ in decisions_in(verdict, EvidenceNoted)}
-            await bus.world.sleep(NOTED_LOOK_S)
+    left = {*places}
 
-    try:
-        await within(NOTED_S, all_noted())
-    except TimeoutError:
-        return False
-    return True
+    async def all_noted() -> bool | None:
+        for verdict in await bus.follow(lane):
+            left.difference_update((note.index, note.offset) for note, _ in decisions_in(verdict, EvidenceNoted))
+        return None if left else True
+
+    return await seen(bus, NOTED_S, all_noted) is not None
 
 
 async def gather(bus: Bus, family: str, datasets: Sequence[str], site: str, say: Say) -> None:

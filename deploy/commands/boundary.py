@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from deploy.asking import asked
+from deploy.asking import asked, seen
 from deploy.attach import operator
 from deploy.commands.audit import source_of
 from deploy.commands.task import finish
@@ -41,12 +41,11 @@ from shared.subjects.boundary import (
     TransformRequest,
 )
 from shared.subjects.system import Decided
-from shared.world import RealWorld, within
+from shared.world import RealWorld
 
 MEDIA_TYPE = "application/x-gguf"
 PPM = 1_000_000
 LOADED_S = constant(30.0, "s", "NIM-14")
-LOADED_LOOK_S = constant(0.05, "s", "NIM-14")
 
 
 def install(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -83,15 +82,14 @@ async def _followed(bus: Bus, decided: Decided) -> BoundaryStated:
     """Return how the boundary stands once it has done what was decided; Refused B006 where that takes too long."""
     decision = (decided.index, decided.offset)
 
-    async def reached() -> BoundaryStated:
-        while ((stands := await asked(bus, BoundaryStatus(), BoundaryStated)).index, stands.offset) < decision:
-            await bus.world.sleep(LOADED_LOOK_S)
-        return stands
+    async def reached() -> BoundaryStated | None:
+        stands = await bus.request(BoundaryStatus())  # while it starts anew nobody answers
+        return stands if isinstance(stands, BoundaryStated) and (stands.index, stands.offset) >= decision else None
 
-    try:
-        return await within(LOADED_S, reached())
-    except TimeoutError:
-        raise Refused(Refusal("B006", f"it is decided at {decision}, but the boundary has not done it yet")) from None
+    stands = await seen(bus, LOADED_S, reached)
+    if stands is None:
+        raise Refused(Refusal("B006", f"it is decided at {decision}, but the boundary has not done it yet"))
+    return stands
 
 
 def evaluate(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:

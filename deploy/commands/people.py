@@ -6,6 +6,7 @@ import re
 from argparse import Namespace
 from typing import cast
 
+from deploy.asking import seen
 from deploy.attach import operator, reader
 from deploy.commands.task import finish
 from deploy.load import BUILT_IN, ON_REQUEST
@@ -18,7 +19,7 @@ from shared.config import Loaded
 from shared.consensus import VOTING
 from shared.constant import constant
 from shared.decisions import decisions_in
-from shared.errors import ConfigFault, Exit, KeyFault, NotPermitted, Refusal, Refused
+from shared.errors import ConfigFault, Exit, KeyFault, NotPermitted, Refusal, Refused, Unreachable
 from shared.home import Keys
 from shared.keys import key_id_of
 from shared.people import Person, people_of, roles_in
@@ -27,10 +28,9 @@ from shared.subjects.keys import KEYS_LANE
 from shared.subjects.people import EndPerson, IntroducePerson, PersonEnded
 from shared.subjects.registry import FamilyStated, FamilyStatus
 from shared.subjects.system import Granted
-from shared.world import RealWorld, new_id, within
+from shared.world import RealWorld, new_id
 
 COUNTED_S = constant(5.0, "s", "ZER-02")
-COUNTED_LOOK_S = constant(0.05, "s", "ZER-02")
 _MANIFEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -119,7 +119,7 @@ def vote(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
             heard = role not in VOTING and await _noted(bus, args.family, receipt)
         told = {"voter": args.voter, "role": role, "about": about, "choice": choice}
         told |= {"index": receipt.index, "counts": counted.counts if counted else None}
-        told |= {"state": counted.state if counted else None}
+        told |= {"state": counted.state if counted else None, "noted": None if role in VOTING else heard}
         cast_at = f"{args.voter} votes {choice} as {role} at ({receipt.index}, 0)"
         terminal.give(told, _said(cast_at, counted) if role in VOTING else _signed(cast_at, heard=heard))
         return Exit.REFUSED if counted is not None and counted.counts == "void" else Exit.OK
@@ -149,25 +149,18 @@ async def _counted(bus: Bus, proposal: str, index: int) -> VoteCounted | None:
     """Return how a ballot was counted, None where nobody did so in time."""
     lane = VoteCounted.lane_about(bus.env, proposal)
 
-    async def counted() -> VoteCounted:
-        while True:
-            for verdict in await bus.follow(lane):
-                for vote, _ in decisions_in(verdict, VoteCounted):
-                    if vote.ballot_index == index:
-                        return vote
-            await bus.world.sleep(COUNTED_LOOK_S)
+    async def counted() -> VoteCounted | None:
+        votes = [vote for verdict in await bus.follow(lane) for vote, _ in decisions_in(verdict, VoteCounted)]
+        return next((vote for vote in votes if vote.ballot_index == index), None)
 
-    try:
-        return await within(COUNTED_S, counted())
-    except TimeoutError:
-        return None
+    return await seen(bus, COUNTED_S, counted)
 
 
 async def _noted(bus: Bus, family: str, receipt: Receipt) -> bool:
     """Wait until the registry has noted a word about a family that it knows; False where nobody does."""
     try:
         known = await bus.request(FamilyStatus(family))
-    except NotPermitted:  # nobody here ever was who could answer
+    except (NotPermitted, Unreachable):  # nobody here ever was who could answer, or can now
         return False
     return isinstance(known, FamilyStated) and await noted(bus, family, [(receipt.index, receipt.offset)])
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import msgspec
 
+from deploy.asking import seen
 from deploy.attach import operator
 from deploy.commands.task import finish
 from deploy.host import OPERATOR
 from deploy.terminal import Terminal
 from shared.bus import Bus
 from shared.config import Loaded
-from shared.constant import constant
 from shared.decisions import decisions_in
 from shared.errors import ConfigFault, Exit, Refusal, Refused, Unreachable
 from shared.keys.files import Entropy
@@ -24,10 +24,9 @@ from shared.subjects.privacy import EraseRequest, PersonErased
 from shared.subjects.system import Decided
 from shared.vault import BackupUnreachable, People, Unknown, Vault, open_vault, vault_exists
 from shared.vault.backup import reach
-from shared.world import RealWorld, within
+from shared.world import RealWorld
 
 UNANSWERED = "B006"
-ERASED_LOOK_S = constant(0.05, "s", "X-11")
 
 
 def erase(args: Namespace, loaded: Loaded, terminal: Terminal) -> Exit:
@@ -133,22 +132,18 @@ async def _completed(bus: Bus, person: str, answer: Message | Refusal, wait_s: f
     """
     lane = PersonErased.lane_about(bus.env, person)
 
-    async def completed() -> tuple[PersonErased, Position]:
-        while True:
-            for verdict in await bus.follow(lane):
-                for erased, at in decisions_in(verdict, PersonErased):
-                    return erased, at
-            await bus.world.sleep(ERASED_LOOK_S)
+    async def completed() -> tuple[PersonErased, Position] | None:
+        return next((one for verdict in await bus.follow(lane) for one in decisions_in(verdict, PersonErased)), None)
 
-    try:
-        return await within(wait_s, completed())
-    except TimeoutError:
-        if isinstance(answer, Refusal):
-            raise Refused(answer) from None
-        assert isinstance(answer, Decided)
-        found = f"the erasure was ordered at ({answer.index}, {answer.offset}) and is not complete after {wait_s:g} s"
-        todo = "it goes on by itself; look at `vault list` for a backup that cannot be reached"
-        raise Unreachable(f"{found}: {todo}") from None
+    found = await seen(bus, wait_s, completed)
+    if found is not None:
+        return found
+    if isinstance(answer, Refusal):
+        raise Refused(answer)
+    assert isinstance(answer, Decided)
+    ordered = f"the erasure was ordered at ({answer.index}, {answer.offset}) and is not complete after {wait_s:g} s"
+    todo = "it goes on by itself; look at `vault list` for a backup that cannot be reached"
+    raise Unreachable(f"{ordered}: {todo}")
 
 
 def _vault(loaded: Loaded) -> Vault | None:

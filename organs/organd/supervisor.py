@@ -245,10 +245,13 @@ class Supervisor:
 
     async def _give_up(self, slot: Slot, start: asyncio.Task[Worker]) -> None:
         """End what was begun to load a model, and see that its memory is back."""
-        pid = await given_up(start)
-        if slot.life.state == "unloading":
-            self._step(slot, lifecycle.ended(slot.life))
-        await self._release(slot, pid)
+        pid = 0
+        try:
+            pid = await given_up(start)
+        finally:
+            if slot.life.state == "unloading":
+                self._step(slot, lifecycle.ended(slot.life))
+            await self._release(slot, pid)
 
     async def _place(self, held: Held) -> tuple[Device, Lease]:
         """Return a device with room and its lease; idle models make room, the longest unused first. Raises NoRoom."""
