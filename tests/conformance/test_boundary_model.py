@@ -15,7 +15,7 @@ import pytest
 from blake3 import blake3
 
 from shared.boundary.evaluate import measure, states
-from shared.boundary.llama import ANSWER_S, serve
+from shared.boundary.llama import ANSWER_S, _is_done, serve
 from shared.boundary.memory import MemoryShelf
 from shared.boundary.port import BoundaryFailed, BoundaryModel, ModelShelf
 from shared.boundary.shelf import FolderShelf, described
@@ -208,6 +208,22 @@ def test_an_answer_that_is_there_is_taken(raw: bytes, tmp_path: Path) -> None:
         time.sleep(ANSWER_S + 0.1)  # noqa: ASYNC251 - nothing else happens here meanwhile
         assert TASK.read_call(await asking)
         await model.close()
+
+    asyncio.run(whole())
+
+
+@pytest.mark.spec("NIM-14")
+def test_what_stood_still_with_this_process_has_its_time_afterwards() -> None:
+    """An engine that could not work while nothing here did is given up only once it had its time."""
+
+    async def whole() -> None:
+        working = asyncio.get_running_loop().run_in_executor(None, time.sleep, ANSWER_S + 0.5)
+        asking = asyncio.create_task(_is_done(working))
+        await asyncio.sleep(0)
+        time.sleep(ANSWER_S + 0.1)  # noqa: ASYNC251 - nothing happens here meanwhile
+        assert await asking
+        never = asyncio.get_running_loop().create_future()
+        assert not await _is_done(never)
 
     asyncio.run(whole())
 
