@@ -69,15 +69,17 @@ def test_a_decision_is_found_though_it_is_heard_before_it_is_stored(
     async def body(ground: NatsGround, founded: Founded, heard: list[Delivery]) -> None:
         await (await founded.part()).append(noted(ground.world, 1))
         await until(lambda: len(heard) == 2)
-        wire, early = founded.root.wire, [0, 0, 0]
+        wire, looks = founded.root.wire, list[tuple[Any, ...]]()
         read = wire.read
 
         async def not_yet(*asked: Any) -> Any:  # noqa: ANN401 - as the wire's
-            return [] if early and not early.pop() else await read(*asked)
+            looks.append(asked)
+            return [] if len(looks) <= 3 else await read(*asked)
 
         monkeypatch.setattr(wire, "read", not_yet)
         assert heard[-1].data == raws(await looked_up(Stored(founded.root), heard[-1:]))[0]
-        assert not early
+        place = (founded.root.log, int(heard[-1].headers[EXPECTED]), Noted("a", 1).lane(ENV) + ".>", 1)
+        assert [place] * 4 == looks[:4]
 
     overheard(body, tmp_path)
 
