@@ -60,6 +60,22 @@ def test_every_decision_is_found_in_whatever_order(tmp_path: Path) -> None:
     overheard(body, tmp_path)
 
 
+@pytest.mark.spec("X-05", "X-09")
+def test_what_was_published_past_the_bus_is_found_with_its_verdict(tmp_path: Path) -> None:
+    """Whoever says of no place where it is to stand is looked for at the lane's end, and is void."""
+
+    async def body(ground: NatsGround, founded: Founded, heard: list[Delivery]) -> None:
+        bus = await founded.part()
+        await bus.append(noted(ground.world, 1))
+        await bus.wire.publish(Noted("a", 1).subject(ENV), b"by hand")
+        await until(lambda: len(heard) == 3)
+        [verdict] = await looked_up(Stored(founded.root), heard[-1:])
+        assert verdict is not None
+        assert (b"by hand", True) == (verdict.entry.raw, bool(verdict.void()))
+
+    overheard(body, tmp_path)
+
+
 @pytest.mark.spec("X-05")
 def test_a_decision_is_found_though_it_is_heard_before_it_is_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
